@@ -1,0 +1,60 @@
+# Everything runs in .venv, which these targets make: a fresh machine needs Python 3.11 or newer, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+LOCK := tests/requirements.lock
+SOURCES := pyproject.toml $(shell find airflow_provider_apimart -name '*.py' -o -name py.typed)
+
+# Airflow starts a dozen processes; compiled once, each of them starts in half the time.
+export UV_COMPILE_BYTECODE = 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs build lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/.installed ## Generate pictures into a local S3 server through a real Airflow (ONCE=1: then stop)
+	cd tests && ../$(BIN)/python -m services.demo
+
+test: .venv/.installed ## Build the wheel, install it and run all tests against it
+	$(BIN)/pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml $(ARGS)
+
+lint: .venv/.locked ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.locked ## Let the formatter and the linter mend what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/.installed ## Build the documentation into docs/_build/html, warnings as errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+
+build: .venv/.locked ## Build wheel and sdist into dist/
+	rm -rf dist
+	$(UV) build --no-build-isolation --quiet --out-dir dist
+
+lock: $(UV) ## Resolve the development environment anew into the hash-checked lock
+	$(UV) pip compile pyproject.toml --extra simulator --group dev --universal --python-version 3.11 \
+		--upgrade --generate-hashes --no-header --no-annotate --quiet --output-file $(LOCK)
+
+clean: ## Remove the environment and everything that was built
+	rm -rf .venv .demo build dist docs/_build .coverage*
+
+$(UV):
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+.venv/.locked: $(LOCK) | $(UV)
+	$(UV) pip sync --quiet --require-hashes $(LOCK)
+	@touch $@
+
+.venv/.installed: $(SOURCES) .venv/.locked
+	rm -rf build/wheel
+	$(UV) build --wheel --no-build-isolation --quiet --out-dir build/wheel
+	$(UV) pip install --quiet --no-deps --reinstall build/wheel/*.whl
+	@touch $@

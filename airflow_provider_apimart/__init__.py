@@ -1,0 +1,7 @@
+"""Apache Airflow provider for APIMart's and APIMaster's asynchronous image generation."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,287 @@
+"""
+Everything this provider raises on purpose.
+
+::
+
+    ApimartError
+    ├── ConfigurationError          the Airflow connection cannot be used
+    ├── InvalidRequestError         the request is wrong; also a ValueError
+    ├── GatewayError                the gateway answered, or did not
+    │   ├── AuthenticationError         401: bad, missing or disabled key
+    │   ├── InsufficientBalanceError    402: the account cannot pay
+    │   ├── PermissionDeniedError       403: no right to this model
+    │   ├── NotFoundError               404: wrong base URL, path or model
+    │   │   └── TaskNotFoundError           the gateway does not know this task id
+    │   ├── RequestRejectedError        400, 413, 422: refused for what it says
+    │   │   └── ModerationError             refused for its content
+    │   ├── RateLimitError              429: too many requests
+    │   ├── BusyError                   refused for now, provably not accepted
+    │   ├── IdempotencyError            409: this Idempotency-Key stands for something else
+    │   ├── ServerError                 5xx, 408: the gateway failed
+    │   ├── ConnectionFailedError       no answer
+    │   └── UnreadableAnswerError       an answer that is not the documented JSON
+    ├── SubmitOutcomeUnknownError   a paid request whose answer was lost
+    ├── TaskError                   a task was accepted, and gave no picture
+    │   ├── TaskFailedError             the gateway says that it failed
+    │   │   └── TaskModeratedError          and that its content is the reason
+    │   ├── TaskCancelledError          the gateway says that it was cancelled
+    │   ├── TaskTimeoutError            still running at the deadline
+    │   └── NoImagesError               completed without a usable URL
+    ├── RecordUnavailableError      what was bought before could not be read or noted; nothing was sent
+    ├── BudgetExceededError         more than ``max_cost`` allows; nothing was bought
+    └── TransferError               a finished picture could not be stored
+        └── ImageRejectedError          what was downloaded is no complete picture
+
+The module imports no Airflow, so that a ``RetryRule`` can name its classes and a client can be written
+without a scheduler. Every instance survives pickling: Airflow moves exceptions between processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "ApimartError",
+    "AuthenticationError",
+    "BudgetExceededError",
+    "BusyError",
+    "Charged",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "GatewayError",
+    "IdempotencyError",
+    "ImageRejectedError",
+    "InsufficientBalanceError",
+    "InvalidRequestError",
+    "ModerationError",
+    "NoImagesError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RecordUnavailableError",
+    "RequestRejectedError",
+    "ServerError",
+    "SubmitOutcomeUnknownError",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskFailedError",
+    "TaskModeratedError",
+    "TaskNotFoundError",
+    "TaskTimeoutError",
+    "TransferError",
+    "UnreadableAnswerError",
+]
+
+Charged = Literal["yes", "no", "unknown"]
+
+
+class ApimartError(Exception):
+    """
+    Root of all errors of this provider.
+
+    :param message: what happened, whether it was charged, and what to do next.
+    :param status_code: HTTP status of the answer, or ``None`` where there was none.
+    :param code: the gateway's own error code. It may be a number, a word or empty, whatever the gateway sent.
+    :param request_id: the gateway's id of the failed request, for its support.
+    :param task_id: the gateway task concerned.
+    :param retry_after: seconds after which the gateway asks to be called again.
+    :param retryable: whether the same call may succeed later without a change; the class's answer unless given.
+    :param charged: ``"yes"``, ``"no"`` or ``"unknown"``; the class's answer unless given.
+    """
+
+    default_retryable: ClassVar[bool] = False
+    default_charged: ClassVar[Charged] = "no"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int | None = None,
+        code: str | int | None = None,
+        request_id: str | None = None,
+        task_id: str | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+        charged: Charged | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.code = code
+        self.request_id = request_id
+        self.task_id = task_id
+        self.retry_after = retry_after
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.charged: Charged = self.default_charged if charged is None else charged
+
+
+class ConfigurationError(ApimartError):
+    """The Airflow connection cannot be used as it is; the message names the field. Nothing was sent."""
+
+
+class InvalidRequestError(ApimartError, ValueError):
+    """
+    The request is not one that the named model accepts. Nothing was sent, nothing was charged.
+
+    :param field: name of the first wrong field.
+    :param value: what that field held.
+    :param allowed: what it may hold, in words.
+    """
+
+    def __init__(
+        self, message: str = "", *, field: str = "", value: object = None, allowed: str = "", **attributes: Any
+    ) -> None:
+        super().__init__(message, **attributes)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class GatewayError(ApimartError):
+    """The gateway refused, failed, or could not be understood."""
+
+
+class AuthenticationError(GatewayError):
+    """HTTP 401: the API key is wrong, missing or disabled. Check the connection's password."""
+
+
+class InsufficientBalanceError(GatewayError):
+    """HTTP 402 (APIMaster also 403): the account's balance does not cover the request. Top up, then clear the task."""
+
+
+class PermissionDeniedError(GatewayError):
+    """HTTP 403: the key has no right to this model or resource."""
+
+
+class NotFoundError(GatewayError):
+    """HTTP 404: wrong base URL or path; on APIMaster also an unknown model."""
+
+
+class TaskNotFoundError(NotFoundError):
+    """
+    The gateway does not know the task id: mistyped, of another account, or older than its retention.
+
+    Whether it was charged cannot be told from this answer.
+    """
+
+    default_charged = "unknown"
+
+
+class RequestRejectedError(GatewayError):
+    """The gateway refused the request for what it says. The same request will be refused again."""
+
+
+class ModerationError(RequestRejectedError):
+    """The gateway's review refused the prompt or a reference image before any work was done."""
+
+
+class RateLimitError(GatewayError):
+    """HTTP 429. ``retry_after`` holds the gateway's own wish in seconds where it gave one."""
+
+    default_retryable = True
+
+
+class BusyError(GatewayError):
+    """The gateway could not take the request now and said so in a way that proves that nothing was accepted."""
+
+    default_retryable = True
+
+
+class IdempotencyError(GatewayError):
+    """
+    HTTP 409: the ``Idempotency-Key`` was used for another body, or the first use of it has no known result.
+
+    Sending again with the same key cannot succeed; sending with another may buy twice.
+    """
+
+    default_charged = "unknown"
+
+
+class ServerError(GatewayError):
+    """HTTP 408 or 5xx on a request that buys nothing."""
+
+    default_retryable = True
+
+
+class ConnectionFailedError(GatewayError):
+    """No answer: the connection failed, broke or timed out, on a request that buys nothing or before it was sent."""
+
+    default_retryable = True
+
+
+class UnreadableAnswerError(GatewayError):
+    """The answer is not the documented JSON, for example the HTML page of something in between."""
+
+    default_retryable = True
+
+
+class SubmitOutcomeUnknownError(ApimartError):
+    """
+    A paid request was sent and its answer was lost, or does not tell whether it was accepted.
+
+    The picture may exist and be billed.
+
+    :param idempotency_key: the key that went with the request. Sending the same body with the same key again
+        within 24 hours buys once on a gateway that honours it.
+    """
+
+    default_charged = "unknown"
+
+    def __init__(self, message: str = "", *, idempotency_key: str | None = None, **attributes: Any) -> None:
+        super().__init__(message, **attributes)
+        self.idempotency_key = idempotency_key
+
+
+class TaskError(ApimartError):
+    """A task was accepted by the gateway and gave no picture."""
+
+
+class TaskFailedError(TaskError):
+    """The gateway says that the task failed. Failed tasks are not charged unless the answer carries a cost."""
+
+
+class TaskModeratedError(TaskFailedError):
+    """The task failed because the model's provider refused the content."""
+
+
+class TaskCancelledError(TaskError):
+    """The gateway says that the task was cancelled, which only its console can do."""
+
+    default_charged = "unknown"
+
+
+class TaskTimeoutError(TaskError):
+    """The task was still running at the deadline. It goes on at the gateway and may still be charged."""
+
+    default_retryable = True
+    default_charged = "unknown"
+
+
+class NoImagesError(TaskError):
+    """The task completed, and its answer holds no URL that could be downloaded."""
+
+    default_charged = "yes"
+
+
+class RecordUnavailableError(ApimartError):
+    """
+    The record of what earlier attempts bought could not be read or written. Nothing was sent.
+
+    That is another thing than having no record, and never leads to a purchase.
+    """
+
+    default_retryable = True
+
+
+class BudgetExceededError(ApimartError):
+    """The estimated price exceeds ``max_cost``, or could not be learned. Nothing was bought."""
+
+
+class TransferError(ApimartError):
+    """At least one finished, paid picture could not be stored. The message names each with its task id."""
+
+    default_retryable = True
+    default_charged = "yes"
+
+
+class ImageRejectedError(TransferError):
+    """What the URL delivered is not a complete picture, or is larger than allowed."""
