@@ -1,0 +1,202 @@
+"""
+The gateways' endpoints, each as a value that says what to send and how to read the answer.
+
+Both clients send the same calls, so that nothing about an endpoint is written twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_apimart.exceptions import GatewayError, UnreadableAnswerError
+from airflow_provider_apimart.gateway.batch import read_batch
+from airflow_provider_apimart.gateway.errors import answer_error, submit_error, task_lookup_error
+from airflow_provider_apimart.gateway.pricing import Price
+from airflow_provider_apimart.gateway.submission import Submission
+from airflow_provider_apimart.gateway.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provider_apimart.exceptions import ApimartError
+    from airflow_provider_apimart.gateway.answer import Answer
+    from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.settings import GatewaySettings
+
+__all__ = [
+    "Balance",
+    "Call",
+    "get_balance",
+    "get_price",
+    "get_task",
+    "get_tasks",
+    "list_models",
+    "submit",
+    "upload_image",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """
+    One request and the reading of its answer.
+
+    :param read: turns a successful answer into the result.
+    :param interpret: what an error of this call means; a lost answer means something else to a paid request.
+    :param idempotent: whether the request may be sent twice.
+    :param paid: whether it buys something, and so counts against the limit on submits.
+    :param authenticated: whether the API key goes with it.
+    """
+
+    method: str
+    path: str
+    read: Callable[[Answer], T]
+    interpret: Callable[[ApimartError], ApimartError] = lambda error: error
+    idempotent: bool = True
+    paid: bool = False
+    authenticated: bool = True
+    json: Any = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, bytes, str]] | None = None
+
+    def result(self, answer: Answer) -> T:
+        """Return what the answer holds, or raise what it means."""
+        error = answer_error(answer)
+        if error is None:
+            try:
+                return self.read(answer)
+            except GatewayError as unreadable:
+                error = unreadable
+        raise self.interpret(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """
+    What is left to spend, in the unit that the account's display setting chooses (usually US dollars).
+
+    :param remaining: ``None`` for a key without a limit.
+    """
+
+    remaining: float | None
+    used: float | None
+
+
+def submit(settings: GatewaySettings, request: ImageRequest, *, idempotency_key: str | None = None) -> Call[Submission]:
+    """
+    Return the paid call that asks for one task.
+
+    :param idempotency_key: 1 to 191 visible ASCII characters. APIMart documents that within 24 hours the same key
+        with the same body buys once; that gpt-image-2 honours it is not documented.
+    """
+    return Call(
+        method="POST",
+        path=settings.submit_path,
+        json=request.body(),
+        headers={"Idempotency-Key": idempotency_key} if idempotency_key else {},
+        read=lambda answer: Submission.from_answer(answer, base_url=settings.base_url),
+        interpret=lambda error: submit_error(error, idempotency_key),
+        idempotent=False,
+        paid=True,
+    )
+
+
+def get_task(settings: GatewaySettings, task_id: str) -> Call[Task]:
+    """Return the call that asks after one task."""
+
+    def read(answer: Answer) -> Task:
+        payload = answer.payload
+        data = payload.get("data", payload) if isinstance(payload, dict) else payload
+        if isinstance(data, list) and len(data) == 1:
+            data = data[0]
+        if data is None:
+            data = {}  # Seen right after a submit: the task is there, its description is not yet.
+        if not isinstance(data, dict):
+            raise UnreadableAnswerError(
+                f"The gateway described task {task_id} in an unknown shape: {answer.first_line}", task_id=task_id
+            )
+        return Task.from_json(data, task_id=task_id, base_url=settings.base_url)
+
+    return Call(
+        method="GET",
+        path=f"/v1/tasks/{quote(task_id, safe='')}",
+        # APIMaster's notes pass the model too; English is asked for because the messages end up in task logs.
+        params={"language": "en"},
+        read=read,
+        interpret=lambda error: task_lookup_error(error, task_id) if isinstance(error, GatewayError) else error,
+    )
+
+
+def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Call[dict[str, Task | GatewayError]]:
+    """Return the call that asks after many tasks at once. Ids that the answer leaves out are not in the result."""
+    return Call(
+        method="POST",
+        path="/v1/tasks/batch",
+        json={"task_ids": list(task_ids)},
+        read=lambda answer: read_batch(answer, task_ids, base_url=settings.base_url),
+    )
+
+
+def get_balance() -> Call[Balance]:
+    """Return the free call that asks what is left to spend; it fails for a wrong key."""
+
+    def read(answer: Answer) -> Balance:
+        payload = answer.payload
+        data = payload.get("data", payload) if isinstance(payload, dict) else {}
+        if not isinstance(data, dict) or not {"remain_balance", "unlimited_quota"} & data.keys():
+            raise UnreadableAnswerError(f"The gateway told the balance in an unknown shape: {answer.first_line}")
+        return Balance(
+            remaining=None if data.get("unlimited_quota") else data.get("remain_balance"),
+            used=data.get("used_balance"),
+        )
+
+    return Call(method="GET", path="/v1/balance", read=read)
+
+
+def list_models() -> Call[list[str]]:
+    """Return the call that lists the models that the key may use."""
+
+    def read(answer: Answer) -> list[str]:
+        payload = answer.payload
+        entries = payload.get("data") if isinstance(payload, dict) else payload
+        if not isinstance(entries, list):
+            raise UnreadableAnswerError(f"The gateway listed its models in an unknown shape: {answer.first_line}")
+        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+
+    return Call(method="GET", path="/v1/models", read=read)
+
+
+def get_price(model: str) -> Call[Price]:
+    """Return the public call that asks for a model's price table. The API key does not go with it."""
+    return Call(
+        method="GET",
+        path="/api/pricing/model",
+        params={"model": model},
+        read=lambda answer: Price.from_answer(answer, model),
+        authenticated=False,
+    )
+
+
+def upload_image(content: bytes, *, filename: str, content_type: str) -> Call[str]:
+    """Return the call that uploads a reference image and answers its URL, valid for 72 hours. It is free."""
+
+    def read(answer: Answer) -> str:
+        payload = answer.payload
+        candidates = (payload, payload.get("data")) if isinstance(payload, dict) else ()
+        for candidate in candidates:
+            if isinstance(candidate, dict) and isinstance(candidate.get("url"), str):
+                return str(candidate["url"])
+        raise UnreadableAnswerError(f"The gateway's answer to the upload holds no URL: {answer.first_line}")
+
+    return Call(
+        method="POST",
+        path="/v1/uploads/images",
+        files={"file": (filename, content, content_type)},
+        read=read,
+        idempotent=False,
+    )

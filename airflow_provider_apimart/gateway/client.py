@@ -1,0 +1,184 @@
+"""The HTTP clients: thin loops that send calls, try again where that is safe, and say what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from airflow_provider_apimart import __version__
+from airflow_provider_apimart.exceptions import ApimartError, ConfigurationError, ConnectionFailedError
+from airflow_provider_apimart.gateway.answer import Answer
+from airflow_provider_apimart.gateway.rate_limit import submit_limiter
+from airflow_provider_apimart.gateway.redaction import redact
+from airflow_provider_apimart.gateway.retries import async_retrying, retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from airflow_provider_apimart.gateway.calls import Call
+    from airflow_provider_apimart.gateway.settings import GatewaySettings
+
+__all__ = ["AsyncGatewayClient", "GatewayClient"]
+
+T = TypeVar("T")
+
+#: Seconds. Above any sensible poll interval, because a new connection costs a TLS handshake (httpx's own default is 5).
+_KEEPALIVE_EXPIRY = 120.0
+#: Failures before the request left: sending it again cannot buy twice.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+class GatewayClient:
+    """
+    A blocking client of one gateway. Close it, or use it in a ``with`` statement.
+
+    :param settings: where and how.
+    :param transport: what carries the requests, for tests; the network unless given.
+    :param sleep: what pauses between attempts, likewise.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.settings = settings
+        self._sleep = sleep
+        self._limiter = submit_limiter(settings.requests_per_second)
+        self._http = httpx.Client(**_options(settings), transport=transport)
+
+    def send(self, call: Call[T]) -> T:
+        """
+        Send one call and return what its answer holds.
+
+        :raises ApimartError: what the answer, or its absence, means for this call.
+        """
+        result: T = retrying(idempotent=call.idempotent, sleep=self._sleep)(self._send_once, call)
+        return result
+
+    def _send_once(self, call: Call[T]) -> T:
+        if call.paid and self._limiter is not None:
+            self._limiter.try_acquire("submit")
+        try:
+            response = self._http.request(**_arguments(self.settings, call))
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            raise _no_answer(failure, call, self.settings) from failure
+        return _result(response, call, self.settings)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncGatewayClient:
+    """
+    An asynchronous client of one gateway, for one event loop. Close it, or use it in an ``async with`` statement.
+
+    :param settings: where and how.
+    :param transport: what carries the requests, for tests; the network unless given.
+    :param sleep: what pauses between attempts, likewise.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.settings = settings
+        self._sleep = sleep
+        self._limiter = submit_limiter(settings.requests_per_second)
+        self._http = httpx.AsyncClient(**_options(settings), transport=transport)
+
+    async def send(self, call: Call[T]) -> T:
+        """
+        Send one call and return what its answer holds.
+
+        :raises ApimartError: what the answer, or its absence, means for this call.
+        """
+        return await async_retrying(idempotent=call.idempotent, sleep=self._sleep)(self._send_once, call)
+
+    async def _send_once(self, call: Call[T]) -> T:
+        if call.paid and self._limiter is not None:
+            await self._limiter.try_acquire_async("submit")
+        try:
+            response = await self._http.request(**_arguments(self.settings, call))
+        except (httpx.RequestError, httpx.InvalidURL) as failure:
+            raise _no_answer(failure, call, self.settings) from failure
+        return _result(response, call, self.settings)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _options(settings: GatewaySettings) -> dict[str, Any]:
+    return {
+        "base_url": settings.base_url,
+        # Some firewalls in front of the gateways refuse the default name of an HTTP library.
+        "headers": {"User-Agent": f"airflow-provider-apimart/{__version__}", "Accept": "application/json"},
+        # A request that waits for a free connection has not been sent; only the gateway's silence may end it.
+        "timeout": httpx.Timeout(settings.timeout, pool=None),
+        "limits": httpx.Limits(
+            max_connections=settings.max_concurrency,
+            max_keepalive_connections=settings.max_concurrency,
+            keepalive_expiry=_KEEPALIVE_EXPIRY,
+        ),
+    }
+
+
+def _arguments(settings: GatewaySettings, call: Call[Any]) -> dict[str, Any]:
+    authorization = {"Authorization": f"Bearer {settings.api_key}"} if call.authenticated else {}
+    return {
+        "method": call.method,
+        "url": call.path,
+        "json": call.json,
+        "params": call.params or None,
+        "headers": {**call.headers, **authorization},
+        "files": call.files,
+    }
+
+
+def _result(response: httpx.Response, call: Call[T], settings: GatewaySettings) -> T:
+    headers = {name: redact(value, settings.api_key) for name, value in response.headers.items()}
+    answer = Answer(response.status_code, httpx.Headers(headers), redact(response.text, settings.api_key))
+    return call.result(answer)
+
+
+def _no_answer(failure: Exception, call: Call[Any], settings: GatewaySettings) -> ApimartError:
+    """Return what the lack of an answer means, which depends on whether the request had left."""
+    reason = redact(f"{type(failure).__name__}: {failure}", settings.api_key)
+    if isinstance(failure, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return ConfigurationError(f"{settings.base_url}{call.path} cannot be called ({reason}). Nothing was sent.")
+    if isinstance(failure, _NEVER_SENT):
+        return ConnectionFailedError(f"No connection to {settings.host} ({reason}). Nothing was sent.")
+    error = ConnectionFailedError(
+        f"No answer from {settings.host} to {call.method} {call.path} ({reason}).",
+        charged="unknown" if call.paid else "no",
+        retryable=call.idempotent,
+    )
+    return call.interpret(error)
