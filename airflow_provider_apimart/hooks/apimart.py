@@ -1,0 +1,285 @@
+"""The hook: an Airflow connection of type ``apimart`` as a client of its gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mimetypes
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    ConfigurationError,
+    GatewayError,
+    NotFoundError,
+    UnreadableAnswerError,
+)
+from airflow_provider_apimart.gateway import calls
+from airflow_provider_apimart.gateway.lookup import BatchEndpoint, chunks
+from airflow_provider_apimart.gateway.settings import GatewaySettings
+from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+    from airflow.sdk import Connection
+
+    from airflow_provider_apimart.gateway.calls import Balance
+    from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
+    from airflow_provider_apimart.gateway.pricing import Price
+    from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.submission import Submission
+    from airflow_provider_apimart.gateway.task import Task
+
+__all__ = ["ApimartHook"]
+
+
+class ApimartHook(BaseHook):
+    """
+    Talks to APIMart or APIMaster through an Airflow connection.
+
+    The connection is looked up once, at the first call. A hook holds HTTP connections: :meth:`close` it, or use it in a
+    ``with`` statement; the asynchronous methods belong to one event loop and to :meth:`aclose` or ``async with``.
+
+    :param apimart_conn_id: id of a connection of type ``apimart``.
+    :param transport: what carries blocking requests, for tests; the network unless given.
+    :param async_transport: likewise for asynchronous requests.
+    """
+
+    conn_name_attr = "apimart_conn_id"
+    default_conn_name = "apimart_default"
+    conn_type = "apimart"
+    hook_name = "APIMart"
+
+    def __init__(
+        self,
+        apimart_conn_id: str = default_conn_name,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__()
+        self.apimart_conn_id = apimart_conn_id
+        self._transport = transport
+        self._async_transport = async_transport
+        self._async_client: AsyncGatewayClient | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form's extra fields for Airflow before 3.2; later versions read them from the provider info."""
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and hidden fields of the form for Airflow before 3.2."""
+        return {key.replace("-", "_"): value for key, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @cached_property
+    def settings(self) -> GatewaySettings:
+        """
+        What the connection says.
+
+        :raises ConfigurationError: naming the field of the connection that cannot be used.
+        """
+        return _settings(self.get_connection(self.apimart_conn_id))
+
+    def get_conn(self) -> GatewayClient:
+        """Return the blocking client, which is made once."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> GatewayClient:
+        from airflow_provider_apimart.gateway.client import GatewayClient  # noqa: PLC0415 - loads httpx: not for a DAG to pay
+
+        return GatewayClient(self.settings, transport=self._transport)
+
+    @cached_property
+    def _batch(self) -> BatchEndpoint:
+        return BatchEndpoint(enabled=self.settings.batch_polling)
+
+    async def get_async_conn(self) -> AsyncGatewayClient:
+        """Return the asynchronous client, which is made once, for the running event loop."""
+        from airflow_provider_apimart.gateway.client import AsyncGatewayClient  # noqa: PLC0415 - as above
+
+        if self._async_client is None:
+            if "settings" not in self.__dict__:
+                # The blocking look-up stalls or breaks a triggerer; this one fills the same cache.
+                self.__dict__["settings"] = _settings(await self.aget_connection(self.apimart_conn_id))
+            self._async_client = AsyncGatewayClient(self.settings, transport=self._async_transport)
+        return self._async_client
+
+    def submit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
+        """
+        Buy the pictures of one request, as one gateway task.
+
+        Sent again by itself only after an answer that proves that nothing was accepted.
+
+        :param request: a request that was checked, see :mod:`~airflow_provider_apimart.gateway.validation`.
+        :param idempotency_key: the same for every attempt at this one purchase.
+        :raises SubmitOutcomeUnknownError: when it may have been accepted and billed all the same.
+        :raises GatewayError: when it was refused; nothing was charged.
+        """
+        return self.get_conn().send(calls.submit(self.settings, request, idempotency_key=idempotency_key))
+
+    async def asubmit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
+        """Do what :meth:`submit` does, asynchronously."""
+        client = await self.get_async_conn()
+        return await client.send(calls.submit(self.settings, request, idempotency_key=idempotency_key))
+
+    def get_task(self, task_id: str) -> Task:
+        """
+        Ask after one task.
+
+        :raises TaskNotFoundError: when the gateway does not know the id.
+        """
+        return self.get_conn().send(calls.get_task(self.settings, task_id))
+
+    async def aget_task(self, task_id: str) -> Task:
+        """Do what :meth:`get_task` does, asynchronously."""
+        client = await self.get_async_conn()
+        return await client.send(calls.get_task(self.settings, task_id))
+
+    def get_tasks(self, task_ids: Sequence[str]) -> dict[str, Task | GatewayError]:
+        """
+        Ask after many tasks, in batches where the gateway understands that.
+
+        :return: for each id its task, or the error that asking after it gave; one bad id spoils no other.
+        :raises GatewayError: when the gateway could not be asked at all.
+        """
+        found: dict[str, Task | GatewayError] = {}
+        for chunk in chunks(task_ids):
+            if len(task_ids) > 1 and self._batch.is_usable:
+                try:
+                    found |= _described(self.get_conn().send(calls.get_tasks(self.settings, chunk)))
+                except GatewayError as error:
+                    self._give_up_batch(error)
+        for task_id in _missing(task_ids, found):
+            try:
+                found[task_id] = self.get_task(task_id)
+            except GatewayError as error:
+                found[task_id] = error
+        return found
+
+    async def aget_tasks(self, task_ids: Sequence[str]) -> dict[str, Task | GatewayError]:
+        """Do what :meth:`get_tasks` does, asynchronously and with single look-ups side by side."""
+        client = await self.get_async_conn()
+        found: dict[str, Task | GatewayError] = {}
+        for chunk in chunks(task_ids):
+            if len(task_ids) > 1 and self._batch.is_usable:
+                try:
+                    found |= _described(await client.send(calls.get_tasks(self.settings, chunk)))
+                except GatewayError as error:
+                    self._give_up_batch(error)
+
+        async def look_up(task_id: str) -> None:
+            try:
+                found[task_id] = await self.aget_task(task_id)
+            except GatewayError as error:
+                found[task_id] = error
+
+        async with asyncio.TaskGroup() as group:
+            for task_id in _missing(task_ids, found):
+                group.create_task(look_up(task_id))
+        return found
+
+    def _give_up_batch(self, error: GatewayError) -> None:
+        """Fall back to single look-ups if that is what the error calls for; otherwise raise it."""
+        if not self._batch.turn_off_for(error):
+            raise error
+        self.log.warning("Batch look-ups do not work at %s, asking after each task: %s", self.settings.host, error)
+
+    def get_balance(self) -> Balance:
+        """
+        Ask what is left to spend. It is free.
+
+        :raises GatewayError: for a wrong key; APIMaster offers no balance and answers ``NotFoundError``.
+        """
+        return self.get_conn().send(calls.get_balance())
+
+    def get_price(self, model: str) -> Price:
+        """Ask for a model's public price table, which is empty for a model that the gateway does not know."""
+        return self.get_conn().send(calls.get_price(model))
+
+    def upload_image(self, image: str | Path | bytes) -> str:
+        """
+        Upload a reference image, free of charge, and return its URL, which lives for 72 hours.
+
+        :param image: a path, or the bytes of a JPEG, PNG, WebP or GIF of at most 20 MiB.
+        """
+        if isinstance(image, bytes):
+            content, filename = image, "reference"
+        else:
+            content, filename = Path(image).read_bytes(), Path(image).name
+        content_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
+        return self.get_conn().send(calls.upload_image(content, filename=filename, content_type=content_type))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Tell, free of charge, whether the gateway accepts the key, and what is left to spend."""
+        try:
+            try:
+                balance = self.get_balance()
+            except (NotFoundError, UnreadableAnswerError):
+                models = self.get_conn().send(calls.list_models())
+                return True, f"{self.settings.host} accepts the key and offers {len(models)} models."
+        except ApimartError as error:
+            return False, str(error)
+        remaining = "no limit" if balance.remaining is None else f"{balance.remaining} left"
+        return True, f"{self.settings.host} accepts the key; balance: {remaining}."
+
+    def close(self) -> None:
+        """Close the blocking client's connections."""
+        if "_client" in self.__dict__:
+            self._client.close()
+            del self.__dict__["_client"]
+
+    async def aclose(self) -> None:
+        """Close the asynchronous client's connections."""
+        if self._async_client is not None:
+            await self._async_client.aclose()
+            self._async_client = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _settings(connection: Connection) -> GatewaySettings:
+    name = f"Connection {connection.conn_id!r}"
+    try:
+        # Not extra_dejson, whose masking of secrets blocks an event loop: this extra holds none.
+        extra = json.loads(connection.extra or "{}")
+    except ValueError:
+        raise ConfigurationError(f"{name} has an extra that is not JSON.") from None
+    if not isinstance(extra, dict):
+        raise ConfigurationError(f"{name} has an extra that is not a JSON object.")
+    return GatewaySettings.from_connection(
+        password=connection.password, host=connection.host, port=connection.port, extra=extra, name=name
+    )
+
+
+def _described(answered: dict[str, Task | GatewayError]) -> dict[str, Task]:
+    """Return the tasks of a batch; an error of one item is not believed before a look-up of its own confirms it."""
+    return {task_id: outcome for task_id, outcome in answered.items() if not isinstance(outcome, GatewayError)}
+
+
+def _missing(task_ids: Sequence[str], found: dict[str, Any]) -> list[str]:
+    return [task_id for task_id in dict.fromkeys(task_ids) if task_id not in found]

@@ -1,0 +1,60 @@
+"""The connection form in the UI, as data: declared to Airflow 3.2 and later, built as widgets below that."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = ["CONNECTION_FIELDS", "UI_FIELD_BEHAVIOUR", "form_widgets"]
+
+UI_FIELD_BEHAVIOUR: Final[dict[str, Any]] = {
+    "hidden-fields": ["login", "port", "schema"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {"host": "https://api.apimart.ai", "password": "sk-..."},
+}
+
+#: Keys of the connection's extra, with their JSON schemas.
+CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "gateway": {
+        "label": "Gateway",
+        "description": "Which vendor's dialect is spoken at the base URL; auto decides by its host.",
+        "schema": {"type": ["string", "null"], "enum": ["auto", "apimart", "apimaster"], "default": "auto"},
+    },
+    "submit_path": {
+        "label": "Submit path",
+        "description": "Where requests are posted. APIMaster also has /v1/images/generations/async.",
+        "schema": {"type": ["string", "null"], "default": "/v1/images/generations"},
+    },
+    "timeout": {
+        "label": "Timeout",
+        "description": "Seconds for one HTTP request.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 30},
+    },
+    "max_concurrency": {
+        "label": "Max concurrency",
+        "description": "Simultaneous requests of one client.",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
+    },
+    "requests_per_second": {
+        "label": "Requests per second",
+        "description": "Limit on submits by one client; empty for none.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    },
+    "batch_polling": {
+        "label": "Batch polling",
+        "description": "Whether many tasks are asked after in one request.",
+        "schema": {"type": ["string", "null"], "enum": ["auto", "off"], "default": "auto"},
+    },
+}
+
+
+def form_widgets() -> dict[str, Any]:
+    """Return the same fields as the widgets that Airflow before 3.2 asks the hook for."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - only there on such an Airflow
+    from wtforms import IntegerField, StringField  # noqa: PLC0415
+
+    return {
+        name: (IntegerField if "integer" in form["schema"]["type"] else StringField)(
+            form["label"], widget=BS3TextFieldWidget(), description=form["description"]
+        )
+        for name, form in CONNECTION_FIELDS.items()
+    }
