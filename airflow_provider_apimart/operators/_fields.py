@@ -1,0 +1,78 @@
+"""
+From an operator's parameters to a request.
+
+When a DAG is parsed, some parameters are literal and some hold templates or the output of other tasks; only the
+literal ones can be checked. When the task starts all are rendered, numbers often as text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_apimart.gateway.request import REQUEST_FIELDS, ImageRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["REQUEST_PARAMETERS", "literal_request", "rendered_request"]
+
+#: Names of the parameters that make up the request.
+REQUEST_PARAMETERS: Final = (*REQUEST_FIELDS, "extra_body")
+
+_INTEGERS: Final = frozenset({"n", "output_compression"})
+_BOOLEANS: Final = {"true": True, "false": False}
+_REQUIRED: Final = frozenset({"prompt", "model", "n"})
+#: What Jinja makes of a value that is not there.
+_ABSENT: Final = frozenset({"", "None"})
+
+
+def literal_request(values: Mapping[str, Any]) -> tuple[ImageRequest, set[str]]:
+    """
+    Return the request as far as it is known when the DAG is parsed, and the names of the fields that are not.
+
+    :param values: the operator's request parameters.
+    """
+    unknown = {name for name, value in values.items() if not _is_literal(value)}
+    known = {name: value for name, value in values.items() if name not in unknown}
+    return _request({"prompt": "unknown", **known}), unknown
+
+
+def rendered_request(values: Mapping[str, Any]) -> ImageRequest:
+    """
+    Return the request from rendered parameters.
+
+    Texts that rendered to a number or to true or false become that; optional fields that rendered to nothing are
+    left out.
+    """
+    return _request({name: _rendered(name, value) for name, value in values.items()})
+
+
+def _request(values: Mapping[str, Any]) -> ImageRequest:
+    given = {name: value for name, value in values.items() if value is not None}
+    if isinstance(given.get("image_urls"), list):
+        given["image_urls"] = tuple(given["image_urls"]) or None
+    return ImageRequest(**given)
+
+
+def _rendered(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if name not in _REQUIRED and text in _ABSENT:
+        return None
+    if name in _INTEGERS and text.lstrip("-").isdecimal():
+        return int(text)
+    if name == "official_fallback":
+        return _BOOLEANS.get(text.lower(), value)
+    return value
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether a value will still be the same when the task runs."""
+    if isinstance(value, str):
+        return "{{" not in value and "{%" not in value
+    if isinstance(value, dict):
+        return all(_is_literal(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_literal(item) for item in value)
+    return value is None or isinstance(value, int | float)

@@ -1,0 +1,307 @@
+"""The operator: one request for pictures, bought once and waited for without a worker."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_apimart.exceptions import (
+    BudgetExceededError,
+    InvalidRequestError,
+    TaskNotFoundError,
+    TaskTimeoutError,
+)
+from airflow_provider_apimart.gateway.catalogue import find_spec
+from airflow_provider_apimart.gateway.idempotency import fingerprint
+from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices
+from airflow_provider_apimart.operators._fields import REQUEST_PARAMETERS, literal_request, rendered_request
+from airflow_provider_apimart.operators._record import Record
+from airflow_provider_apimart.operators._result import errors_of, image_result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import NoReturn
+
+    from airflow.sdk import Context
+
+    from airflow_provider_apimart.exceptions import GatewayError
+    from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+
+__all__ = ["ApimartImageOperator"]
+
+#: Seconds between a deferral and its event. An event that comes sooner can meet a scheduler that has not yet seen the
+#: worker's process end, and takes the resumed task for a killed one (apache/airflow#67287, alive in 3.3.2).
+_HOLD_EVENT = 10.0
+#: Seconds by which Airflow's own timeout of the deferral outlasts the trigger's, which knows what it is doing.
+_BACKSTOP = 60.0
+
+
+class ApimartImageOperator(BaseOperator):
+    """
+    Buys pictures of one prompt and returns their URLs, ids and cost.
+
+    The URLs live for about a day: hand the result to ``ApimartToS3Operator`` in the same DAG run. A wrong literal
+    parameter fails when the DAG is parsed, a wrong templated one when the task starts, both before anything is sent.
+
+    Every paid call is noted in the task's state store before and after it is made, and carries a deterministic
+    ``Idempotency-Key``. A retry asks after what an earlier try bought instead of buying again. Below Airflow 3.3
+    there is no state store, and the key alone protects.
+
+    :param prompt: what the picture shows.
+    :param model: the vendor's name of the model. One that the catalogue does not know passes unchecked.
+    :param size: ``"auto"``, a ratio such as ``"16:9"``, or pixels such as ``"1881x836"`` where the model takes them.
+    :param resolution: ``"1k"``, ``"2k"`` or ``"4k"``.
+    :param quality: ``"auto"``, ``"low"``, ``"medium"`` or ``"high"``.
+    :param n: number of pictures. More than the gateway delivers in one task become several tasks.
+    :param background: ``"auto"``, ``"opaque"`` or ``"transparent"``.
+    :param moderation: strength of the model provider's filter, ``"auto"`` or ``"low"``.
+    :param output_format: ``"png"``, ``"jpeg"`` or ``"webp"``.
+    :param output_compression: 0 to 100, for jpeg and webp.
+    :param image_urls: reference images: public URLs, or data URIs where the model takes them.
+    :param mask_url: mask with an alpha channel, of the size of the first reference image.
+    :param official_fallback: whether the gateway may use the dearer official channel when its own fails.
+    :param extra_body: further fields of the request, sent as they are and not checked.
+    :param apimart_conn_id: the connection.
+    :param deferrable: wait in the triggerer; ``False`` holds the worker.
+    :param durable: remember across tries what was bought, in the task state store.
+    :param initial_delay: seconds after the submit before the first look; the vendors advise 10 to 20.
+    :param poll_interval: seconds between looks; the vendors advise 3 to 5.
+    :param timeout: seconds that one try waits. The gateway's task goes on after it and may be charged; its id stays
+        noted, and a retry asks after it again. ``execution_timeout``, which Airflow does not apply while a task is
+        deferred, shortens it.
+    :param on_clear: what clearing the task means: ``"regenerate"`` buys new pictures, ``"reuse"`` asks after those
+        that were bought.
+    :param on_unknown_submit: what to do when the answer to a paid call was lost: ``"fail"`` until a person clears the
+        task, or ``"resubmit"`` with the same idempotency key, which buys once only where the gateway honours the key.
+    :param max_cost: US dollars. The request is not sent when its estimated price is higher, or cannot be learned.
+    :raises InvalidRequestError: before anything is sent; names the field, its value and what is allowed.
+    :raises SubmitOutcomeUnknownError: the picture may exist and be billed; no retry buys again.
+    :raises TaskTimeoutError: still running after ``timeout``.
+    :raises TaskFailedError: the gateway's task failed, and no other task of the request delivered a picture.
+    """
+
+    template_fields: Sequence[str] = (*REQUEST_PARAMETERS, "apimart_conn_id")
+    template_fields_renderers = {"extra_body": "json"}  # noqa: RUF012 - Airflow's own declaration
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        model: str = "gpt-image-2",
+        size: str | None = None,
+        resolution: str | None = None,
+        quality: str | None = None,
+        n: int | str = 1,
+        background: str | None = None,
+        moderation: str | None = None,
+        output_format: str | None = None,
+        output_compression: int | str | None = None,
+        image_urls: Sequence[str] | None = None,
+        mask_url: str | None = None,
+        official_fallback: bool | str | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        apimart_conn_id: str = "apimart_default",
+        deferrable: bool = True,
+        durable: bool = True,
+        initial_delay: float = 12,
+        poll_interval: float = 4,
+        timeout: float = 600,
+        on_clear: Literal["regenerate", "reuse"] = "regenerate",
+        on_unknown_submit: Literal["fail", "resubmit"] = "fail",
+        max_cost: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prompt = prompt
+        self.model = model
+        self.size = size
+        self.resolution = resolution
+        self.quality = quality
+        self.n = n
+        self.background = background
+        self.moderation = moderation
+        self.output_format = output_format
+        self.output_compression = output_compression
+        self.image_urls = image_urls
+        self.mask_url = mask_url
+        self.official_fallback = official_fallback
+        self.extra_body = extra_body
+        self.apimart_conn_id = apimart_conn_id
+        self.deferrable = deferrable
+        self.durable = durable
+        self.initial_delay = initial_delay
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.on_clear = on_clear
+        self.on_unknown_submit = on_unknown_submit
+        self.max_cost = max_cost
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        """Refuse what no gateway would accept, as far as it is known when the DAG is parsed."""
+        for name, allowed in (("on_clear", ("regenerate", "reuse")), ("on_unknown_submit", ("fail", "resubmit"))):
+            if (value := getattr(self, name)) not in allowed:
+                raise InvalidRequestError(f"{name}={value!r}: must be one of {allowed}.", field=name, value=value)
+        for name in ("initial_delay", "poll_interval", "timeout"):
+            if (value := getattr(self, name)) < 0 or (value == 0 and name != "initial_delay"):
+                raise InvalidRequestError(f"{name}={value!r}: must be above 0 seconds.", field=name, value=value)
+        request, unknown = literal_request(self._request_values())
+        check_anywhere(request, unknown=unknown)
+
+    def _request_values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in REQUEST_PARAMETERS}
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Buy what is not bought yet, and wait: in the triggerer, or here."""
+        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
+
+        request = rendered_request(self._request_values())
+        with ApimartHook(self.apimart_conn_id) as hook:
+            check(request, hook.settings.gateway)
+            for notice in notices(request, hook.settings.gateway):
+                self.log.warning("Note: %s", notice)
+            record, tasks = self._buy(context, hook, request)
+            running = [task_id for task_id in record.task_ids if task_id not in tasks]
+            if running and self.deferrable:
+                self._defer(record.task_ids, finished=tasks)
+            if running:
+                tasks |= self._wait_inline(hook, running)
+            return self._finish(hook, request, record.task_ids, tasks)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Turn the trigger's event into the result, after one last look at what was still running."""
+        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415
+
+        tasks = {task.task_id: task for task in map(Task.from_json, event["tasks"])}
+        with ApimartHook(self.apimart_conn_id) as hook:
+            return self._finish(hook, rendered_request(self._request_values()), event["task_ids"], tasks)
+
+    def _buy(self, context: Context, hook: ApimartHook, request: ImageRequest) -> tuple[Record, dict[str, Task]]:
+        """Return the record of a complete purchase, and those of its tasks that are finished already."""
+        from airflow_provider_apimart.operators._purchase import Purchase  # noqa: PLC0415
+        from airflow_provider_apimart.operators._store import RecordStore  # noqa: PLC0415
+
+        ti = context["ti"]
+        settings = hook.settings
+        store = RecordStore.of(context, durable=self.durable)
+        if self.durable and not store.remembers:
+            self.log.info("This Airflow has no task state store: the Idempotency-Key alone protects a retry")
+        spec = find_spec(settings.gateway, request.model)
+        parts = request.split(spec.images_per_task if spec else None)
+        digest = fingerprint(connection_id=self.apimart_conn_id, path=settings.submit_path, body=request.body())
+        noted = store.read()
+        record = noted and noted.continued(
+            generation=ti.max_tries,
+            fingerprint=digest,
+            on_clear=self.on_clear,
+            on_unknown_submit=self.on_unknown_submit,
+        )
+        if record is None:
+            self._guard_cost(hook, request)
+            record = Record.new(generation=ti.max_tries, fingerprint=digest, parts=len(parts))
+        found = self._found(hook, record)
+        record = record.reviewed(found)
+        purchase = Purchase(
+            hook=hook,
+            store=store,
+            identity=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
+            parts=parts,
+            on_accepted=lambda task_ids: ti.xcom_push("task_ids", list(task_ids)),
+            log=self.log,
+        )
+        record = purchase.complete(record)
+        finished = {i: t for i, t in found.items() if isinstance(t, Task) and t.is_finished and i in record.task_ids}
+        return record, finished | record.delivered
+
+    def _found(self, hook: ApimartHook, record: Record) -> dict[str, Task | GatewayError]:
+        """Return what the gateway says of the tasks that earlier tries bought."""
+        bought = [task_id for task_id in record.task_ids if task_id not in record.delivered]
+        if not bought:
+            return {}
+        self.log.info("An earlier try bought task %s: asking after it instead of buying again", ", ".join(bought))
+        return hook.get_tasks(bought)
+
+    def _guard_cost(self, hook: ApimartHook, request: ImageRequest) -> None:
+        if self.max_cost is None:
+            return
+        estimate = hook.get_price(request.model).estimate(request)
+        if estimate is None or estimate > self.max_cost:
+            price = "cannot be learned from the gateway" if estimate is None else f"is about {estimate} USD"
+            raise BudgetExceededError(
+                f"The price of {request.n} picture(s) of {request.model} {price}; max_cost is {self.max_cost} USD. "
+                "Nothing was sent."
+            )
+
+    def _deadline(self) -> float:
+        seconds = self.timeout
+        if self.execution_timeout is not None:
+            seconds = min(seconds, self.execution_timeout.total_seconds())
+        return time.time() + seconds
+
+    def _defer(self, task_ids: Sequence[str], *, finished: Mapping[str, Task]) -> NoReturn:
+        from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger  # noqa: PLC0415
+
+        now, deadline = time.time(), self._deadline()
+        self.defer(
+            trigger=ApimartTaskTrigger(
+                apimart_conn_id=self.apimart_conn_id,
+                task_ids=task_ids,
+                finished=[task.to_json() for task in finished.values()],
+                deadline=deadline,
+                first_look=now + self.initial_delay,
+                not_before=now + _HOLD_EVENT,
+                poll_interval=self.poll_interval,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(deadline - now, _HOLD_EVENT) + self.poll_interval + _BACKSTOP),
+        )
+
+    def _wait_inline(self, hook: ApimartHook, task_ids: Sequence[str]) -> dict[str, Task]:
+        from airflow_provider_apimart.operators._waiting import wait_for_tasks  # noqa: PLC0415
+
+        return wait_for_tasks(
+            hook,
+            task_ids,
+            first_look=time.time() + self.initial_delay,
+            poll_interval=self.poll_interval,
+            deadline=self._deadline(),
+            log=self.log,
+        )
+
+    def _finish(
+        self, hook: ApimartHook, request: ImageRequest, task_ids: Sequence[str], finished: Mapping[str, Task]
+    ) -> dict[str, Any]:
+        """Return the result, or raise what kept it from being one."""
+        tasks = dict(finished)
+        missing = [task_id for task_id in task_ids if task_id not in tasks]
+        for task_id, outcome in (hook.get_tasks(missing) if missing else {}).items():
+            if isinstance(outcome, TaskNotFoundError):
+                raise outcome
+            if isinstance(outcome, Task) and outcome.is_finished:
+                tasks[task_id] = outcome
+        running = [task_id for task_id in task_ids if task_id not in tasks]
+        if running:
+            raise TaskTimeoutError(
+                f"Still running after {self.timeout:g} s: task {', '.join(running)}. It goes on at the gateway and may "
+                "be charged. Its id is noted: a retry of this task asks after it and buys nothing.",
+                task_id=running[0],
+            )
+        ordered = [tasks[task_id] for task_id in task_ids]
+        result = image_result(ordered, gateway=hook.settings.gateway, model=request.model, requested=request.n)
+        errors = errors_of(ordered)
+        if not result["delivered"]:
+            raise errors[0]
+        for error in errors:
+            self.log.warning("%s", error)
+        if result["delivered"] < result["requested"]:
+            self.log.warning(
+                "%d of %d pictures were delivered; cost: %s", result["delivered"], result["requested"], result["cost"]
+            )
+        self.log.info("%d picture(s), cost: %s USD", result["delivered"], result["cost"])
+        return result
