@@ -1,0 +1,1 @@
+"""URLs become S3 objects."""

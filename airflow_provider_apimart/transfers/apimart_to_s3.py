@@ -1,0 +1,203 @@
+"""The transfer: finished pictures to S3 before their URLs die."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestError, TransferError
+from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
+from airflow_provider_apimart.gateway.money import total
+from airflow_provider_apimart.gateway.task import Task, task_error
+from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
+from airflow_provider_apimart.transfers._source import Picture, pictures_of_task, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+    from airflow_provider_apimart.transfers._copy import Copier
+    from airflow_provider_apimart.transfers._keys import OnExisting
+    from airflow_provider_apimart.transfers._source import Source
+
+__all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
+
+#: Told apart by DAG, run and gateway task; nothing in it is missing in a run without a logical date.
+DEFAULT_KEY: Final = "apimart/{{ dag.dag_id }}/{{ run_id }}/{task_id}-{index}.{ext}"
+
+
+class ApimartToS3Operator(BaseOperator):
+    """
+    Copies finished pictures to S3, each with its content type, a SHA-256 and the facts of its making as metadata.
+
+    A picture is downloaded completely and checked before it is written, so no part of one is ever seen under its key.
+    The API key never goes to an image host. One picture that cannot be copied does not keep the others from it: they
+    are copied first, then the task fails and names each loss; a retry copies only what is missing.
+
+    :param source: what ``ApimartImageOperator`` returned, a list of such as a mapped task gives it, or gateway task
+        ids.
+    :param s3_bucket: name of the bucket.
+    :param s3_key: template of each picture's key, with ``{task_id}``, ``{index}`` and ``{ext}`` besides Jinja.
+    :param aws_conn_id: connection of type ``aws``.
+    :param apimart_conn_id: connection of the gateway, to ask after task ids and for fresh URLs.
+    :param on_existing: when the key holds something already: ``"skip"`` leaves the same picture alone, ``"overwrite"``
+        writes it anew, ``"fail"`` takes it for an error. Another object is replaced by ``"overwrite"`` only. What an
+        earlier try of the same task wrote is left alone in any case.
+    :param max_concurrency: pictures that are copied at the same time.
+    :param max_bytes: the largest picture that is accepted.
+    :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
+    :raises TransferError: naming each picture that was not copied, with task id, expiry and cost.
+    :raises InvalidRequestError: for a source or a key template that cannot be used; nothing was copied.
+    """
+
+    template_fields: Sequence[str] = (
+        "source",
+        "s3_bucket",
+        "s3_key",
+        "aws_conn_id",
+        "apimart_conn_id",
+        "extra_args",
+    )
+    template_fields_renderers = {"source": "json", "extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        source: Any,
+        s3_bucket: str,
+        s3_key: str = DEFAULT_KEY,
+        aws_conn_id: str | None = "aws_default",
+        apimart_conn_id: str = "apimart_default",
+        on_existing: OnExisting = "skip",
+        max_concurrency: int = 16,
+        max_bytes: int = 64 * MEBIBYTE,
+        extra_args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.s3_bucket = s3_bucket
+        self.s3_key = s3_key
+        self.aws_conn_id = aws_conn_id
+        self.apimart_conn_id = apimart_conn_id
+        self.on_existing = on_existing
+        self.max_concurrency = max_concurrency
+        self.max_bytes = max_bytes
+        self.extra_args = extra_args
+        self._check_parameters()
+
+    def _check_parameters(self) -> None:
+        if self.on_existing not in {"skip", "overwrite", "fail"}:
+            raise InvalidRequestError(
+                f"on_existing={self.on_existing!r}: must be 'skip', 'overwrite' or 'fail'.",
+                field="on_existing",
+                value=self.on_existing,
+            )
+        for name in ("max_concurrency", "max_bytes"):
+            if (value := getattr(self, name)) < 1:
+                raise InvalidRequestError(f"{name}={value!r}: must be at least 1.", field=name, value=value)
+        check_template(self.s3_key)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy every picture, those that die first before the others."""
+        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
+        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
+
+        source = read_source(self.source)
+        with (
+            ApimartHook(self.apimart_conn_id) as hook,
+            Downloader(
+                max_bytes=self.max_bytes,
+                allow_private=hook.settings.is_local,
+                max_connections=self.max_concurrency,
+            ) as downloader,
+        ):
+            tasks, lost = self._ask_after(hook, source)
+            pictures = [*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))]
+            check_distinct(self.s3_key, pictures)
+            objects, failed = self._copy_all(self._copier(context, hook, downloader), pictures)
+        result = self._result(source, tasks, objects)
+        self.log.info("%d of %d picture(s) are in s3://%s", len(objects), len(pictures), self.s3_bucket)
+        if lost or failed:
+            self._fail([*lost, *failed], copied=len(objects))
+        return result
+
+    def _ask_after(self, hook: ApimartHook, source: Source) -> tuple[list[Task], list[tuple[str, ApimartError]]]:
+        """Return the tasks whose ids were given, and why others have no pictures."""
+        tasks, lost = [], []
+        for task_id, outcome in (hook.get_tasks(source.task_ids) if source.task_ids else {}).items():
+            error = task_error(outcome) if isinstance(outcome, Task) else outcome
+            if error is None and isinstance(outcome, Task) and not outcome.is_finished:
+                error = TransferError(f"task {task_id} still runs at the gateway ({outcome.status})", task_id=task_id)
+            if error is not None:
+                lost.append((f"task {task_id}", error))
+            elif isinstance(outcome, Task):
+                tasks.append(outcome)
+        return tasks, lost
+
+    def _copier(self, context: Context, hook: ApimartHook, downloader: Any) -> Copier:
+        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+        from airflow_provider_apimart.transfers._copy import Copier  # noqa: PLC0415
+        from airflow_provider_apimart.transfers._upload import Bucket  # noqa: PLC0415
+
+        ti = context["ti"]
+        return Copier(
+            downloader=downloader,
+            bucket=Bucket(S3Hook(aws_conn_id=self.aws_conn_id).get_conn(), self.s3_bucket, self.extra_args or {}),
+            key_template=self.s3_key,
+            on_existing=self.on_existing,
+            writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+            get_task=hook.get_task,
+        )
+
+    def _copy_all(
+        self, copier: Copier, pictures: Sequence[Picture]
+    ) -> tuple[list[dict[str, Any]], list[tuple[str, ApimartError]]]:
+        """Return the objects in the order of the pictures, and what kept the others from being one."""
+
+        def copy(picture: Picture) -> dict[str, Any] | ApimartError:
+            try:
+                return copier.copy(picture)
+            except ApimartError as error:
+                return error
+
+        dying_first = sorted(range(len(pictures)), key=lambda i: pictures[i].expires_at or float("inf"))
+        with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="apimart-copy") as pool:
+            futures = {i: pool.submit(copy, pictures[i]) for i in dying_first}
+        outcomes = [(pictures[i], futures[i].result()) for i in range(len(pictures))]
+        objects = [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
+        failed = [(_named(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]
+        return objects, failed
+
+    def _result(self, source: Source, tasks: Sequence[Task], objects: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "task_ids": list(dict.fromkeys(held["task_id"] for held in objects)),
+            "cost": total([*source.costs, *(task.cost for task in tasks)]),
+            "credits_cost": total([*source.credits_costs, *(task.credits_cost for task in tasks)]),
+            "bytes": sum(held["bytes"] for held in objects),
+            "objects": objects,
+        }
+
+    def _fail(self, losses: Sequence[tuple[str, ApimartError]], *, copied: int) -> None:
+        listed = "; ".join(f"{name}: {error}" for name, error in losses)
+        first = losses[0][1]
+        raise TransferError(
+            f"{len(losses)} picture(s) could not be copied, {copied} could. {listed}. They were paid for. A retry "
+            "copies only what is missing; a picture that expired can only be bought again.",
+            task_id=first.task_id,
+            retryable=any(error.retryable for _, error in losses),
+        )
+
+
+def _named(picture: Picture) -> str:
+    expiry = "unknown" if picture.expires_at is None else datetime.fromtimestamp(picture.expires_at, UTC).isoformat()
+    cost = "unknown" if picture.cost is None else f"{picture.cost} USD"
+    return f"picture {picture.index} of task {picture.task_id} (URL expires: {expiry}, cost of the task: {cost})"
