@@ -236,11 +236,19 @@ class TaskError(ApimartError):
 
 
 class TaskFailedError(TaskError):
-    """The gateway says that the task failed. Failed tasks are not charged unless the answer carries a cost."""
+    """
+    The gateway says that the task failed. It was not charged unless the answer carries a cost.
+
+    A retry buys it again, unless it was charged.
+    """
+
+    default_retryable = True
 
 
 class TaskModeratedError(TaskFailedError):
-    """The task failed because the model's provider refused the content."""
+    """The task failed because the model's provider refused the content. It will refuse the same content again."""
+
+    default_retryable = False
 
 
 class TaskCancelledError(TaskError):

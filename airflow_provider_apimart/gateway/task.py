@@ -192,6 +192,8 @@ def task_error(task: Task) -> ApimartError | None:
             f"Task {task.task_id} failed at the gateway: {reason}. {paid}, as far as the gateway says.",
             code=task.error_code or None,
             task_id=task.task_id,
+            # Buying it again is sensible only while it cost nothing.
+            retryable=cls.default_retryable and not task.cost,
             charged="yes" if task.cost else "no",
         )
     if task.state is TaskState.CANCELLED:

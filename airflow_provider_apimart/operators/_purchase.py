@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.task import Task
+    from airflow_provider_apimart.gateway.submission import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators._record import Record
     from airflow_provider_apimart.operators._store import RecordStore
@@ -30,6 +30,7 @@ class Purchase:
 
     :param identity: tells the task instance from all others; the same for all its tries.
     :param parts: the requests, one per gateway task.
+    :param resubmit: whether to send a request once more, with the same key, when the answer to it was lost.
     :param on_accepted: told of all ids so far, each time the gateway has accepted a part.
     """
 
@@ -37,6 +38,7 @@ class Purchase:
     store: RecordStore
     identity: tuple[str | int, ...]
     parts: Sequence[ImageRequest]
+    resubmit: bool
     on_accepted: Callable[[Sequence[str]], None]
     log: Logger
 
@@ -58,30 +60,44 @@ class Purchase:
 
     def _submit(self, record: Record, index: int) -> Record:
         key = self._key(record, index)
-        record = record.marked(index, Phase.INTENDED)
-        self.store.write(record)
+        intended = record.marked(index, Phase.INTENDED)
+        self.store.write(intended)
         try:
-            submission = self.hook.submit(self.parts[index], idempotency_key=key)
+            submission = self._send(self.parts[index], key)
         except SubmitOutcomeUnknownError:
             raise
         except ApimartError:
-            self.store.write(record.marked(index, Phase.OPEN))
-            raise
-        self._tell(submission.tasks, key, replayed=submission.replayed)
-        record = record.marked(index, Phase.ACCEPTED, submission.tasks)
-        try:
+            # Back to what it was: a refusal now does not say what became of a request that an earlier try sent.
             self.store.write(record)
+            raise
+        self._tell(submission, key)
+        accepted = intended.marked(index, Phase.ACCEPTED, submission.tasks)
+        try:
+            self.store.write(accepted)
         except RecordUnavailableError as error:
             self.log.error("%s This try goes on; a retry would not know of these ids.", error)  # noqa: TRY400
-        return record
+        return accepted
+
+    def _send(self, request: ImageRequest, key: str) -> Submission:
+        try:
+            return self.hook.submit(request, idempotency_key=key)
+        except SubmitOutcomeUnknownError as unknown:
+            if not self.resubmit:
+                raise
+            self.log.warning("%s Sending the same key once more, as on_unknown_submit='resubmit' says.", unknown)
+            unknown.retryable = True
+            try:
+                return self.hook.submit(request, idempotency_key=key)
+            except ApimartError as again:
+                raise unknown from again
 
     def _key(self, record: Record, index: int) -> str:
         attempt = record.parts[index].attempt
         return idempotency_key(*self.identity, record.generation, record.fingerprint, index, attempt)
 
-    def _tell(self, tasks: Sequence[Task], key: str, *, replayed: bool) -> None:
-        ids = ", ".join(task.task_id for task in tasks)
-        if replayed:
+    def _tell(self, submission: Submission, key: str) -> None:
+        ids = ", ".join(task.task_id for task in submission.tasks)
+        if submission.replayed:
             self.log.info("The gateway recognised the idempotency key %s: nothing new was bought, task %s", key, ids)
         else:
             self.log.info("The gateway accepted the request as task %s (idempotency key %s)", ids, key)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk import BaseOperator
 
 from airflow_provider_apimart.exceptions import (
+    ApimartError,
     BudgetExceededError,
     InvalidRequestError,
     TaskNotFoundError,
@@ -21,6 +22,7 @@ from airflow_provider_apimart.gateway.validation import check, check_anywhere, n
 from airflow_provider_apimart.operators._fields import REQUEST_PARAMETERS, literal_request, rendered_request
 from airflow_provider_apimart.operators._record import Record
 from airflow_provider_apimart.operators._result import errors_of, image_result
+from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +119,7 @@ class ApimartImageOperator(BaseOperator):
         max_cost: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**with_retry_policy(kwargs))
         self.prompt = prompt
         self.model = model
         self.size = size
@@ -141,6 +143,7 @@ class ApimartImageOperator(BaseOperator):
         self.on_clear = on_clear
         self.on_unknown_submit = on_unknown_submit
         self.max_cost = max_cost
+        self._waiting_for: Sequence[str] = ()
         self._check_parameters()
 
     def _check_parameters(self) -> None:
@@ -162,7 +165,7 @@ class ApimartImageOperator(BaseOperator):
         from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
 
         request = rendered_request(self._request_values())
-        with ApimartHook(self.apimart_conn_id) as hook:
+        with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
             check(request, hook.settings.gateway)
             for notice in notices(request, hook.settings.gateway):
                 self.log.warning("Note: %s", notice)
@@ -179,8 +182,43 @@ class ApimartImageOperator(BaseOperator):
         from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415
 
         tasks = {task.task_id: task for task in map(Task.from_json, event["tasks"])}
-        with ApimartHook(self.apimart_conn_id) as hook:
+        with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
             return self._finish(hook, rendered_request(self._request_values()), event["task_ids"], tasks)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Collect what is finished, where Airflow would fail a task because its trigger crashed or ran out of time."""
+        if next_method == "__fail__" and (result := self._collect(context)) is not None:
+            return result
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _collect(self, context: Context) -> dict[str, Any] | None:
+        """Return the result of the noted purchase, or ``None`` while it cannot be had."""
+        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415
+        from airflow_provider_apimart.operators._store import RecordStore  # noqa: PLC0415
+
+        with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
+            try:
+                record = RecordStore.of(context, durable=self.durable).read()
+                found = self._found(hook, record) if record else {}
+            except ApimartError as error:
+                self.log.warning("The trigger ended without a result, and none could be collected: %s", error)
+                return None
+            if record is None or not record.task_ids:
+                return None
+            tasks = _finished(found) | record.delivered
+            if set(tasks) != set(record.task_ids):
+                return None
+            self.log.info("The trigger ended without a result, but the gateway has finished: collecting it")
+            return self._finish(hook, rendered_request(self._request_values()), record.task_ids, tasks)
+
+    def on_kill(self) -> None:
+        """Say what happens to the money when somebody ends a task that waits on its worker."""
+        if self._waiting_for:
+            self.log.warning(
+                "Killed while waiting for gateway task %s. It cannot be cancelled there: it goes on and will be "
+                "charged. Its id is noted; a retry asks after it and buys nothing.",
+                ", ".join(self._waiting_for),
+            )
 
     def _buy(self, context: Context, hook: ApimartHook, request: ImageRequest) -> tuple[Record, dict[str, Task]]:
         """Return the record of a complete purchase, and those of its tasks that are finished already."""
@@ -213,10 +251,11 @@ class ApimartImageOperator(BaseOperator):
             identity=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
             parts=parts,
             on_accepted=lambda task_ids: ti.xcom_push("task_ids", list(task_ids)),
+            resubmit=self.on_unknown_submit == "resubmit",
             log=self.log,
         )
         record = purchase.complete(record)
-        finished = {i: t for i, t in found.items() if isinstance(t, Task) and t.is_finished and i in record.task_ids}
+        finished = {task_id: task for task_id, task in _finished(found).items() if task_id in record.task_ids}
         return record, finished | record.delivered
 
     def _found(self, hook: ApimartHook, record: Record) -> dict[str, Task | GatewayError]:
@@ -265,6 +304,7 @@ class ApimartImageOperator(BaseOperator):
     def _wait_inline(self, hook: ApimartHook, task_ids: Sequence[str]) -> dict[str, Task]:
         from airflow_provider_apimart.operators._waiting import wait_for_tasks  # noqa: PLC0415
 
+        self._waiting_for = task_ids
         return wait_for_tasks(
             hook,
             task_ids,
@@ -305,3 +345,7 @@ class ApimartImageOperator(BaseOperator):
             )
         self.log.info("%d picture(s), cost: %s USD", result["delivered"], result["cost"])
         return result
+
+
+def _finished(found: Mapping[str, Task | GatewayError]) -> dict[str, Task]:
+    return {task_id: task for task_id, task in found.items() if isinstance(task, Task) and task.is_finished}

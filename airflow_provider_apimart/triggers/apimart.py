@@ -88,6 +88,19 @@ class ApimartTaskTrigger(BaseTrigger):
             }
         )
 
+    async def on_kill(self) -> None:
+        """
+        Say what happens to the money when somebody ends the wait.
+
+        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
+        """
+        self.log.warning(
+            "The wait for gateway task(s) %s was ended here. They cannot be cancelled at the gateway: they go on and "
+            "will be charged. Their ids are noted: a retry of the task asks after them and buys nothing; clearing it "
+            "buys anew unless on_clear='reuse'.",
+            ", ".join(self.task_ids),
+        )
+
     async def _wait(self) -> Waiter:
         finished = {task["id"] for task in self.finished}
         waiter = Waiter((task_id for task_id in self.task_ids if task_id not in finished), self.log.warning)
