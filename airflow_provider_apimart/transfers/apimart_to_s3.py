@@ -12,6 +12,7 @@ from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestErro
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import Task, task_error
+from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
 from airflow_provider_apimart.transfers._source import Picture, pictures_of_task, read_source
 
@@ -80,7 +81,7 @@ class ApimartToS3Operator(BaseOperator):
         extra_args: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**with_retry_policy(kwargs))
         self.source = source
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
@@ -106,6 +107,10 @@ class ApimartToS3Operator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy every picture, those that die first before the others."""
+        with failing_fast():
+            return self._transfer(context)
+
+    def _transfer(self, context: Context) -> dict[str, Any]:
         from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
         from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
 

@@ -1,0 +1,36 @@
+"""A task instance to run operators in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from operators.task_instance import TaskInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_apimart.operators.image import ApimartImageOperator
+
+
+@pytest.fixture
+def task_instance() -> TaskInstance:
+    return TaskInstance()
+
+
+@pytest.fixture
+def operator(apimart_connection: str) -> Callable[..., Callable[[], ApimartImageOperator]]:
+    """Describe an operator that looks often, to be made anew for each segment."""
+    from airflow_provider_apimart.operators.image import ApimartImageOperator
+
+    def describe(**parameters: Any) -> Callable[[], ApimartImageOperator]:
+        defaults = {
+            "task_id": "a_task",
+            "prompt": "a lighthouse at dawn",
+            "apimart_conn_id": apimart_connection,
+            "initial_delay": 0,
+            "poll_interval": 0.2,
+        }
+        return lambda: ApimartImageOperator(**{**defaults, **parameters})
+
+    return describe

@@ -1,0 +1,92 @@
+"""What Airflow hands to an operator, without a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_apimart.operators.image import ApimartImageOperator
+    from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger
+
+
+class StateStore:
+    """Keeps JSON, as the task state store does; can be told to fail."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.history: list[Any] = []
+        self.fail_reads = False
+        self.fail_writes = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.fail_reads:
+            raise RuntimeError("the state store does not answer")
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:  # noqa: ARG002 - Airflow's own signature
+        if self.fail_writes:
+            return  # Airflow 3.3.2 ignores the answer to a write, so a lost one looks like this.
+        self.values[key] = json.dumps(value)
+        self.history.append(value)
+
+
+@dataclass
+class TaskInstance:
+    """One task instance over all its tries."""
+
+    dag_id: str = "a_dag"
+    run_id: str = "a_run"
+    task_id: str = "a_task"
+    map_index: int = -1
+    max_tries: int = 2
+    store: StateStore | None = field(default_factory=StateStore)
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {"ti": self} if self.store is None else {"ti": self, "task_state_store": self.store}
+
+    def clear(self) -> None:
+        """What a person does: Airflow raises ``max_tries``, which a retry leaves alone."""
+        self.max_tries += 3
+
+    def run(self, make_operator: Callable[[], ApimartImageOperator]) -> Any:
+        """Run one try to its end, with a new operator for each segment, as Airflow does."""
+        trigger = self.run_until_deferred(make_operator)
+        if isinstance(trigger, dict):
+            return trigger
+        return self.resume(make_operator, self.event_of(trigger))
+
+    def run_until_deferred(self, make_operator: Callable[[], ApimartImageOperator]) -> Any:
+        """Run the first segment of a try, and return the trigger, or the result where it did not defer."""
+        from airflow.sdk.exceptions import TaskDeferred
+
+        try:
+            return make_operator().execute(self.context)
+        except TaskDeferred as deferred:
+            return deferred.trigger
+
+    def resume(self, make_operator: Callable[[], ApimartImageOperator], event: dict[str, Any]) -> Any:
+        return make_operator().resume_execution("execute_complete", {"event": event}, self.context)
+
+    @staticmethod
+    def event_of(trigger: ApimartTaskTrigger) -> dict[str, Any]:
+        """Move a trigger to an event loop of its own, as a triggerer does, and return what it fires, at once."""
+        _, kwargs = trigger.serialize()
+        moved = type(trigger)(**json.loads(json.dumps({**kwargs, "not_before": 0.0})))
+
+        async def first_event() -> dict[str, Any]:
+            events = moved.run()
+            event = await anext(events)
+            await events.aclose()
+            return json.loads(json.dumps(event.payload))
+
+        return asyncio.run(first_event())
