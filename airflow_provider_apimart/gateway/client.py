@@ -178,7 +178,8 @@ def _no_answer(failure: Exception, call: Call[Any], settings: GatewaySettings) -
         return ConnectionFailedError(f"No connection to {settings.host} ({reason}). Nothing was sent.")
     error = ConnectionFailedError(
         f"No answer from {settings.host} to {call.method} {call.path} ({reason}).",
-        charged="unknown" if call.paid else "no",
+        # The request may have been worked on: only one that may happen twice is sent again.
         retryable=call.idempotent,
+        charged="unknown" if call.paid else "no",
     )
     return call.interpret(error)

@@ -320,21 +320,19 @@ class ApimartImageOperator(BaseOperator):
         """Return the result, or raise what kept it from being one."""
         tasks = dict(finished)
         missing = [task_id for task_id in task_ids if task_id not in tasks]
-        for task_id, outcome in (hook.get_tasks(missing) if missing else {}).items():
-            if isinstance(outcome, TaskNotFoundError):
-                raise outcome
-            if isinstance(outcome, Task) and outcome.is_finished:
-                tasks[task_id] = outcome
-        running = [task_id for task_id in task_ids if task_id not in tasks]
+        found = hook.get_tasks(missing) if missing else {}
+        tasks |= _finished(found)
+        unknown = {i: error for i, error in found.items() if isinstance(error, TaskNotFoundError)}
+        running = [task_id for task_id in task_ids if task_id not in tasks and task_id not in unknown]
         if running:
             raise TaskTimeoutError(
                 f"Still running after {self.timeout:g} s: task {', '.join(running)}. It goes on at the gateway and may "
                 "be charged. Its id is noted: a retry of this task asks after it and buys nothing.",
                 task_id=running[0],
             )
-        ordered = [tasks[task_id] for task_id in task_ids]
+        ordered = [tasks[task_id] for task_id in task_ids if task_id in tasks]
         result = image_result(ordered, gateway=hook.settings.gateway, model=request.model, requested=request.n)
-        errors = errors_of(ordered)
+        errors = [*errors_of(ordered), *unknown.values()]
         if not result["delivered"]:
             raise errors[0]
         for error in errors:

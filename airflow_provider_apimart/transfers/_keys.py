@@ -43,9 +43,9 @@ class Existing:
 
 def check_template(template: str) -> None:
     """
-    Raise unless the template tells pictures of different tasks apart and uses known placeholders only.
+    Raise unless the template uses known placeholders only.
 
-    :param template: as the DAG author wrote it, Jinja included.
+    :param template: as the DAG author wrote it, Jinja included, or rendered.
     """
     try:
         names = {name for _, name, _, _ in string.Formatter().parse(_JINJA.sub("", template)) if name is not None}
@@ -53,8 +53,6 @@ def check_template(template: str) -> None:
         raise _bad_template(template, str(error)) from None
     if unknown := names - _PLACEHOLDERS:
         raise _bad_template(template, f"unknown placeholder {{{unknown.pop()}}}")
-    if "task_id" not in names:
-        raise _bad_template(template, "without {task_id} pictures of different tasks overwrite each other")
 
 
 def key_of(template: str, picture: Picture, ext: str) -> str:
@@ -70,7 +68,8 @@ def check_distinct(template: str, pictures: Iterable[Picture]) -> None:
         if other is not picture:
             raise _bad_template(
                 template,
-                f"pictures {other.index} and {picture.index} of task {picture.task_id} get the same key; add {{index}}",
+                f"picture {other.index} of task {other.task_id} and picture {picture.index} of task {picture.task_id} "
+                "get the same key; add {task_id} and {index}",
             )
 
 
@@ -121,7 +120,8 @@ def must_copy(picture: Picture, key: str, existing: Existing | None, *, on_exist
 def _is_same(picture: Picture, existing: Existing) -> bool:
     held = existing.metadata
     return (
-        held.get("apimart-task-id") == picture.task_id
+        {"sha256", "width", "height"} <= held.keys()
+        and held.get("apimart-task-id") == picture.task_id
         and held.get("apimart-index") == str(picture.index)
         and held.get("bytes") == str(existing.size)
     )

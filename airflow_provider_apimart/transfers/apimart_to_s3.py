@@ -114,6 +114,7 @@ class ApimartToS3Operator(BaseOperator):
         from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
         from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
 
+        check_template(self.s3_key)
         source = read_source(self.source)
         with (
             ApimartHook(self.apimart_conn_id) as hook,

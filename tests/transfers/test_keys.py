@@ -72,7 +72,7 @@ def test_a_key_is_the_template_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{task_id}", "{{ run_id }}/{task_id}-{index}.{ext}", "{% raw %}{% endraw %}{task_id}"]
+    "template", ["latest.png", "{task_id}", "{{ run_id }}/{task_id}-{index}.{ext}", "{% raw %}{% endraw %}{task_id}"]
 )
 def test_a_template_may_mix_placeholders_and_jinja(template: str) -> None:
     check_template(template)
@@ -86,7 +86,7 @@ def test_pictures_that_would_overwrite_each_other_are_found_before_anything_is_c
 
     check_distinct("{task_id}-{index}", pictures)
     if len({task_id for task_id, _ in names}) < len(names):
-        with pytest.raises(InvalidRequestError, match=r"add \{index\}"):
+        with pytest.raises(InvalidRequestError, match=r"add \{task_id\} and \{index\}"):
             check_distinct("{task_id}", pictures)
 
 
