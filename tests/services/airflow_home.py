@@ -1,0 +1,97 @@
+"""An ``AIRFLOW_HOME``: settings, secrets, login and the command line of one Airflow."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import subprocess
+from typing import TYPE_CHECKING
+
+from services.environment import clean_environment, executable
+from services.ports import free_port
+from services.waiting import ServiceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["AirflowHome"]
+
+
+class AirflowHome:
+    """
+    A home for one Airflow on SQLite with the LocalExecutor, and a login that is really asked for.
+
+    :param directory: becomes ``AIRFLOW_HOME``; made if missing.
+    :param dags_folder: holds the DAG files. Their runs are not paused.
+    :param parallelism: how many task processes may run at the same time. Tasks that wait deferred hold none.
+    :param settings: more environment variables, such as ``AIRFLOW_VAR_*``.
+    """
+
+    username = "admin"
+
+    def __init__(self, directory: Path, *, dags_folder: Path, parallelism: int = 4, **settings: str) -> None:
+        self.directory = directory
+        self.password = secrets.token_urlsafe(12)
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.environment = clean_environment(
+            AIRFLOW_HOME=str(directory),
+            AIRFLOW__API__BASE_URL=self.url,
+            AIRFLOW__API__HOST="127.0.0.1",
+            AIRFLOW__API__PORT=self.url.rpartition(":")[2],
+            AIRFLOW__API__SECRET_KEY=secrets.token_urlsafe(48),
+            AIRFLOW__API__WORKERS="1",
+            AIRFLOW__API_AUTH__JWT_SECRET=secrets.token_urlsafe(64),
+            AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+            AIRFLOW__CORE__DAGS_FOLDER=str(dags_folder),
+            AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{self.url}/execution/",
+            AIRFLOW__CORE__EXECUTOR="LocalExecutor",
+            AIRFLOW__CORE__FERNET_KEY=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            AIRFLOW__CORE__LOAD_EXAMPLES="False",
+            AIRFLOW__CORE__PARALLELISM=str(parallelism),
+            AIRFLOW__CORE__TEST_CONNECTION="Enabled",
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{self.database}",
+            AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL="5",
+            AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(free_port()),
+            AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(free_port()),
+        )
+        self.environment |= settings
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the logs of the components; the tasks' own logs are in ``logs/`` beside it."""
+        return self.directory / "components"
+
+    @property
+    def database(self) -> Path:
+        return self.directory / "airflow.db"
+
+    def prepare(self) -> None:
+        """Make the folders, and the password file that Airflow would otherwise fill by itself."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        passwords = self.directory / "simple_auth_manager_passwords.json.generated"
+        passwords.write_text(json.dumps({self.username: self.password}))
+
+    def run(self, *arguments: str, within: float = 120) -> str:
+        """
+        Run an ``airflow`` command to its end.
+
+        :returns: what it wrote to stdout.
+        :raises ServiceError: when it fails, with all that it wrote.
+        """
+        finished = subprocess.run(
+            [executable("airflow"), *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+        if finished.returncode != 0:
+            raise ServiceError(
+                f"airflow {' '.join(arguments)} ended with exit status {finished.returncode}.\n"
+                f"{finished.stdout}{finished.stderr}"
+            )
+        return finished.stdout
