@@ -1,0 +1,186 @@
+"""What the pages show is true: their code runs, and what they list is what there is."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.execution_time.context import set_current_context
+
+from airflow_provider_apimart import exceptions
+from airflow_provider_apimart.gateway.catalogue import Gateway
+from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.operators._result import image_result
+from airflow_provider_apimart.operators.image import ApimartImageOperator
+from airflow_provider_apimart.transfers._keys import metadata_of
+from airflow_provider_apimart.transfers._source import read_source
+from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_apimart.simulator import Simulator
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = CHECKOUT / "docs"
+PAGES = [CHECKOUT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language on a page."""
+    fence = re.compile(rf"^( *)```{language}\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for _, code in fence.findall(page.read_text(encoding="utf-8"))]
+
+
+def run_page(page: Path) -> dict[str, Any]:
+    """Run the Python of a page from top to bottom, and return what it defined."""
+    defined: dict[str, Any] = {"__name__": page.stem}
+    for number, code in enumerate(blocks(page, "python"), start=1):
+        # Not inherited: each block says for itself whether its annotations are evaluated.
+        exec(compile(code, f"{page.name}, block {number}", "exec", dont_inherit=True), defined)  # noqa: S102
+    return defined
+
+
+def described(page: Path, heading: str) -> dict[str, list[str]]:
+    """The rows of all tables whose first column has this heading, by what that column holds in backquotes."""
+    found = {}
+    for table in re.finditer(rf"^\| {heading} \|.*\n(?:\|.*\n?)*", page.read_text(encoding="utf-8"), re.MULTILINE):
+        for row in table[0].splitlines()[2:]:
+            first, *others = (cell.strip() for cell in row.strip("|").split("|"))
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), others)
+    return found
+
+
+PYTHON_PAGES = [pytest.param(page, id=page.name) for page in PAGES if blocks(page, "python")]
+JSON_BLOCKS = [pytest.param(block, id=page.name) for page in PAGES for block in blocks(page, "json")]
+
+pytestmark = pytest.mark.usefixtures("apimart_connection")
+
+
+@pytest.fixture(autouse=True)
+def _reference_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reference.png").write_bytes(PNG_SIGNATURE)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", PYTHON_PAGES)
+def test_the_python_on_a_page_runs(page: Path) -> None:
+    assert run_page(page)
+
+
+@pytest.mark.parametrize("block", JSON_BLOCKS)
+def test_the_json_on_a_page_is_json(block: str) -> None:
+    assert json.loads(block)
+
+
+def test_the_tasks_on_the_hooks_page_do_what_it_says(simulator: Simulator) -> None:
+    page = run_page(DOCS / "howto" / "hook.md")
+
+    seen = page["look_around"].function()
+    with set_current_context({"run_id": "manual__1"}):  # type: ignore[typeddict-item]
+        bought, again = page["buy"].function("A red kite"), page["buy"].function("A red kite")
+
+    assert seen["estimate"] == pytest.approx(4 * 0.014)
+    assert seen["reference"].startswith(simulator.url)
+    assert bought == again
+    assert simulator.stats()["submits"] == {"received": 2, "accepted": 1, "replayed": 1, "refused": 0, "dropped": 0}
+    assert set(page["ask"].function(bought)) == set(bought)
+    assert len(asyncio.run(page["states"](bought))) == 1
+
+
+def test_the_hooks_page_names_every_method_of_the_hook() -> None:
+    text = (DOCS / "howto" / "hook.md").read_text(encoding="utf-8")
+    inherited = {"get_conn", "get_async_conn", "close", "aclose"}
+    forms = {"get_connection_form_widgets", "get_ui_field_behaviour"}
+    methods = {name for name in vars(ApimartHook) if not name.startswith("_") and callable(getattr(ApimartHook, name))}
+
+    assert {name for name in methods - inherited - forms if f"`{name}" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("operator", "page"), [(ApimartImageOperator, "image.md"), (ApimartToS3Operator, "transfer.md")]
+)
+def test_the_page_of_an_operator_describes_every_parameter_and_no_other(operator: type, page: str) -> None:
+    parameters = {
+        name
+        for name, parameter in inspect.signature(operator.__init__).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+    assert set(described(DOCS / "howto" / page, "Parameter")) == parameters
+
+
+def concrete_errors() -> Iterator[type[exceptions.ApimartError]]:
+    bases = {"ApimartError", "GatewayError", "TaskError"}
+    for name in exceptions.__all__:
+        value = getattr(exceptions, name)
+        if isinstance(value, type) and name not in bases:
+            yield value
+
+
+def test_the_errors_page_tells_of_every_error_whether_it_is_charged_and_retried() -> None:
+    told = {name: row[1:3] for name, row in described(DOCS / "errors.md", "Error").items()}
+
+    assert told == {
+        error.__name__: [error.default_charged, "yes" if error.default_retryable else "no"]
+        for error in concrete_errors()
+    }
+
+
+def test_the_results_page_shows_what_the_operator_returns() -> None:
+    shown = json.loads(blocks(DOCS / "results.md", "json")[0])
+    task = Task.from_json(
+        {
+            "id": shown["task_ids"][0],
+            "status": "completed",
+            "cost": 0.0085,
+            "credits_cost": 0.085,
+            "created": 1776748674,
+            "completed": 1776748726,
+            "actual_time": 52,
+            "result": {"images": [{"url": [shown["images"][0]["url"]], "expires_at": 1776835126}]},
+        }
+    )
+
+    assert shown == image_result([task], gateway=Gateway.APIMART, model="gpt-image-2", requested=1)
+
+
+def test_the_results_page_names_the_metadata_of_an_object() -> None:
+    shown = json.loads(blocks(DOCS / "results.md", "json")[0])
+    (picture,) = read_source(shown).pictures
+
+    metadata = metadata_of(picture, size=1, sha256="", width=1, height=1, writer="")
+
+    assert set(metadata) <= set(described(DOCS / "results.md", "Key"))
+
+
+def test_the_simulator_accepts_the_fault_rules_on_its_page(simulator: Simulator) -> None:
+    shown = [json.loads(block) for block in blocks(DOCS / "simulator.md", "json") if '"fault"' in block]
+
+    simulator.add_fault(*(rule for block in shown for rule in (block if isinstance(block, list) else [block])))
+
+    assert [rule["fault"] for rule in simulator.faults()] == [
+        "drop_answer",
+        "refuse",
+        "task_moderated",
+        "image_truncated",
+        "batch_missing",
+    ]
+
+
+def test_the_simulators_page_shows_its_statistics(simulator: Simulator) -> None:
+    (shown,) = (json.loads(block) for block in blocks(DOCS / "simulator.md", "json") if '"submits"' in block)
+    counted = simulator.stats()
+
+    assert set(shown) == set(counted)
+    assert [set(shown[name]) for name in ("requests", "submits")] == [
+        set(counted[name]) for name in ("requests", "submits")
+    ]
