@@ -1,0 +1,93 @@
+"""What a linter cannot see: which modules an import really loads, and how large the modules are."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(str(files("airflow_provider_apimart")))
+MODULES = sorted(PACKAGE.rglob("*.py"))
+GATEWAY = [f"airflow_provider_apimart.gateway.{path.stem}" for path in (PACKAGE / "gateway").glob("[a-z]*.py")]
+
+#: What every DAG file has paid for already.
+EVERY_DAG = "from airflow.sdk import DAG, BaseOperator"
+LOADED = """
+import sys
+{first}
+before = set(sys.modules)
+{then}
+import json
+print("LOADED", json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def loaded_by(then: str, *, first: str = "") -> set[str]:
+    """Return the modules that a fresh interpreter loads for an import, beyond those that it had loaded before."""
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED.format(first=first, then=then)], capture_output=True, text=True, check=True
+    )
+    (line,) = (line for line in process.stdout.splitlines() if line.startswith("LOADED"))
+    return set(json.loads(line.removeprefix("LOADED")))
+
+
+def top_levels(modules: set[str]) -> set[str]:
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_the_gateway_imports_no_airflow() -> None:
+    loaded = loaded_by("import " + ", ".join(GATEWAY))
+
+    assert set(GATEWAY) <= loaded
+    assert "airflow" not in top_levels(loaded)
+
+
+def test_the_errors_import_nothing_but_the_standard_library() -> None:
+    loaded = loaded_by("import airflow_provider_apimart.exceptions")
+
+    assert top_levels(loaded) - sys.stdlib_module_names == {"airflow_provider_apimart"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "airflow_provider_apimart.operators.image",
+        "airflow_provider_apimart.transfers.apimart_to_s3",
+    ],
+)
+def test_a_dag_file_pays_for_no_third_party_module(module: str) -> None:
+    loaded = loaded_by(f"import {module}", first=EVERY_DAG)
+
+    assert module in loaded
+    assert top_levels(loaded) - sys.stdlib_module_names <= {"airflow_provider_apimart", "airflow"}
+    assert not {name for name in loaded if name.startswith("airflow.providers.")}
+
+
+def test_the_provider_info_that_every_dag_file_loads_costs_nothing() -> None:
+    loaded = loaded_by("from airflow_provider_apimart.provider_info import get_provider_info; get_provider_info()")
+
+    assert top_levels(loaded) - sys.stdlib_module_names == {"airflow_provider_apimart"}
+
+
+def test_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_modules_are_short() -> None:
+    lines = {path.relative_to(PACKAGE).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
+
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+    assert statistics.median(lines.values()) < 150
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_has_a_docstring_and_postponed_annotations(path: Path) -> None:
+    text = path.read_text()
+
+    assert text.startswith('"""')
+    assert "from __future__ import annotations\n" in text or len(text.splitlines()) <= 10

@@ -1,0 +1,77 @@
+"""What the package tells Airflow about itself."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_apimart import __version__
+from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.provider_info import get_provider_info
+
+INFO = get_provider_info()
+MODULES = sorted(
+    {
+        *(
+            module
+            for kind in ("hooks", "operators", "triggers")
+            for entry in INFO[kind]
+            for module in entry["python-modules"]
+        ),
+        *(entry["python-module"] for entry in INFO["transfers"]),
+    }
+)
+
+
+def test_airflow_finds_it_through_the_entry_point() -> None:
+    (entry_point,) = entry_points(group="apache_airflow_provider", name="provider_info").select(
+        module="airflow_provider_apimart.provider_info"
+    )
+
+    assert entry_point.load() is get_provider_info
+
+
+def test_it_is_what_airflows_own_schema_asks_for() -> None:
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+
+    jsonschema.validate(INFO, schema)
+
+
+def test_it_can_be_written_as_json() -> None:
+    assert json.loads(json.dumps(INFO)) == INFO
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert INFO["versions"] == [__version__] == [version(INFO["package-name"])]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_that_it_names_exists_and_says_what_is_public(module: str) -> None:
+    imported = import_module(module)
+
+    assert all(hasattr(imported, name) for name in imported.__all__)
+
+
+def test_the_connection_type_names_its_hook() -> None:
+    (connection_type,) = INFO["connection-types"]
+    module, _, name = connection_type["hook-class-name"].rpartition(".")
+
+    hook: Any = getattr(import_module(module), name)
+    assert hook is ApimartHook
+    assert hook.conn_type == connection_type["connection-type"]
+    assert hook.hook_name == connection_type["hook-name"]
+    assert hook.default_conn_name == "apimart_default"
+
+
+@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+def test_every_entry_belongs_to_an_integration_that_is_described(kind: str) -> None:
+    described = {integration["integration-name"] for integration in INFO["integrations"]}
+
+    assert {entry["integration-name"] for entry in INFO[kind]} <= described
