@@ -28,7 +28,7 @@ Everything this provider raises on purpose.
     │   ├── TaskTimeoutError            still running at the deadline
     │   └── NoImagesError               completed without a usable URL
     ├── RecordUnavailableError      what was bought before could not be read or noted; nothing was sent
-    ├── BudgetExceededError         more than ``max_cost`` allows; nothing was bought
+    ├── BudgetExceededError         more than max_cost allows; nothing was bought
     └── TransferError               a finished picture could not be stored
         └── ImageRejectedError          what was downloaded is no complete picture
 
@@ -239,7 +239,8 @@ class TaskFailedError(TaskError):
     """
     The gateway says that the task failed. It was not charged unless the answer carries a cost.
 
-    A retry buys it again, unless it was charged.
+    A retry buys it again, unless it was charged. (Without a record of the purchase, the retry sends the same
+    idempotency key, and a gateway that honours it answers with the same failed task.)
     """
 
     default_retryable = True

@@ -50,9 +50,17 @@ with DAG(
         map_index_template="{{ task.prompt[:40] }}",
     ).expand_kwargs(read_prompts(DATE))
 
-    ApimartToS3Operator(
+    copy_to_s3 = ApimartToS3Operator(
         task_id="copy_to_s3",
         source=generate.output,
         s3_bucket="{{ var.value.get('apimart_bucket', 'apimart-pictures') }}",
         s3_key="campaign/" + DATE + "/{task_id}-{index}.{ext}",
+        # What was paid for is copied, also when one prompt failed for good.
+        trigger_rule="all_done_min_one_success",
     )
+
+    @task(trigger_rule="one_failed", retries=0)
+    def fail_the_run() -> None:
+        raise RuntimeError("Not every picture was made and copied: see the failed tasks.")
+
+    [generate, copy_to_s3] >> fail_the_run()

@@ -6,11 +6,12 @@ Both clients send the same calls, so that nothing about an endpoint is written t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_apimart.exceptions import GatewayError, UnreadableAnswerError
+from airflow_provider_apimart.exceptions import GatewayError, InvalidRequestError, UnreadableAnswerError
 from airflow_provider_apimart.gateway.batch import read_batch
 from airflow_provider_apimart.gateway.errors import answer_error, submit_error, task_lookup_error
 from airflow_provider_apimart.gateway.pricing import Price
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_KEY: Final = re.compile(r"[!-~]{1,191}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,13 @@ def submit(settings: GatewaySettings, request: ImageRequest, *, idempotency_key:
     :param idempotency_key: 1 to 191 visible ASCII characters. APIMart documents that within 24 hours the same key
         with the same body buys once; that gpt-image-2 honours it is not documented.
     """
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        raise InvalidRequestError(
+            f"idempotency_key={idempotency_key!r}: must be 1 to 191 visible ASCII characters. Nothing was sent.",
+            field="idempotency_key",
+            value=idempotency_key,
+            allowed="1 to 191 visible ASCII characters",
+        )
     return Call(
         method="POST",
         path=settings.submit_path,

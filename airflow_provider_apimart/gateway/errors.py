@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_error", "error_of", "is_provably_refused", "submit_error", "task_lookup_error"]
 
+_KEY_REUSED: Final = "idempotency_key_reused"
 #: The documented words of ``error.type``, for answers whose status and code say nothing.
 _STATUS_OF_TYPE: Final = {
     "invalid_request_error": 400,
@@ -117,6 +118,7 @@ def error_of(status_code: int, payload: Any, answer: Answer) -> GatewayError:
         + f": {said}"
         + (f" {step}." if said.endswith((".", "。", "!")) else f". {step}." if step else ""),
         status_code=status or status_code,
+        charged="no" if code == _KEY_REUSED else None,
         code=code,
         request_id=answer.request_id,
         retry_after=_retry_after(payload, answer),
@@ -152,7 +154,7 @@ def is_provably_refused(error: ApimartError) -> bool:
         | RequestRejectedError
         | RateLimitError
         | BusyError,
-    ) or (isinstance(error, IdempotencyError) and error.code == "idempotency_key_reused")
+    ) or (isinstance(error, IdempotencyError) and error.code == _KEY_REUSED)
 
 
 def submit_error(error: ApimartError, idempotency_key: str | None) -> ApimartError:
@@ -161,8 +163,7 @@ def submit_error(error: ApimartError, idempotency_key: str | None) -> ApimartErr
         return error
     return SubmitOutcomeUnknownError(
         f"The request was sent and its outcome is not known: {error} The picture may exist and be billed "
-        f"(idempotency key: {idempotency_key}). It is not sent again by itself: look at the gateway's console, "
-        "then clear the task to buy anew.",
+        f"(idempotency key: {idempotency_key}). Look at the gateway's console before buying it again.",
         status_code=error.status_code,
         code=error.code,
         request_id=error.request_id,
@@ -201,8 +202,8 @@ def _says_error(payload: Any) -> bool:
         return False
     if payload.get("status") and (payload.get("id") or payload.get("task_id")):
         return False  # A task object without an envelope; its error is the task's own.
-    code = payload.get("code")
-    failed = isinstance(code, int) and not 200 <= code < 300
+    code = str(payload.get("code", ""))
+    failed = code.isascii() and code.isdigit() and not (len(code) == 3 and code.startswith("2"))
     return failed or bool(payload.get("error")) or payload.get("success") is False
 
 

@@ -19,6 +19,8 @@ __all__ = ["DEFAULT_BASE_URL", "DEFAULT_SUBMIT_PATH", "GatewaySettings"]
 
 DEFAULT_BASE_URL: Final = "https://api.apimart.ai"
 DEFAULT_SUBMIT_PATH: Final = "/v1/images/generations"
+#: Domains that never leave a local network: RFC 6761, RFC 6762, and the one that ICANN reserved for private use.
+_LOCAL_DOMAINS: Final = (".localhost", ".local", ".internal")
 _APIMASTER_DOMAIN: Final = "apimaster.ai"
 _API_KEY: Final = re.compile(r"[!-~]+")
 
@@ -85,13 +87,15 @@ class GatewaySettings:
 
     @property
     def is_local(self) -> bool:
-        """Whether the gateway itself lives at a private address, as a simulator does."""
-        if self.host == "localhost" or self.host.endswith(".localhost"):
-            return True
+        """
+        Whether the gateway itself lives at a private address, as a simulator does.
+
+        A name without a dot, such as ``simulator``, is one of a local or a container network.
+        """
         try:
             return not ipaddress.ip_address(self.host).is_global
         except ValueError:
-            return False
+            return "." not in self.host or self.host.endswith(_LOCAL_DOMAINS)
 
 
 def _api_key(password: str | None, name: str) -> str:

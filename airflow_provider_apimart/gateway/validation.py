@@ -19,12 +19,12 @@ from airflow_provider_apimart.gateway.catalogue import MEBIBYTE, find_spec, spec
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from airflow_provider_apimart.gateway.catalogue import Gateway, ModelSpec
     from airflow_provider_apimart.gateway.request import ImageRequest
 
-__all__ = ["Problem", "check", "check_anywhere", "notices", "problems_of"]
+__all__ = ["Problem", "check", "check_anywhere", "notices", "problems_of", "require"]
 
 #: Limits of reference images on APIMart's page on gpt-image-2.
 _MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
@@ -66,7 +66,7 @@ def check(request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] =
     :param unknown: names of fields whose values are not known yet, because they hold templates.
     :raises InvalidRequestError: naming every wrong field, its value and what is allowed. Nothing was sent.
     """
-    problems = _certain(problems_of(request, find_spec(gateway, request.model)), unknown)
+    problems = _certain(request, find_spec(gateway, request.model), unknown)
     if problems:
         raise _error(problems, f"{request.model} on {gateway}")
 
@@ -79,7 +79,7 @@ def check_anywhere(request: ImageRequest, *, unknown: Collection[str] = ()) -> N
     :raises InvalidRequestError: naming every wrong field, its value and what is allowed. Nothing was sent.
     """
     specs = specs_of(request.model) if "model" not in unknown else ()
-    found = [_certain(problems_of(request, spec), unknown) for spec in (specs or (None,))]
+    found = [_certain(request, spec, unknown) for spec in (specs or (None,))]
     if all(found):
         raise _error(min(found, key=len), request.model)
 
@@ -110,8 +110,22 @@ def problems_of(request: ImageRequest, spec: ModelSpec | None) -> list[Problem]:
     return problems
 
 
-def _certain(problems: Iterable[Problem], unknown: Collection[str]) -> list[Problem]:
-    return [problem for problem in problems if not {problem.field, *problem.because} & set(unknown)]
+def require(name: str, value: object, holds: bool, allowed: str) -> None:  # noqa: FBT001 - the condition itself
+    """
+    Raise unless a parameter that is no field of the request holds what is allowed.
+
+    :raises InvalidRequestError: naming the parameter, its value and what is allowed.
+    """
+    if not holds:
+        raise InvalidRequestError(
+            f"{name}={value!r}: must be {allowed}. Nothing was sent.", field=name, value=value, allowed=allowed
+        )
+
+
+def _certain(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str]) -> list[Problem]:
+    """Return the problems that rest on known fields only; what ``extra_body`` carries counts as not known."""
+    uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, dict) else ())}
+    return [problem for problem in problems_of(request, spec) if not {problem.field, *problem.because} & uncertain]
 
 
 def _error(problems: list[Problem], where: str) -> InvalidRequestError:

@@ -16,6 +16,7 @@ from airflow_provider_apimart.exceptions import (
     ConfigurationError,
     GatewayError,
     NotFoundError,
+    TaskNotFoundError,
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import calls
@@ -165,7 +166,7 @@ class ApimartHook(BaseHook):
                 found[task_id] = self.get_task(task_id)
             except GatewayError as error:
                 found[task_id] = error
-        return found
+        return _learned(found)
 
     async def aget_tasks(self, task_ids: Sequence[str]) -> dict[str, Task | GatewayError]:
         """Do what :meth:`get_tasks` does, asynchronously and with single look-ups side by side."""
@@ -187,7 +188,7 @@ class ApimartHook(BaseHook):
         async with asyncio.TaskGroup() as group:
             for task_id in _missing(task_ids, found):
                 group.create_task(look_up(task_id))
-        return found
+        return _learned(found)
 
     def _give_up_batch(self, error: GatewayError) -> None:
         """Fall back to single look-ups if that is what the error calls for; otherwise raise it."""
@@ -279,6 +280,14 @@ def _settings(connection: Connection) -> GatewaySettings:
 def _described(answered: dict[str, Task | GatewayError]) -> dict[str, Task]:
     """Return the tasks of a batch; an error of one item is not believed before a look-up of its own confirms it."""
     return {task_id: outcome for task_id, outcome in answered.items() if not isinstance(outcome, GatewayError)}
+
+
+def _learned(found: dict[str, Task | GatewayError]) -> dict[str, Task | GatewayError]:
+    """Return what was found, or raise when each look-up failed for a reason that lies with the gateway, not the id."""
+    errors = [outcome for outcome in found.values() if isinstance(outcome, GatewayError)]
+    if errors and len(errors) == len(found) and not any(isinstance(error, TaskNotFoundError) for error in errors):
+        raise errors[0]
+    return found
 
 
 def _missing(task_ids: Sequence[str], found: dict[str, Any]) -> list[str]:

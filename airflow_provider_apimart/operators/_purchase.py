@@ -83,6 +83,7 @@ class Purchase:
             return self.hook.submit(request, idempotency_key=key)
         except SubmitOutcomeUnknownError as unknown:
             if not self.resubmit:
+                unknown.args = (f"{unknown} No retry sends it again: clear the task to buy anew.",)
                 raise
             self.log.warning("%s Sending the same key once more, as on_unknown_submit='resubmit' says.", unknown)
             unknown.retryable = True

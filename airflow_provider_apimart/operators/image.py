@@ -11,14 +11,14 @@ from airflow.sdk import BaseOperator
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     BudgetExceededError,
-    InvalidRequestError,
+    NotFoundError,
     TaskNotFoundError,
     TaskTimeoutError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.idempotency import fingerprint
 from airflow_provider_apimart.gateway.task import Task
-from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices
+from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.operators._fields import REQUEST_PARAMETERS, literal_request, rendered_request
 from airflow_provider_apimart.operators._record import Record
 from airflow_provider_apimart.operators._result import errors_of, image_result
@@ -77,7 +77,7 @@ class ApimartImageOperator(BaseOperator):
         noted, and a retry asks after it again. ``execution_timeout``, which Airflow does not apply while a task is
         deferred, shortens it.
     :param on_clear: what clearing the task means: ``"regenerate"`` buys new pictures, ``"reuse"`` asks after those
-        that were bought.
+        that were bought, where that is noted. Clearing a task while it runs on its worker counts as a retry.
     :param on_unknown_submit: what to do when the answer to a paid call was lost: ``"fail"`` until a person clears the
         task, or ``"resubmit"`` with the same idempotency key, which buys once only where the gateway honours the key.
     :param max_cost: US dollars. The request is not sent when its estimated price is higher, or cannot be learned.
@@ -148,12 +148,12 @@ class ApimartImageOperator(BaseOperator):
 
     def _check_parameters(self) -> None:
         """Refuse what no gateway would accept, as far as it is known when the DAG is parsed."""
-        for name, allowed in (("on_clear", ("regenerate", "reuse")), ("on_unknown_submit", ("fail", "resubmit"))):
-            if (value := getattr(self, name)) not in allowed:
-                raise InvalidRequestError(f"{name}={value!r}: must be one of {allowed}.", field=name, value=value)
-        for name in ("initial_delay", "poll_interval", "timeout"):
-            if (value := getattr(self, name)) < 0 or (value == 0 and name != "initial_delay"):
-                raise InvalidRequestError(f"{name}={value!r}: must be above 0 seconds.", field=name, value=value)
+        for name, choices in (("on_clear", ("regenerate", "reuse")), ("on_unknown_submit", ("fail", "resubmit"))):
+            require(name, getattr(self, name), getattr(self, name) in choices, " or ".join(map(repr, choices)))
+        for name in ("poll_interval", "timeout"):
+            require(name, getattr(self, name), getattr(self, name) > 0, "more than 0 seconds")
+        require("initial_delay", self.initial_delay, self.initial_delay >= 0, "0 seconds or more")
+        require("max_cost", self.max_cost, self.max_cost is None or self.max_cost > 0, "more than 0 US dollars")
         request, unknown = literal_request(self._request_values())
         check_anywhere(request, unknown=unknown)
 
@@ -216,7 +216,7 @@ class ApimartImageOperator(BaseOperator):
         if self._waiting_for:
             self.log.warning(
                 "Killed while waiting for gateway task %s. It cannot be cancelled there: it goes on and will be "
-                "charged. Its id is noted; a retry asks after it and buys nothing.",
+                "charged. A retry asks after it and buys nothing, where the purchase is noted (Airflow 3.3, durable).",
                 ", ".join(self._waiting_for),
             )
 
@@ -269,7 +269,10 @@ class ApimartImageOperator(BaseOperator):
     def _guard_cost(self, hook: ApimartHook, request: ImageRequest) -> None:
         if self.max_cost is None:
             return
-        estimate = hook.get_price(request.model).estimate(request)
+        try:
+            estimate = hook.get_price(request.model).estimate(request)
+        except NotFoundError:  # APIMaster publishes no prices.
+            estimate = None
         if estimate is None or estimate > self.max_cost:
             price = "cannot be learned from the gateway" if estimate is None else f"is about {estimate} USD"
             raise BudgetExceededError(
@@ -327,7 +330,8 @@ class ApimartImageOperator(BaseOperator):
         if running:
             raise TaskTimeoutError(
                 f"Still running after {self.timeout:g} s: task {', '.join(running)}. It goes on at the gateway and may "
-                "be charged. Its id is noted: a retry of this task asks after it and buys nothing.",
+                "be charged. A retry asks after it and buys nothing, where the purchase is noted (Airflow 3.3, "
+                "durable).",
                 task_id=running[0],
             )
         ordered = [tasks[task_id] for task_id in task_ids if task_id in tasks]

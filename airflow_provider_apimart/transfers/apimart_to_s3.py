@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestError, TransferError
+from airflow_provider_apimart.exceptions import ApimartError, TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import Task, task_error
+from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
 from airflow_provider_apimart.transfers._source import Picture, pictures_of_task, read_source
@@ -94,15 +95,10 @@ class ApimartToS3Operator(BaseOperator):
         self._check_parameters()
 
     def _check_parameters(self) -> None:
-        if self.on_existing not in {"skip", "overwrite", "fail"}:
-            raise InvalidRequestError(
-                f"on_existing={self.on_existing!r}: must be 'skip', 'overwrite' or 'fail'.",
-                field="on_existing",
-                value=self.on_existing,
-            )
+        is_policy = self.on_existing in {"skip", "overwrite", "fail"}
+        require("on_existing", self.on_existing, is_policy, "'skip', 'overwrite' or 'fail'")
         for name in ("max_concurrency", "max_bytes"):
-            if (value := getattr(self, name)) < 1:
-                raise InvalidRequestError(f"{name}={value!r}: must be at least 1.", field=name, value=value)
+            require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         check_template(self.s3_key)
 
     def execute(self, context: Context) -> dict[str, Any]:

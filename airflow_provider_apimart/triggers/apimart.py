@@ -96,8 +96,8 @@ class ApimartTaskTrigger(BaseTrigger):
         """
         self.log.warning(
             "The wait for gateway task(s) %s was ended here. They cannot be cancelled at the gateway: they go on and "
-            "will be charged. Their ids are noted: a retry of the task asks after them and buys nothing; clearing it "
-            "buys anew unless on_clear='reuse'.",
+            "will be charged. Where the purchase is noted (Airflow 3.3, durable), a retry of the task asks after them "
+            "and buys nothing; clearing it buys anew unless on_clear='reuse'.",
             ", ".join(self.task_ids),
         )
 

@@ -57,5 +57,18 @@ def test_a_date_without_prompts_buys_nothing(dags: dict[str, DAG], simulator: Si
         "read_prompts": "success",
         "generate": "skipped",
         "copy_to_s3": "skipped",
+        "fail_the_run": "skipped",
     }
     assert simulator.stats()["submits"]["received"] == 0
+
+
+def test_one_prompt_that_fails_keeps_no_other_picture_from_its_copy_and_still_fails_the_run(
+    dags: dict[str, DAG], simulator: Simulator, s3_server: SeaweedFS, bucket: str
+) -> None:
+    simulator.add_fault({"fault": "task_moderated", "times": 1})
+
+    run = dags["apimart_backfill_dataset"].test(run_conf={"date": "2025-11-03"})
+
+    assert run.state == "failed"
+    assert simulator.stats()["submits"]["accepted"] == 2
+    assert len(s3_server.client().list_objects_v2(Bucket=bucket)["Contents"]) == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gateway.exchange import answer
 
-from airflow_provider_apimart.exceptions import GatewayError, UnreadableAnswerError
+from airflow_provider_apimart.exceptions import GatewayError, InvalidRequestError, UnreadableAnswerError
 from airflow_provider_apimart.gateway import calls
 from airflow_provider_apimart.gateway.calls import Balance
 
@@ -151,3 +151,13 @@ def test_only_a_submit_is_paid_and_only_reads_may_be_repeated(settings: GatewayS
     assert [name for name, call in every.items() if call.paid] == ["submit"]
     assert [name for name, call in every.items() if not call.idempotent] == ["submit", "upload"]
     assert [name for name, call in every.items() if not call.authenticated] == ["price"]
+
+
+@pytest.mark.parametrize("key", ["", "a key", "schlüssel", "k" * 192])
+def test_an_idempotency_key_that_no_header_can_hold_is_refused_before_anything_is_sent(
+    settings: GatewaySettings, image_request: Any, key: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match="191 visible ASCII characters") as caught:
+        calls.submit(settings, image_request, idempotency_key=key)
+
+    assert caught.value.field == "idempotency_key"

@@ -163,6 +163,8 @@ def test_the_key_is_not_shown() -> None:
         ("http://simulator.localhost", True),
         ("http://[::1]:8080", True),
         ("http://10.0.0.1", True),
+        ("http://simulator:8765", True),
+        ("http://gateway.internal", True),
         ("https://api.apimart.ai", False),
         ("https://8.8.8.8", False),
     ],

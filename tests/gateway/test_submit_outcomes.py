@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 REFUSED = Outcome("no", retryable=False, sent=1)
 SENT_AGAIN = Outcome("no", retryable=True, sent=MAX_ATTEMPTS)
-UNKNOWN = KEY_REUSED = Outcome("unknown", retryable=False, sent=1)
+UNKNOWN = Outcome("unknown", retryable=False, sent=1)
 
 KEY = "airflow-0123456789"
 
@@ -74,7 +74,7 @@ def in_progress(**headers: str) -> httpx.Response:
         pytest.param(error_response(307, location="/elsewhere"), NotFoundError, REFUSED, id="redirect"),
         pytest.param(error_response(408), SubmitOutcomeUnknownError, UNKNOWN, id="408"),
         pytest.param(in_progress(), BusyError, SENT_AGAIN, id="409-in-progress"),
-        pytest.param(error_response(409, "idempotency_key_reused"), IdempotencyError, KEY_REUSED, id="409-key-reused"),
+        pytest.param(error_response(409, "idempotency_key_reused"), IdempotencyError, REFUSED, id="409-key-reused"),
         pytest.param(
             error_response(409, "idempotency_result_indeterminate"),
             SubmitOutcomeUnknownError,

@@ -187,3 +187,11 @@ def requests(simulator: Simulator) -> dict[str, int]:
     """How often was asked, in batches and one by one."""
     counted = simulator.stats()["requests"]
     return {name: counted[name] for name in ("batch", "task")}
+
+
+@both_ways
+def test_trouble_with_the_gateway_itself_is_raised_for_a_single_task_too(get_tasks: Ask, scripted: MakeHook) -> None:
+    hook, _ = scripted(error_response(401))
+
+    with pytest.raises(AuthenticationError):
+        get_tasks(hook, ["task_1"])
