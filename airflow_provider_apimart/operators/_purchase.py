@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,36 @@ from airflow_provider_apimart.gateway.idempotency import idempotency_key
 from airflow_provider_apimart.operators._record import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.gateway.submission import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
-    from airflow_provider_apimart.operators._record import Record
+    from airflow_provider_apimart.operators._record import OnClear, OnUnknownSubmit, Record
     from airflow_provider_apimart.operators._store import RecordStore
 
-__all__ = ["Purchase"]
+__all__ = ["Purchase", "naming"]
+
+
+@contextmanager
+def naming(task_ids: Sequence[str]) -> Iterator[None]:
+    """
+    Add to an error which tasks of the request are paid for all the same, so that nobody takes them for lost or free.
+
+    :param task_ids: what the gateway has accepted.
+    """
+    try:
+        yield
+    except ApimartError as error:
+        if unnamed := [task_id for task_id in task_ids if task_id not in str(error)]:
+            error.args = (
+                f"{error} Bought by the same request and not stored yet: task {', '.join(unnamed)}. A retry asks after "
+                "it; once the task has failed for good, ApimartToS3Operator copies it by its id.",
+            )
+            error.charged = "unknown" if error.charged == "no" else error.charged
+        raise
 
 
 @dataclass(frozen=True)
@@ -42,19 +62,55 @@ class Purchase:
     on_accepted: Callable[[Sequence[str]], None]
     log: Logger
 
+    def resumed(
+        self,
+        noted: Record,
+        *,
+        generation: int,
+        fingerprint: str,
+        on_clear: OnClear,
+        on_unknown_submit: OnUnknownSubmit,
+    ) -> Record | None:
+        """
+        Return the record that the present attempt goes on with, or ``None`` to begin a new purchase.
+
+        :raises SubmitOutcomeUnknownError: naming the key, when an earlier attempt may have bought.
+        """
+        keys = [self._key(noted, i) for i, part in enumerate(noted.parts) if part.phase is Phase.INTENDED]
+        try:
+            with naming(noted.task_ids):
+                record = noted.continued(
+                    generation=generation,
+                    fingerprint=fingerprint,
+                    on_clear=on_clear,
+                    on_unknown_submit=on_unknown_submit,
+                )
+        except SubmitOutcomeUnknownError as unknown:
+            unknown.idempotency_key = keys[0]
+            unknown.args = (f"{unknown} Idempotency key: {', '.join(keys)}.",)
+            raise
+        if keys and (record is None or record.generation != noted.generation):
+            self.log.warning(
+                "Before the task was cleared, a paid request was sent whose outcome is not known (idempotency key %s): "
+                "that picture may exist and be billed. It is bought anew.",
+                ", ".join(keys),
+            )
+        return record
+
     def complete(self, record: Record) -> Record:
         """
         Submit every part that is not accepted yet, and return the record in which all are.
 
         :raises SubmitOutcomeUnknownError: when a part may have been bought.
         :raises RecordUnavailableError: when a purchase could not be noted beforehand; it was not made.
-        :raises GatewayError: when a part was refused. The parts accepted before are noted.
+        :raises GatewayError: when a part was refused. The parts accepted before are noted, and named.
         """
         if record.task_ids:
             self.on_accepted(record.task_ids)
         for index, part in enumerate(record.parts):
             if part.phase is not Phase.ACCEPTED:
-                record = self._submit(record, index)
+                with naming(record.task_ids):
+                    record = self._submit(record, index)
                 self.on_accepted(record.task_ids)
         return record
 
@@ -66,9 +122,10 @@ class Purchase:
             submission = self._send(self.parts[index], key)
         except SubmitOutcomeUnknownError:
             raise
-        except ApimartError:
-            # Back to what it was: a refusal now does not say what became of a request that an earlier try sent.
+        except ApimartError as refusal:
             self.store.write(record)
+            if record.parts[index].phase is Phase.INTENDED:
+                raise _still_unknown(refusal, key) from refusal
             raise
         self._tell(submission, key)
         accepted = intended.marked(index, Phase.ACCEPTED, submission.tasks)
@@ -102,3 +159,17 @@ class Purchase:
             self.log.info("The gateway recognised the idempotency key %s: nothing new was bought, task %s", key, ids)
         else:
             self.log.info("The gateway accepted the request as task %s (idempotency key %s)", ids, key)
+
+
+def _still_unknown(refusal: ApimartError, key: str) -> SubmitOutcomeUnknownError:
+    """Return the error for a refusal that comes after a lost answer: it does not say what became of that request."""
+    return SubmitOutcomeUnknownError(
+        f"An earlier attempt sent a paid request whose outcome is not known, and sending it once more was refused: "
+        f"{refusal} The picture may exist and be billed (idempotency key: {key}).",
+        status_code=refusal.status_code,
+        code=refusal.code,
+        request_id=refusal.request_id,
+        retry_after=refusal.retry_after,
+        retryable=refusal.retryable,
+        idempotency_key=key,
+    )

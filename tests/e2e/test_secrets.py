@@ -48,7 +48,9 @@ def test_what_the_triggers_were_given_holds_no_secret(waiting: Waiting, secret: 
 
 
 def test_no_rendered_template_and_no_log_shows_a_secret(examples: Examples, secret: str) -> None:
-    instances = [(run, instance) for run in examples.runs for instance in run.task_instances()]
+    instances = [
+        (run, instance) for run in examples.runs for instance in run.task_instances() if instance["state"] != "skipped"
+    ]
     rendered = json.dumps([instance["rendered_fields"] for _, instance in instances])
     logs = "".join(run.log(instance["task_id"], map_index=instance["map_index"]) for run, instance in instances)
 

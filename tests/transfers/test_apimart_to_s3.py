@@ -164,6 +164,17 @@ class TestASecondCopy:
         assert copy(source)["objects"][0]["outcome"] == "skipped"
         assert simulator.stats()["images_served"] == 1
 
+    def test_finds_the_picture_whose_type_shows_only_in_its_bytes(
+        self, generate: Generate, copy: Copy, store: Store
+    ) -> None:
+        source = generate(model="gpt-image-2-official", quality="low", output_format="webp")
+        copy(source)
+        for image in source["images"]:
+            image["url"] = image["url"].replace(".webp", ".png")
+
+        assert copy(source)["objects"][0]["outcome"] == "skipped"
+        assert len(store.keys()) == 1
+
     def test_by_another_task_is_an_error_where_that_is_wanted(
         self, generate: Generate, copy: Copy, task_instance: TaskInstance
     ) -> None:
@@ -224,6 +235,29 @@ class TestAPictureThatCannotBeCopied:
 
         assert copy(source)["objects"][0]["outcome"] == "copied"
         assert simulator.stats()["requests"]["task"] == asked_before + 1
+
+    def test_is_not_asked_for_again_when_it_came_without_a_task(
+        self, generate: Generate, copy: Copy, simulator: Simulator
+    ) -> None:
+        simulator.add_fault({"fault": "submit_shape", "shape": "synchronous"})
+        source = generate()
+        asked_before = simulator.stats()["requests"]["task"]
+        simulator.add_fault({"fault": "image_expired"})
+
+        with pytest.raises(TransferError, match="HTTP 403"):
+            copy(source)
+
+        assert simulator.stats()["requests"]["task"] == asked_before
+
+    def test_is_named_when_the_gateway_does_not_list_it_any_more(
+        self, generate: Generate, copy: Copy, simulator: Simulator
+    ) -> None:
+        source = generate()
+        source["images"][0]["index"] = 7
+        simulator.add_fault({"fault": "image_expired"})
+
+        with pytest.raises(TransferError, match="picture 7 of task"):
+            copy(source)
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
