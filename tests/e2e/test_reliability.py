@@ -1,0 +1,178 @@
+"""A real Airflow that is disturbed: what the gateway is asked to sell, and what Airflow shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.examples import Clock
+from services.airflow import AirflowComponents
+from services.airflow_home import AirflowHome
+from services.process import processes_in
+from services.waiting import wait_until
+
+from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from services.dag_run import DagRun
+
+KEY = "sk-a-key-for-the-disturbed-airflow"
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def frozen(clock: Clock) -> Iterator[Simulator]:
+    """Finishes nothing before its clock is moved."""
+    with Simulator(SimulatorSettings(clock=clock)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def instant() -> Iterator[Simulator]:
+    """Finishes everything before anybody can look."""
+    with Simulator(SimulatorSettings(speed=10_000)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    frozen: Simulator, instant: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowComponents]:
+    directory = tmp_path_factory.mktemp("disturbed")
+    with AirflowComponents(AirflowHome(directory, dags_folder=Path(__file__).parent / "dags")) as airflow:
+        for conn_id, simulator in (("frozen", frozen), ("instant", instant)):
+            airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
+        yield airflow
+    assert processes_in(directory) == []
+
+
+@pytest.fixture
+def start(airflow: AirflowComponents) -> Callable[[str], DagRun]:
+    def trigger(dag_id: str) -> DagRun:
+        airflow.api.wait_for_dag(dag_id)
+        return airflow.api.trigger(dag_id)
+
+    return trigger
+
+
+def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict[str, Any]]:
+    """Wait until all instances of a task are in a state, and return them."""
+
+    def reached() -> bool:
+        instances = run.task_instances(task_id)
+        return bool(instances) and {instance["state"] for instance in instances} == {state}
+
+    wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)
+    return run.task_instances(task_id)
+
+
+def bought(simulator: Simulator, run: DagRun) -> list[str]:
+    """Return the ids of the tasks that the gateway sold to a run."""
+    return [task["id"] for task in simulator.tasks() if task["prompt"] == f"{run.dag_id} {run.run_id}"]
+
+
+def test_a_worker_that_is_killed_between_purchase_and_deferral_buys_once(
+    start: Callable[[str], DagRun], instant: Simulator
+) -> None:
+    run = start("crashes")
+
+    (instance,) = wait_for(run, "success")
+
+    assert instance["try_number"] == 2
+    assert bought(instant, run) == run.xcom("generate")["task_ids"]
+    assert "asking after it instead of buying again" in run.log("generate", try_number=2)
+
+
+def test_pictures_that_are_ready_at_once_burn_no_retry(start: Callable[[str], DagRun], instant: Simulator) -> None:
+    run = start("is_ready_at_once")
+
+    instances = wait_for(run, "success")
+
+    assert [instance["try_number"] for instance in instances] == [1] * 12
+    sold = [count for prompt, count in instant.stats()["tasks_per_prompt"].items() if prompt.startswith("ready")]
+    assert sold == [1] * 12
+
+
+def test_a_triggerer_that_is_killed_and_started_again_goes_on_waiting(
+    start: Callable[[str], DagRun], frozen: Simulator, clock: Clock, airflow: AirflowComponents
+) -> None:
+    run = start("waits")
+    wait_for(run, "deferred")
+
+    airflow.triggerer.kill()
+    airflow.restart(airflow.triggerer)
+    clock.advance(600)
+
+    (instance,) = wait_for(run, "success")
+    assert instance["try_number"] == 1
+    assert len(bought(frozen, run)) == 1
+
+
+def test_a_person_who_ends_the_wait_reads_what_becomes_of_the_money_and_may_buy_anew(
+    start: Callable[[str], DagRun], frozen: Simulator, clock: Clock
+) -> None:
+    run = start("waits")
+    wait_for(run, "deferred")
+    (task_id,) = bought(frozen, run)
+
+    run.mark_failed("generate")
+
+    wait_until(
+        lambda: "cannot be cancelled at the gateway" in run.log("generate"),
+        what="the log line of the trigger",
+        within=60,
+        pause=0.5,
+        explain=lambda: run.log("generate"),
+    )
+    assert task_id in run.log("generate")
+
+    run.clear("generate")
+    wait_for(run, "deferred")
+    clock.advance(600)
+    wait_for(run, "success")
+    first, second = bought(frozen, run)
+    assert first == task_id
+    assert run.xcom("generate")["task_ids"] == [second]
+
+
+def test_clearing_a_task_that_reuses_buys_nothing(start: Callable[[str], DagRun], instant: Simulator) -> None:
+    run = start("reuses")
+    wait_for(run, "success")
+    first = run.xcom("generate")
+
+    run.clear("generate")
+
+    wait_until(
+        lambda: run.task_instances("generate")[0]["try_number"] == 2,
+        what="the second try",
+        within=60,
+        pause=0.5,
+        explain=run.explain,
+    )
+    wait_for(run, "success")
+    assert run.xcom("generate")["task_ids"] == first["task_ids"] == bought(instant, run)
+
+
+def test_a_lost_answer_fails_once_and_is_not_bought_again_before_somebody_clears_the_task(
+    start: Callable[[str], DagRun], instant: Simulator
+) -> None:
+    instant.add_fault({"fault": "drop_answer", "on": "submit", "match": {"prompt": "^loses_the_answer"}, "times": 1})
+    run = start("loses_the_answer")
+
+    (instance,) = wait_for(run, "failed")
+
+    assert instance["try_number"] == 1
+    assert len(bought(instant, run)) == 1  # The gateway accepted it, and nobody here knows.
+    assert "SubmitOutcomeUnknownError" in run.log("generate")
+    assert "clear the task to buy anew" in run.log("generate")
+
+    run.clear("generate")
+    wait_for(run, "success")
+    assert len(bought(instant, run)) == 2
