@@ -10,7 +10,7 @@ export UV_COMPILE_BYTECODE = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs build lock clean
+.PHONY: help demo test faults lint format docs build lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,9 @@ demo: .venv/.installed ## Generate pictures into a local S3 server through a rea
 
 test: .venv/.installed ## Build the wheel, install it and run all tests against it
 	$(BIN)/pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml $(ARGS)
+
+faults: .venv/.installed ## Inject a thousand faults and count double purchases and lost pictures
+	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
 
 lint: .venv/.locked ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

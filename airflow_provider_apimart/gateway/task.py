@@ -181,6 +181,11 @@ class Task:
         """Whether the gateway will not change the task any more."""
         return self.state is not TaskState.RUNNING
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the task failed and the gateway names no cost: it was not charged, and may be bought again."""
+        return self.state is TaskState.FAILED and not self.cost
+
 
 def task_error(task: Task) -> ApimartError | None:
     """Return the error that a finished task stands for, or ``None`` when it delivered at least one picture."""

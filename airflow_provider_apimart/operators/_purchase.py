@@ -35,10 +35,11 @@ def naming(task_ids: Sequence[str]) -> Iterator[None]:
         yield
     except ApimartError as error:
         if unnamed := [task_id for task_id in task_ids if task_id not in str(error)]:
-            error.args = (
-                f"{error} Bought by the same request and not stored yet: task {', '.join(unnamed)}. A retry asks after "
-                "it; once the task has failed for good, ApimartToS3Operator copies it by its id.",
+            besides = (
+                f"Bought by the same request and not stored yet: task {', '.join(unnamed)}. A retry asks after it; "
+                "once this task has failed for good, ApimartToS3Operator copies it by its id."
             )
+            error.args = (f"{error} {besides}",)
             error.charged = "unknown" if error.charged == "no" else error.charged
         raise
 
@@ -91,8 +92,8 @@ class Purchase:
             raise
         if keys and (record is None or record.generation != noted.generation):
             self.log.warning(
-                "Before the task was cleared, a paid request was sent whose outcome is not known (idempotency key %s): "
-                "that picture may exist and be billed. It is bought anew.",
+                "Before the task was cleared or its request changed, a paid request was sent whose outcome is not "
+                "known (idempotency key %s): that picture may exist and be billed. It is bought anew.",
                 ", ".join(keys),
             )
         return record
@@ -170,6 +171,6 @@ def _still_unknown(refusal: ApimartError, key: str) -> SubmitOutcomeUnknownError
         code=refusal.code,
         request_id=refusal.request_id,
         retry_after=refusal.retry_after,
-        retryable=refusal.retryable,
+        retryable=True,
         idempotency_key=key,
     )

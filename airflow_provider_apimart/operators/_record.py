@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_apimart.exceptions import ApimartError, SubmitOutcomeUnknownError
-from airflow_provider_apimart.gateway.task import Task, TaskState
+from airflow_provider_apimart.gateway.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +169,6 @@ def _reopened(part: Part) -> Part:
 
 def _reviewed(part: Part, found: Mapping[str, Task | ApimartError]) -> Part:
     tasks = [found.get(task_id) for task_id in part.task_ids]
-    failed = all(isinstance(task, Task) and task.state is TaskState.FAILED and not task.cost for task in tasks)
-    if part.phase is Phase.ACCEPTED and tasks and failed:
+    if part.phase is Phase.ACCEPTED and tasks and all(isinstance(task, Task) and task.is_free for task in tasks):
         return Part(attempt=part.attempt + 1)
     return part

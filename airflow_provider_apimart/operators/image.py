@@ -13,15 +13,18 @@ from airflow_provider_apimart.exceptions import (
     BudgetExceededError,
     NotFoundError,
     TaskNotFoundError,
-    TaskTimeoutError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.idempotency import fingerprint
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
+from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators._fields import REQUEST_PARAMETERS, literal_request, rendered_request
+from airflow_provider_apimart.operators._purchase import Purchase, naming
 from airflow_provider_apimart.operators._record import Record
-from airflow_provider_apimart.operators._result import errors_of, image_result
+from airflow_provider_apimart.operators._result import conclude
+from airflow_provider_apimart.operators._store import RecordStore
+from airflow_provider_apimart.operators._waiting import wait_for_tasks
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.exceptions import GatewayError
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 __all__ = ["ApimartImageOperator"]
 
@@ -162,8 +164,6 @@ class ApimartImageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy what is not bought yet, and wait: in the triggerer, or here."""
-        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
-
         request = rendered_request(self._request_values())
         with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
             check(request, hook.settings.gateway)
@@ -179,8 +179,6 @@ class ApimartImageOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Turn the trigger's event into the result, after one last look at what was still running."""
-        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415
-
         tasks = {task.task_id: task for task in map(Task.from_json, event["tasks"])}
         with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
             return self._finish(hook, rendered_request(self._request_values()), event["task_ids"], tasks)
@@ -193,9 +191,6 @@ class ApimartImageOperator(BaseOperator):
 
     def _collect(self, context: Context) -> dict[str, Any] | None:
         """Return the result of the noted purchase, or ``None`` while it cannot be had."""
-        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415
-        from airflow_provider_apimart.operators._store import RecordStore  # noqa: PLC0415
-
         with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
             try:
                 record = RecordStore.of(context, durable=self.durable).read()
@@ -222,9 +217,6 @@ class ApimartImageOperator(BaseOperator):
 
     def _buy(self, context: Context, hook: ApimartHook, request: ImageRequest) -> tuple[Record, dict[str, Task]]:
         """Return the record of a complete purchase, and those of its tasks that are finished already."""
-        from airflow_provider_apimart.operators._purchase import Purchase  # noqa: PLC0415
-        from airflow_provider_apimart.operators._store import RecordStore  # noqa: PLC0415
-
         ti = context["ti"]
         settings = hook.settings
         store = RecordStore.of(context, durable=self.durable)
@@ -233,18 +225,6 @@ class ApimartImageOperator(BaseOperator):
         spec = find_spec(settings.gateway, request.model)
         parts = request.split(spec.images_per_task if spec else None)
         digest = fingerprint(connection_id=self.apimart_conn_id, path=settings.submit_path, body=request.body())
-        noted = store.read()
-        record = noted and noted.continued(
-            generation=ti.max_tries,
-            fingerprint=digest,
-            on_clear=self.on_clear,
-            on_unknown_submit=self.on_unknown_submit,
-        )
-        if record is None:
-            self._guard_cost(hook, request)
-            record = Record.new(generation=ti.max_tries, fingerprint=digest, parts=len(parts))
-        found = self._found(hook, record)
-        record = record.reviewed(found)
         purchase = Purchase(
             hook=hook,
             store=store,
@@ -254,7 +234,19 @@ class ApimartImageOperator(BaseOperator):
             resubmit=self.on_unknown_submit == "resubmit",
             log=self.log,
         )
-        record = purchase.complete(record)
+        noted = store.read()
+        record = noted and purchase.resumed(
+            noted,
+            generation=ti.max_tries,
+            fingerprint=digest,
+            on_clear=self.on_clear,
+            on_unknown_submit=self.on_unknown_submit,
+        )
+        if record is None:
+            self._guard_cost(hook, request)
+            record = Record.new(generation=ti.max_tries, fingerprint=digest, parts=len(parts))
+        found = self._found(hook, record)
+        record = purchase.complete(record.reviewed(found))
         finished = {task_id: task for task_id, task in _finished(found).items() if task_id in record.task_ids}
         return record, finished | record.delivered
 
@@ -264,7 +256,8 @@ class ApimartImageOperator(BaseOperator):
         if not bought:
             return {}
         self.log.info("An earlier try bought task %s: asking after it instead of buying again", ", ".join(bought))
-        return hook.get_tasks(bought)
+        with naming(bought):
+            return hook.get_tasks(bought)
 
     def _guard_cost(self, hook: ApimartHook, request: ImageRequest) -> None:
         if self.max_cost is None:
@@ -305,8 +298,6 @@ class ApimartImageOperator(BaseOperator):
         )
 
     def _wait_inline(self, hook: ApimartHook, task_ids: Sequence[str]) -> dict[str, Task]:
-        from airflow_provider_apimart.operators._waiting import wait_for_tasks  # noqa: PLC0415
-
         self._waiting_for = task_ids
         return wait_for_tasks(
             hook,
@@ -320,31 +311,22 @@ class ApimartImageOperator(BaseOperator):
     def _finish(
         self, hook: ApimartHook, request: ImageRequest, task_ids: Sequence[str], finished: Mapping[str, Task]
     ) -> dict[str, Any]:
-        """Return the result, or raise what kept it from being one."""
-        tasks = dict(finished)
-        missing = [task_id for task_id in task_ids if task_id not in tasks]
-        found = hook.get_tasks(missing) if missing else {}
-        tasks |= _finished(found)
-        unknown = {i: error for i, error in found.items() if isinstance(error, TaskNotFoundError)}
-        running = [task_id for task_id in task_ids if task_id not in tasks and task_id not in unknown]
-        if running:
-            raise TaskTimeoutError(
-                f"Still running after {self.timeout:g} s: task {', '.join(running)}. It goes on at the gateway and may "
-                "be charged. A retry asks after it and buys nothing, where the purchase is noted (Airflow 3.3, "
-                "durable).",
-                task_id=running[0],
+        """Return the result, or raise what kept it from being one, naming all tasks that may have been charged."""
+        missing = [task_id for task_id in task_ids if task_id not in finished]
+        with naming(task_ids):
+            found = hook.get_tasks(missing) if missing else {}
+        tasks = {**finished, **_finished(found)}
+        with naming([task_id for task_id in task_ids if task_id not in tasks or not tasks[task_id].is_free]):
+            result, warnings = conclude(
+                task_ids,
+                tasks,
+                {task_id: error for task_id, error in found.items() if isinstance(error, TaskNotFoundError)},
+                gateway=hook.settings.gateway,
+                request=request,
+                waited=self.timeout,
             )
-        ordered = [tasks[task_id] for task_id in task_ids if task_id in tasks]
-        result = image_result(ordered, gateway=hook.settings.gateway, model=request.model, requested=request.n)
-        errors = [*errors_of(ordered), *unknown.values()]
-        if not result["delivered"]:
-            raise errors[0]
-        for error in errors:
-            self.log.warning("%s", error)
-        if result["delivered"] < result["requested"]:
-            self.log.warning(
-                "%d of %d pictures were delivered; cost: %s", result["delivered"], result["requested"], result["cost"]
-            )
+        for warning in warnings:
+            self.log.warning("%s", warning)
         self.log.info("%d picture(s), cost: %s USD", result["delivered"], result["cost"])
         return result
 

@@ -80,7 +80,7 @@ def recognise(head: bytes, tail: bytes, size: int) -> ImageFormat:
             if image_format.is_complete(head, tail, size):
                 return image_format
             raise ImageRejectedError(f"the {image_format.ext} file ends before the picture does ({size} bytes)")
-    raise ImageRejectedError(f"what was delivered is no picture: it begins with {head[:16]!r}", retryable=False)
+    raise ImageRejectedError(f"what was delivered is no picture: it begins with {head[:16]!r}")
 
 
 def guess_extensions(url: str) -> list[str]:

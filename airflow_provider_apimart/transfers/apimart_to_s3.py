@@ -13,6 +13,7 @@ from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import Task, task_error
 from airflow_provider_apimart.gateway.validation import require
+from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
 from airflow_provider_apimart.transfers._source import Picture, pictures_of_task, read_source
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers._copy import Copier
     from airflow_provider_apimart.transfers._keys import OnExisting
     from airflow_provider_apimart.transfers._source import Source
@@ -107,8 +107,7 @@ class ApimartToS3Operator(BaseOperator):
             return self._transfer(context)
 
     def _transfer(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_apimart.hooks.apimart import ApimartHook  # noqa: PLC0415 - when a task runs
-        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
+        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415 - loads httpx
 
         check_template(self.s3_key)
         source = read_source(self.source)

@@ -15,9 +15,10 @@ from airflow.sdk.execution_time.context import set_current_context
 
 from airflow_provider_apimart import exceptions
 from airflow_provider_apimart.gateway.catalogue import Gateway
+from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.operators._result import image_result
+from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.transfers._keys import metadata_of
 from airflow_provider_apimart.transfers._source import read_source
@@ -150,7 +151,11 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
         }
     )
 
-    assert shown == image_result([task], gateway=Gateway.APIMART, model="gpt-image-2", requested=1)
+    request = ImageRequest(prompt="a cat", model="gpt-image-2")
+
+    result, _ = conclude([task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0)
+
+    assert shown == result
 
 
 def test_the_results_page_names_the_metadata_of_an_object() -> None:

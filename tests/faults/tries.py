@@ -1,0 +1,185 @@
+"""The processes of one scenario's tries: started, ended, put to sleep, and asked what they reported."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from services.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faults.gateways import Gateway
+    from faults.journal import Journal, Outcome, World
+    from faults.plan import Scenario
+    from faults.processes import Child
+
+__all__ = ["SEGMENT_SECONDS", "Started", "Tries"]
+
+SEGMENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """A segment in its process, and the file for its outcome."""
+
+    segment: str
+    child: Child
+    outcome: Path
+    faults: list[dict[str, Any]]
+
+
+class Tries:
+    """All tries of one scenario's two task instances, ``generate`` and ``copy``."""
+
+    def __init__(self, scenario: Scenario, journal: Journal, world: World, gateway: Gateway) -> None:
+        self.directory = world.directory / scenario.name
+        self.directory.mkdir()
+        self._scenario = scenario
+        self._journal = journal
+        self._world = world
+        self._gateway = gateway
+        self._number = Counter({"generate": 0, "copy": 0})
+        self._max_tries = Counter({"generate": scenario.retries, "copy": scenario.retries})
+        self._started: Counter[str] = Counter()
+        self._latest: Child | None = None
+
+    def begin(self, task_id: str) -> None:
+        """Begin another try. Airflow gives the task instance a new id for it."""
+        self._number[task_id] += 1
+        (self.directory / f"current-{task_id}").write_text(self._try_id(task_id))
+
+    def are_left(self, task_id: str) -> bool:
+        """Whether Airflow would retry once more."""
+        return self._number[task_id] <= self._max_tries[task_id]
+
+    def clear(self) -> None:
+        """Do what Airflow does when a person clears the image task and what follows it."""
+        for task_id, number in self._number.items():
+            self._max_tries[task_id] = number + self._scenario.retries
+        self._journal.clears.append(time.time())
+
+    def run(self, segment: str, task_id: str, **more: Any) -> Outcome:
+        """Run one segment to the end of its process."""
+        return self.finish(self.start(segment, task_id, **more))
+
+    def start(self, segment: str, task_id: str, **more: Any) -> Started:
+        """Start one segment of the present try. ``more`` goes into the order for :func:`faults.segment.run_segment`."""
+        self._started[segment] += 1
+        occurrence = self._started[segment]
+        outcome = f"outcome-{segment}-{occurrence}.json"
+        faults = [
+            {**fault.details, "id": index}
+            for index, fault in enumerate(self._scenario.faults)
+            if fault.site == segment and fault.occurrence == occurrence
+        ]
+        order = {
+            "segment": segment,
+            "directory": str(self.directory),
+            "outcome": outcome,
+            "log": f"{task_id}.log",
+            "faults": faults,
+            "environment": self._environment(),
+            "try_id": self._try_id(task_id),
+            "task_instance": self._task_instance(task_id),
+            **(self._copy_operator(more.pop("source")) if task_id == "copy" else self._image_operator()),
+            **more,
+        }
+        child = self._latest = self._world.fork_server.fork(order)
+        return Started(segment, child, self.directory / outcome, faults)
+
+    def finish(self, started: Started) -> Outcome:
+        """Wait for the end of a process and return what it reported."""
+        status = started.child.wait(SEGMENT_SECONDS)
+        if status > 0:
+            self._journal.violations.append(f"{started.segment} ended with exit status {status}, see {self.directory}")
+        # A process may be killed after it has reported: what was reported counts.
+        outcome = json.loads(started.outcome.read_text()) if started.outcome.exists() else {"kind": "died"}
+        self._journal.outcomes.append((time.time(), started.segment, outcome))
+        return outcome
+
+    def falls_asleep(self, started: Started) -> bool:
+        """Wait until a process sleeps or ends, where a fault sends it to sleep. Returns whether it sleeps."""
+        marks = [self.directory / f"fired-{fault['id']}" for fault in started.faults if fault["action"] == "stop"]
+        if not marks:
+            return False
+        wait_until(
+            lambda: started.child.ended.is_set() or any(mark.exists() for mark in marks),
+            what="a try to fall asleep",
+            within=SEGMENT_SECONDS,
+            pause=0.02,
+        )
+        return not started.child.ended.is_set()
+
+    def kill_latest(self, seconds: float) -> None:
+        """End the process that was started last, now or after some seconds."""
+        child = self._latest
+        if child is not None and seconds:
+            threading.Timer(seconds, child.send, (signal.SIGKILL,)).start()
+        elif child is not None:
+            child.send(signal.SIGKILL)
+            child.ended.wait(SEGMENT_SECONDS)
+
+    def note_what_happened(self) -> None:
+        """Write into the journal which faults happened in the processes."""
+        self._journal.fired |= {int(path.name.partition("-")[2]) for path in self.directory.glob("fired-*")}
+
+    def _try_id(self, task_id: str) -> str:
+        return f"{task_id}-{self._number[task_id]}"
+
+    def _task_instance(self, task_id: str) -> dict[str, Any]:
+        return {
+            "dag_id": "campaign",
+            "run_id": self._scenario.name,
+            "task_id": task_id,
+            "map_index": -1,
+            "try_number": self._number[task_id],
+            "max_tries": self._max_tries[task_id],
+        }
+
+    def _environment(self) -> dict[str, str]:
+        apimart = {**self._gateway.connection, "extra": {"timeout": self._scenario.http_timeout}}
+        aws = self._world.s3_connection
+        retries = {"total_max_attempts": self._scenario.s3_attempts, "mode": "standard"}
+        extra = {**aws["extra"], "endpoint_url": self._world.proxy.url, "config_kwargs": {"retries": retries}}
+        return {
+            "AIRFLOW_CONN_APIMART_DEFAULT": json.dumps(apimart),
+            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps({**aws, "extra": extra}),
+        }
+
+    def _copy_operator(self, source: Any) -> dict[str, Any]:
+        return {
+            "operator": "airflow_provider_apimart.transfers.apimart_to_s3:ApimartToS3Operator",
+            "parameters": {
+                "task_id": "copy",
+                "source": source,
+                "s3_bucket": self._world.bucket,
+                "s3_key": f"{self._scenario.name}/{{task_id}}-{{index}}.{{ext}}",
+            },
+        }
+
+    def _image_operator(self) -> dict[str, Any]:
+        scenario = self._scenario
+        return {
+            "operator": scenario.operator,
+            "parameters": {
+                "task_id": "generate",
+                "prompt": scenario.prompt,
+                "model": scenario.model,
+                "size": "256x256",
+                "n": scenario.n,
+                "output_format": scenario.output_format,
+                "initial_delay": 0,
+                "poll_interval": 0.1,
+                "timeout": scenario.timeout,
+                "on_unknown_submit": scenario.on_unknown_submit,
+                "on_clear": scenario.on_clear,
+                **scenario.parameters,
+            },
+        }

@@ -1,0 +1,78 @@
+"""What a finished request comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_apimart.exceptions import TaskFailedError, TaskNotFoundError, TaskTimeoutError
+from airflow_provider_apimart.gateway.catalogue import Gateway
+from airflow_provider_apimart.gateway.request import ImageRequest
+from airflow_provider_apimart.gateway.task import Image, Task, TaskState
+from airflow_provider_apimart.operators._result import conclude
+
+GONE = TaskNotFoundError("The gateway does not know task gone.")
+
+
+def completed(task_id: str, cost: float | None = 0.5) -> Task:
+    image = Image(f"https://example.com/{task_id}.png", 1)
+    return Task(task_id=task_id, status="completed", state=TaskState.COMPLETED, images=(image,), cost=cost)
+
+
+def failed(task_id: str, cost: float | None = None) -> Task:
+    return Task(task_id=task_id, status="failed", state=TaskState.FAILED, cost=cost, error_message="no reason")
+
+
+def concluded(*task_ids: str, tasks: list[Task], gone: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
+    return conclude(
+        task_ids,
+        {task.task_id: task for task in tasks},
+        dict.fromkeys(gone, GONE),
+        gateway=Gateway.APIMART,
+        request=ImageRequest(prompt="a cat", n=len(task_ids)),
+        waited=600,
+    )
+
+
+def test_everything_that_was_asked_for_is_a_result_without_warnings() -> None:
+    result, warnings = concluded("a", "b", tasks=[completed("b"), completed("a")])
+
+    assert (result["status"], result["task_ids"], result["cost"]) == ("completed", ["a", "b"], 1.0)
+    assert [image["task_id"] for image in result["images"]] == ["a", "b"]
+    assert warnings == []
+
+
+def test_a_task_that_failed_at_no_cost_counts_nothing() -> None:
+    result, warnings = concluded("a", "b", tasks=[completed("a"), failed("b")])
+
+    assert (result["status"], result["delivered"], result["cost"]) == ("partial", 1, 0.5)
+    assert len(warnings) == 2
+
+
+@pytest.mark.parametrize(
+    "tasks", [[completed("a"), completed("b", None)], [completed("a"), failed("b", 0.25)]], ids=["not told", "charged"]
+)
+def test_a_cost_is_the_sum_of_what_is_known_to_be_charged_or_unknown(tasks: list[Task]) -> None:
+    result, _ = concluded("a", "b", tasks=tasks)
+
+    assert result["cost"] == (None if tasks[1].cost is None else 0.75)
+
+
+def test_a_task_that_the_gateway_has_forgotten_is_named_and_makes_the_cost_unknown() -> None:
+    result, warnings = concluded("a", "gone", tasks=[completed("a")], gone=("gone",))
+
+    assert (result["status"], result["task_ids"], result["cost"]) == ("partial", ["a", "gone"], None)
+    assert "does not know task gone" in warnings[0]
+
+
+def test_a_task_that_still_runs_is_a_timeout() -> None:
+    with pytest.raises(TaskTimeoutError, match="task b") as caught:
+        concluded("a", "b", tasks=[completed("a")])
+
+    assert caught.value.task_id == "b"
+
+
+def test_no_picture_at_all_is_the_first_reason() -> None:
+    with pytest.raises(TaskFailedError, match="no reason"):
+        concluded("a", "gone", tasks=[failed("a")], gone=("gone",))
