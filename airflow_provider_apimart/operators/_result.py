@@ -27,6 +27,7 @@ def conclude(
     gateway: Gateway,
     request: ImageRequest,
     waited: float,
+    now: float,
 ) -> tuple[dict[str, Any], list[str]]:
     """
     Return the XCom value and what the log should warn of.
@@ -37,6 +38,7 @@ def conclude(
     :param tasks: those that are finished, by id.
     :param unknown: those that the gateway does not know any more.
     :param waited: seconds, for the message of a timeout.
+    :param now: Unix seconds, to tell URLs that have died.
     :raises TaskTimeoutError: when a task still runs.
     :raises ApimartError: why there is not a single picture.
     """
@@ -53,6 +55,12 @@ def conclude(
     if not result["delivered"]:
         raise errors[0]
     warnings = [str(error) for error in errors]
+    warnings += [
+        f"The URL of picture {image['index']} of task {image['task_id']} has expired. It was paid for; "
+        "ApimartToS3Operator asks the gateway for a fresh one, once."
+        for image in result["images"]
+        if image["expires_at"] is not None and image["expires_at"] <= now
+    ]
     if result["status"] == "partial":
         warnings.append(f"{result['delivered']} of {request.n} pictures were delivered; cost: {result['cost']} USD")
     return result, warnings

@@ -324,6 +324,7 @@ class ApimartImageOperator(BaseOperator):
                 gateway=hook.settings.gateway,
                 request=request,
                 waited=self.timeout,
+                now=time.time(),
             )
         for warning in warnings:
             self.log.warning("%s", warning)

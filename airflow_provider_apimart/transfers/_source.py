@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_apimart.gateway.task import Task
 
-__all__ = ["Picture", "Source", "pictures_of_task", "read_source"]
+__all__ = ["Picture", "Source", "distinct", "dying_first", "pictures_of_task", "read_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,8 @@ def read_source(source: Any) -> Source:
     task_ids: list[str] = []
     for item in items:
         if isinstance(item, Mapping) and isinstance(item.get("images"), list):
-            results.append(item)
+            if item not in results:  # Handed in twice, it was still paid for once.
+                results.append(item)
         elif isinstance(item, str) and item.strip() and not item.lstrip().startswith(("{", "[")):
             task_ids.append(item.strip())
         elif item is not None:  # A skipped mapped task leaves None.
@@ -94,6 +98,16 @@ def pictures_of_task(task: Task) -> list[Picture]:
         )
         for index, image in enumerate(task.images)
     ]
+
+
+def distinct(pictures: Iterable[Picture]) -> list[Picture]:
+    """Return each picture once, also when it was handed in both by its result and by its task id."""
+    return list({(picture.task_id, picture.index): picture for picture in pictures}.values())
+
+
+def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
+    """Return the pictures in the order in which their URLs die; those that do not say come last."""
+    return sorted(pictures, key=lambda picture: picture.expires_at or math.inf)
 
 
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:

@@ -16,7 +16,7 @@ from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
-from airflow_provider_apimart.transfers._source import Picture, pictures_of_task, read_source
+from airflow_provider_apimart.transfers._source import Picture, distinct, dying_first, pictures_of_task, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +120,7 @@ class ApimartToS3Operator(BaseOperator):
             ) as downloader,
         ):
             tasks, lost = self._ask_after(hook, source)
-            pictures = [*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))]
+            pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
             check_distinct(self.s3_key, pictures)
             objects, failed = self._copy_all(self._copier(context, hook, downloader), pictures)
         result = self._result(source, tasks, objects)
@@ -169,10 +169,9 @@ class ApimartToS3Operator(BaseOperator):
             except ApimartError as error:
                 return error
 
-        dying_first = sorted(range(len(pictures)), key=lambda i: pictures[i].expires_at or float("inf"))
         with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="apimart-copy") as pool:
-            futures = {i: pool.submit(copy, pictures[i]) for i in dying_first}
-        outcomes = [(pictures[i], futures[i].result()) for i in range(len(pictures))]
+            futures = {picture: pool.submit(copy, picture) for picture in dying_first(pictures)}
+        outcomes = [(picture, futures[picture].result()) for picture in pictures]
         objects = [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
         failed = [(_named(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]
         return objects, failed

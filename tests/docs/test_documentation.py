@@ -153,7 +153,9 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
 
     request = ImageRequest(prompt="a cat", model="gpt-image-2")
 
-    result, _ = conclude([task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0)
+    result, _ = conclude(
+        [task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0, now=0
+    )
 
     assert shown == result
 

@@ -15,8 +15,8 @@ from airflow_provider_apimart.operators._result import conclude
 GONE = TaskNotFoundError("The gateway does not know task gone.")
 
 
-def completed(task_id: str, cost: float | None = 0.5) -> Task:
-    image = Image(f"https://example.com/{task_id}.png", 1)
+def completed(task_id: str, cost: float | None = 0.5, *, expires_at: int | None = 2000) -> Task:
+    image = Image(f"https://example.com/{task_id}.png", expires_at)
     return Task(task_id=task_id, status="completed", state=TaskState.COMPLETED, images=(image,), cost=cost)
 
 
@@ -32,6 +32,7 @@ def concluded(*task_ids: str, tasks: list[Task], gone: tuple[str, ...] = ()) -> 
         gateway=Gateway.APIMART,
         request=ImageRequest(prompt="a cat", n=len(task_ids)),
         waited=600,
+        now=1000.0,
     )
 
 
@@ -64,6 +65,13 @@ def test_a_task_that_the_gateway_has_forgotten_is_named_and_makes_the_cost_unkno
 
     assert (result["status"], result["task_ids"], result["cost"]) == ("partial", ["a", "gone"], None)
     assert "does not know task gone" in warnings[0]
+
+
+def test_a_url_that_has_died_is_warned_of() -> None:
+    result, warnings = concluded("a", "b", tasks=[completed("a", expires_at=999), completed("b", expires_at=None)])
+
+    assert result["status"] == "completed"
+    assert [warning.partition(" has expired")[0] for warning in warnings] == ["The URL of picture 0 of task a"]
 
 
 def test_a_task_that_still_runs_is_a_timeout() -> None:
