@@ -67,21 +67,21 @@ def read_source(source: Any) -> Source:
     items = [source] if isinstance(source, str | Mapping) else source
     if not isinstance(items, Iterable):
         raise _unusable(items)
-    results: list[Mapping[str, Any]] = []
+    results: dict[Any, Mapping[str, Any]] = {}
     task_ids: list[str] = []
     for item in items:
         if isinstance(item, Mapping) and isinstance(item.get("images"), list):
-            if item not in results:  # Handed in twice, it was still paid for once.
-                results.append(item)
+            # Handed in twice, it was still paid for once.
+            results.setdefault(tuple(item.get("task_ids", ())) or id(item), item)
         elif isinstance(item, str) and item.strip() and not item.lstrip().startswith(("{", "[")):
             task_ids.append(item.strip())
         elif item is not None:  # A skipped mapped task leaves None.
             raise _unusable(item)
     return Source(
-        tuple(picture for result in results for picture in _pictures(result)),
+        tuple(picture for result in results.values() for picture in _pictures(result)),
         tuple(dict.fromkeys(task_ids)),
-        tuple(result.get("cost") for result in results),
-        tuple(result.get("credits_cost") for result in results),
+        tuple(result.get("cost") for result in results.values()),
+        tuple(result.get("credits_cost") for result in results.values()),
     )
 
 

@@ -50,7 +50,11 @@ def test_what_came_without_a_task_cannot_be_asked_after() -> None:
 
 
 def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None:
-    result = {"cost": 0.5, "images": [{"task_id": "task_1", "index": 0, "url": "https://example.com/a.png"}]}
+    result = {
+        "cost": 0.5,
+        "task_ids": ["task_1"],
+        "images": [{"task_id": "task_1", "index": 0, "url": "https://example.com/a.png"}],
+    }
 
     source = read_source([result, dict(result)])
 
