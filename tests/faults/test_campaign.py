@@ -77,7 +77,6 @@ class TestTheSlice:
             "image URL expired for ever",
             "id unknown for ever",
             "never finishes",
-            "not an image",
             "refused: 401",
             "refused: 402",
             "refused: request cannot be built",
