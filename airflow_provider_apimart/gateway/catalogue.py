@@ -8,7 +8,7 @@ do values; ``extra_body`` carries those that this table does not know yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -62,6 +62,7 @@ class ModelSpec:
     notices: dict[tuple[str, object], str] = field(default_factory=dict)
 
 
+_DEARER: Final = "the official channel costs more than the standard one"
 _QUALITIES: Final = ("auto", "low", "medium", "high")
 _BACKGROUNDS: Final = ("auto", "opaque", "transparent")
 _MODERATIONS: Final = ("auto", "low")
@@ -106,22 +107,15 @@ _GPT_IMAGE_2: Final = ModelSpec(
     official_fallback=True,
     notices={
         ("quality", None): ("the vendor's pages disagree on whether gpt-image-2 honours quality; it may be ignored"),
-        ("official_fallback", True): "the official channel costs more than the standard one",
+        ("official_fallback", True): _DEARER,
     },
 )
 
-_GPT_IMAGE_2_APIMASTER: Final = ModelSpec(
+_GPT_IMAGE_2_APIMASTER: Final = replace(
+    _GPT_IMAGE_2,
     gateway=Gateway.APIMASTER,
-    model="gpt-image-2",
-    pixels=pixels.GPT_IMAGE_2,
-    sizes=("auto", *pixels.GPT_IMAGE_2),
-    pixel_strings=True,
-    resolutions=("1k", "2k", "4k"),
-    images_per_task=1,
-    max_reference_images=16,
-    data_uris=True,
-    official_fallback=True,
-    notices={("official_fallback", True): "the official channel costs more than the standard one"},
+    qualities=(),
+    notices={("official_fallback", True): _DEARER},
 )
 
 
