@@ -106,7 +106,7 @@ _GPT_IMAGE_2: Final = ModelSpec(
     data_uris=True,
     official_fallback=True,
     notices={
-        ("quality", None): ("the vendor's pages disagree on whether gpt-image-2 honours quality; it may be ignored"),
+        ("quality", None): "the vendor's pages disagree on whether gpt-image-2 honours quality; it may be ignored",
         ("official_fallback", True): _DEARER,
     },
 )
