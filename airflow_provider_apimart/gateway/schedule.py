@@ -6,10 +6,27 @@ import heapq
 import random
 from dataclasses import dataclass, field
 
-__all__ = ["JITTER", "Schedule"]
+__all__ = ["JITTER", "Schedule", "next_pause"]
 
 #: Share of an interval by which each look is moved, so that tasks submitted together are not asked after together.
 JITTER = 0.1
+
+#: Seconds of pause after a look that failed, doubled each time up to the maximum.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+#: Seconds. The longest pause that a gateway gets by asking: what is finished meanwhile has about a day to live.
+_LONGEST_RETRY_AFTER = 600.0
+
+
+def next_pause(previous: float, *, asked: float | None) -> float:
+    """
+    Return the seconds to pause after a look that failed.
+
+    :param previous: the pause after the look before, or 0 if that succeeded.
+    :param asked: what the gateway asks for, where it does.
+    """
+    doubled = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * previous))
+    return max(doubled, min(asked or 0.0, _LONGEST_RETRY_AFTER))
 
 
 @dataclass

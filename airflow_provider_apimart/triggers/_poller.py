@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from airflow_provider_apimart.exceptions import ApimartError, AuthenticationError, TaskNotFoundError
-from airflow_provider_apimart.gateway.schedule import Schedule
+from airflow_provider_apimart.gateway.schedule import Schedule, next_pause
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ _log: Final = logging.getLogger(__name__)
 _TICK: Final = 0.5
 #: Seconds after which the connection is looked up again, so that a changed key or address is picked up.
 _CONNECTION_LIFETIME: Final = 300.0
-#: Seconds of pause after a look that failed, doubled each time up to the maximum.
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
-#: Seconds. The longest pause that a gateway gets by asking: what is finished meanwhile has about a day to live.
-_LONGEST_RETRY_AFTER: Final = 600.0
 #: Looks in a row at which the gateway must not know an id before it is believed: a new task may not be visible at once.
 _NOT_FOUND_LIMIT: Final = 5
 
@@ -159,11 +154,10 @@ class TaskPoller:
 
     async def _back_off(self, error: ApimartError, due: Iterable[str]) -> None:
         """Pause for everybody: what the gateway refuses to one request it refuses to the next."""
-        self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self._pause))
-        pause = max(self._pause, min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
+        self._pause = next_pause(self._pause, asked=error.retry_after)
         for waiter in {waiter for task_id in due for waiter in self._waiters.get(task_id, ())}:
-            waiter.report(f"The gateway could not be asked; next try in {pause:.0f} s: {error}")
-        await asyncio.sleep(pause)
+            waiter.report(f"The gateway could not be asked; next try in {self._pause:.0f} s: {error}")
+        await asyncio.sleep(self._pause)
 
     def _deliver(self, task_id: str, outcome: Task | ApimartError) -> None:
         if isinstance(outcome, TaskNotFoundError):

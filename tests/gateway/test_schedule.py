@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.schedule import JITTER, Schedule
+from airflow_provider_apimart.gateway.schedule import JITTER, Schedule, next_pause
 
 TASK_IDS = st.sampled_from(["a", "b", "c", "d"])
 TIMES = st.floats(0, 100)
@@ -122,3 +122,19 @@ def test_every_waiting_task_is_due_again_and_again_and_no_other_ever(
 
     for later in (now + 200, now + 400):
         assert sorted(schedule.take_due(later)) == sorted(waiting)
+
+
+@pytest.mark.parametrize(
+    ("previous", "asked", "pause"),
+    [
+        pytest.param(0.0, None, 1.0, id="first failure"),
+        pytest.param(8.0, None, 16.0, id="doubled"),
+        pytest.param(40.0, None, 60.0, id="bounded"),
+        pytest.param(0.0, 30.0, 30.0, id="as long as the gateway asks"),
+        pytest.param(32.0, 5.0, 60.0, id="not shorter because it asks for less"),
+        pytest.param(0.0, 86_400.0, 600.0, id="not for a day"),
+        pytest.param(600.0, None, 60.0, id="back to its own measure"),
+    ],
+)
+def test_a_pause_grows_with_each_failure_within_bounds(previous: float, asked: float | None, pause: float) -> None:
+    assert next_pause(previous, asked=asked) == pause
