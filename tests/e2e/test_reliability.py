@@ -73,6 +73,17 @@ def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict
     return run.task_instances(task_id)
 
 
+def wait_for_line(run: DagRun, line: str) -> None:
+    """Wait until the log of the first try says something."""
+    wait_until(
+        lambda: line in run.log("generate"),
+        what=f"the log line {line!r}",
+        within=120,
+        pause=0.5,
+        explain=lambda: run.log("generate"),
+    )
+
+
 def bought(simulator: Simulator, run: DagRun) -> list[str]:
     """Return the ids of the tasks that the gateway sold to a run."""
     return [task["id"] for task in simulator.tasks() if task["prompt"] == f"{run.dag_id} {run.run_id}"]
@@ -120,17 +131,12 @@ def test_a_person_who_ends_the_wait_reads_what_becomes_of_the_money_and_may_buy_
 ) -> None:
     run = start("waits")
     wait_for(run, "deferred")
+    wait_for_line(run, "Waiting for 1 gateway task")  # A trigger that no triggerer has taken up cannot say anything.
     (task_id,) = bought(frozen, run)
 
     run.mark_failed("generate")
 
-    wait_until(
-        lambda: "cannot be cancelled at the gateway" in run.log("generate"),
-        what="the log line of the trigger",
-        within=60,
-        pause=0.5,
-        explain=lambda: run.log("generate"),
-    )
+    wait_for_line(run, "cannot be cancelled at the gateway")
     assert task_id in run.log("generate")
 
     run.clear("generate")
