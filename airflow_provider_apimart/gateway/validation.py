@@ -124,7 +124,7 @@ def require(name: str, value: object, holds: bool, allowed: str) -> None:  # noq
 
 def _certain(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str]) -> list[Problem]:
     """Return the problems that rest on known fields only; what ``extra_body`` carries counts as not known."""
-    uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, dict) else ())}
+    uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, Mapping) else ())}
     return [problem for problem in problems_of(request, spec) if not {problem.field, *problem.because} & uncertain]
 
 

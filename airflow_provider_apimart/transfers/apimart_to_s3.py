@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_apimart.exceptions import ApimartError, TransferError
+from airflow_provider_apimart.exceptions import ApimartError, GatewayError, TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import Task, task_error
@@ -126,14 +126,21 @@ class ApimartToS3Operator(BaseOperator):
         result = self._result(source, tasks, objects)
         self.log.info("%d of %d picture(s) are in s3://%s", len(objects), len(pictures), self.s3_bucket)
         if lost or failed:
-            self._fail([*lost, *failed], copied=len(objects))
+            self._fail(lost, failed, copied=len(objects))
         return result
 
     def _ask_after(self, hook: ApimartHook, source: Source) -> tuple[list[Task], list[tuple[str, ApimartError]]]:
         """Return the tasks whose ids were given, and why others have no pictures."""
-        tasks, lost = [], []
-        for task_id, outcome in (hook.get_tasks(source.task_ids) if source.task_ids else {}).items():
-            error = task_error(outcome) if isinstance(outcome, Task) else outcome
+        tasks: list[Task] = []
+        lost: list[tuple[str, ApimartError]] = []
+        found: dict[str, Task | GatewayError]
+        try:
+            found = hook.get_tasks(source.task_ids) if source.task_ids else {}
+        except GatewayError as trouble:
+            # The pictures whose URLs are known need no gateway: they are copied all the same.
+            found = dict.fromkeys(source.task_ids, trouble)
+        for task_id, outcome in found.items():
+            error: ApimartError | None = task_error(outcome) if isinstance(outcome, Task) else outcome
             if error is None and isinstance(outcome, Task) and not outcome.is_finished:
                 error = TransferError(f"task {task_id} still runs at the gateway ({outcome.status})", task_id=task_id)
             if error is not None:
@@ -186,13 +193,17 @@ class ApimartToS3Operator(BaseOperator):
             "objects": objects,
         }
 
-    def _fail(self, losses: Sequence[tuple[str, ApimartError]], *, copied: int) -> None:
+    def _fail(
+        self, tasks: Sequence[tuple[str, ApimartError]], pictures: Sequence[tuple[str, ApimartError]], *, copied: int
+    ) -> None:
+        losses = [*tasks, *pictures]
         listed = "; ".join(f"{name}: {error}" for name, error in losses)
         first = losses[0][1]
         raise TransferError(
-            f"{len(losses)} picture(s) could not be copied, {copied} could. {listed}. They were paid for. A retry "
-            "copies only what is missing; a picture that expired can only be bought again.",
+            f"{len(losses)} could not be copied, {copied} could. {listed}. Each picture named here was paid for. "
+            "A retry copies only what is missing; a picture that expired can only be bought again.",
             task_id=first.task_id,
+            charged="yes" if pictures else first.charged,
             retryable=any(error.retryable for _, error in losses),
         )
 

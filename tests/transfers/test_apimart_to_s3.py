@@ -323,6 +323,29 @@ class TestAPictureThatCannotBeCopied:
         assert all(name in str(caught.value) for name in (failed, running, "task_nobody_knows"))
         assert len(store.keys()) == 1
 
+    def test_by_its_id_does_not_keep_those_with_a_url_from_it_when_the_gateway_cannot_be_asked(
+        self, generate: Generate, copy: Copy, simulator: Simulator, store: Store
+    ) -> None:
+        by_url, by_id = generate(), generate()
+        simulator.add_fault({"fault": "refuse", "on": "task", "status": 401})
+
+        with pytest.raises(TransferError, match=by_id["task_ids"][0]):
+            copy([by_url, *by_id["task_ids"]])
+
+        assert store.keys() == [f"pictures/{by_url['task_ids'][0]}-0.png"]
+
+    def test_is_not_called_paid_for_when_its_task_failed_at_no_cost(
+        self, generate: Generate, copy: Copy, simulator: Simulator
+    ) -> None:
+        simulator.add_fault({"fault": "task_failed", "times": 1})
+        with pytest.raises(Exception, match="failed"):
+            generate()
+
+        with pytest.raises(TransferError) as caught:
+            copy(simulator.tasks()[0]["id"])
+
+        assert caught.value.charged == "no"
+
 
 class TestTheSource:
     @pytest.mark.parametrize("source", [17, {"no": "images"}, "{'a': 'rendered dict'}", [["nested"]]])
