@@ -18,7 +18,10 @@ def check_address(url: str, *, allow_private: bool) -> None:
     :param allow_private: for a gateway that is itself local, as a simulator is.
     :raises TransferError: saying where it leads. Nothing was fetched.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise TransferError(f"the URL {_without_query(url)} cannot be read ({error})", retryable=False) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise TransferError(f"the URL {_without_query(url)} is not one of http or https", retryable=False)
     if allow_private:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.transfers._download import ExpiredError
@@ -48,15 +48,15 @@ class Copier:
         extensions = guess_extensions(picture.url) if "{ext}" in self.key_template else [""]
         if held := self._held(picture, extensions[0]):
             return held
-        try:
-            download = self._fetch(picture)
-        except ApimartError:
-            # The file may have turned out to be of another format than its URL says when it was copied before.
-            for ext in extensions[1:]:
-                if held := self._held(picture, ext):
-                    return held
-            raise
-        with download.body:
+        with self.downloader.temporary_file() as file:
+            try:
+                download = self._fetch(picture, file)
+            except ApimartError:
+                # The file may have turned out to be of another format than its URL says when it was copied before.
+                for ext in extensions[1:]:
+                    if held := self._held(picture, ext):
+                        return held
+                raise
             return self._store(picture, download, guessed=extensions[0])
 
     def _held(self, picture: Picture, ext: str) -> dict[str, Any] | None:
@@ -67,17 +67,15 @@ class Copier:
             return None
         return self._described(picture, key, existing, outcome="skipped")
 
-    def _fetch(self, picture: Picture) -> Download:
+    def _fetch(self, picture: Picture, file: IO[bytes]) -> Download:
         """Download from the URL that came with the task, or once more from the one that the gateway gives now."""
         try:
-            return self.downloader.fetch(picture.url)
+            return self.downloader.fetch(picture.url, file)
         except ExpiredError:
-            if not picture.can_be_asked_after:
-                raise
-            images = self.get_task(picture.task_id).images
+            images = self.get_task(picture.task_id).images if picture.can_be_asked_after else ()
             if picture.index >= len(images):
                 raise
-            return self.downloader.fetch(images[picture.index].url)
+        return self.downloader.fetch(images[picture.index].url, file)
 
     def _store(self, picture: Picture, download: Download, *, guessed: str) -> dict[str, Any]:
         ext = download.image_format.ext

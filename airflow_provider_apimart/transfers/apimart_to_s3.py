@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from airflow_provider_apimart.transfers._keys import check_distinct, check_templ
 from airflow_provider_apimart.transfers._source import Picture, distinct, dying_first, pictures_of_task, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -107,22 +108,14 @@ class ApimartToS3Operator(BaseOperator):
             return self._transfer(context)
 
     def _transfer(self, context: Context) -> dict[str, Any]:
-        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415 - loads httpx
-
         check_template(self.s3_key)
         source = read_source(self.source)
-        with (
-            ApimartHook(self.apimart_conn_id) as hook,
-            Downloader(
-                max_bytes=self.max_bytes,
-                allow_private=hook.settings.is_local,
-                max_connections=self.max_concurrency,
-            ) as downloader,
-        ):
+        with ApimartHook(self.apimart_conn_id) as hook:
             tasks, lost = self._ask_after(hook, source)
             pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
             check_distinct(self.s3_key, pictures)
-            objects, failed = self._copy_all(self._copier(context, hook, downloader), pictures)
+            with self._copier(context, hook) as copier:
+                objects, failed = self._copy_all(copier, pictures)
         result = self._result(source, tasks, objects)
         self.log.info("%d of %d picture(s) are in s3://%s", len(objects), len(pictures), self.s3_bucket)
         if lost or failed:
@@ -149,21 +142,34 @@ class ApimartToS3Operator(BaseOperator):
                 tasks.append(outcome)
         return tasks, lost
 
-    def _copier(self, context: Context, hook: ApimartHook, downloader: Any) -> Copier:
-        from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-
-        from airflow_provider_apimart.transfers._copy import Copier  # noqa: PLC0415
-        from airflow_provider_apimart.transfers._upload import Bucket  # noqa: PLC0415
+    @contextmanager
+    def _copier(self, context: Context, hook: ApimartHook) -> Iterator[Copier]:
+        from airflow_provider_apimart.transfers._copy import Copier  # noqa: PLC0415 - loads boto3 and urllib3
+        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
+        from airflow_provider_apimart.transfers._http import Connections  # noqa: PLC0415
+        from airflow_provider_apimart.transfers._upload import open_bucket  # noqa: PLC0415
 
         ti = context["ti"]
-        return Copier(
-            downloader=downloader,
-            bucket=Bucket(S3Hook(aws_conn_id=self.aws_conn_id).get_conn(), self.s3_bucket, self.extra_args or {}),
-            key_template=self.s3_key,
-            on_existing=self.on_existing,
-            writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
-            get_task=hook.get_task,
-        )
+        with (
+            closing(Connections(at_once=self.max_concurrency)) as connections,
+            closing(
+                Downloader(connections, max_bytes=self.max_bytes, allow_private=hook.settings.is_local)
+            ) as downloader,
+            open_bucket(
+                self.s3_bucket,
+                aws_conn_id=self.aws_conn_id,
+                extra_args=self.extra_args or {},
+                at_once=self.max_concurrency,
+            ) as bucket,
+        ):
+            yield Copier(
+                downloader=downloader,
+                bucket=bucket,
+                key_template=self.s3_key,
+                on_existing=self.on_existing,
+                writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+                get_task=hook.get_task,
+            )
 
     def _copy_all(
         self, copier: Copier, pictures: Sequence[Picture]

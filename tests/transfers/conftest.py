@@ -1,14 +1,17 @@
-"""Finished pictures to copy, and an operator to copy them with."""
+"""Finished pictures to copy, an operator to copy them with, and certificates for servers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from operators.task_instance import TaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from services.seaweedfs import SeaweedFS
 
@@ -36,6 +39,33 @@ class Store:
 
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=key, Body=body)
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """
+    PEM files.
+
+    :param authority: what a client must trust.
+    :param server: chain and key of a server on 127.0.0.1, and ``server_elsewhere`` of another.
+    """
+
+    authority: Path
+    another_authority: Path
+    server: Path
+    server_elsewhere: Path
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+    files = Certificates(*(folder / name for name in ("authority", "another", "server", "elsewhere")))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(files.authority))
+    trustme.CA().cert_pem.write_to_path(str(files.another_authority))
+    for file, names in ((files.server, ("127.0.0.1", "localhost")), (files.server_elsewhere, ("elsewhere.example",))):
+        authority.issue_cert(*names).private_key_and_cert_chain_pem.write_to_path(str(file))
+    return files
 
 
 @pytest.fixture

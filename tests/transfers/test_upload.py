@@ -1,57 +1,370 @@
-"""What is believed of a store that says that it has a picture."""
+"""How a picture gets into a bucket, by which way, and what is believed of a store that says that it has it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
+import json
+import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from services.s3_proxy import S3Proxy, S3Rule
+from transfers.http_server import Answer, HttpServer
+from transfers.picture_files import png
 
-from airflow_provider_apimart.exceptions import TransferError
+from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
 from airflow_provider_apimart.transfers._download import Download
 from airflow_provider_apimart.transfers._image_format import recognise
-from airflow_provider_apimart.transfers._upload import Bucket
+from airflow_provider_apimart.transfers._upload import Bucket, open_bucket
 
-PNG = b"\x89PNG\r\n\x1a\n....IEND\xaeB`\x82"
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from services.seaweedfs import SeaweedFS
+    from transfers.conftest import Certificates, Store
+    from transfers.http_server import Request
+
+    Connect = Callable[..., str]
+
+PICTURE = png(size=3_000_000)
+CHECKSUM = base64.b64encode(hashlib.sha256(PICTURE).digest()).decode()
+PNG = recognise(PICTURE[:32], PICTURE[-1024:], len(PICTURE))
+#: An access point, which has an address of its own.
+ARN = "arn:aws:s3:eu-central-1:123456789012:accesspoint/pictures"
+
+
+def a_download() -> Download:
+    return Download(io.BytesIO(PICTURE), len(PICTURE), hashlib.sha256(PICTURE).hexdigest(), 4, 3, PNG)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Return the id of an Airflow connection."""
+
+    def make(endpoint: str | None = None, **extra: Any) -> str:
+        where = {} if endpoint is None else {"endpoint_url": endpoint}
+        connection = {
+            "conn_type": "aws",
+            "login": "access-key",
+            "password": "s3cr3t",
+            "extra": {"region_name": "us-east-1", **where, **extra},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_MADE_UP", json.dumps(connection))
+        return "aws_made_up"
+
+    return make
+
+
+def opened(aws_conn_id: str, name: str = "a-bucket", **extra_args: Any) -> Any:
+    return open_bucket(name, aws_conn_id=aws_conn_id, extra_args=extra_args, at_once=2)
+
+
+class TestAStore:
+    """One that answers as it likes, asked by the one way and by the other."""
+
+    @pytest.fixture
+    def server(self) -> Iterator[HttpServer]:
+        with HttpServer(lambda _: Answer()) as server:
+            yield server
+
+    @pytest.fixture(params=[{}, {"CacheControl": "no-store"}], ids=["signed here", "boto3"])
+    def bucket(self, request: pytest.FixtureRequest, server: HttpServer, connect: Connect) -> Iterator[Bucket]:
+        with opened(connect(server.url("")), **request.param) as bucket:
+            yield bucket
+
+    def test_that_repeats_the_checksum_is_believed(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda _: Answer.holding(b"", x_amz_checksum_sha256=CHECKSUM)
+
+        bucket.put("a-key", a_download(), {"a-fact": "of its making"})
+
+        (request,) = server.requests
+        assert (request.method, request.path) == ("PUT", "/a-bucket/a-key")
+        assert request.sha256 == hashlib.sha256(PICTURE).hexdigest()
+        assert request.headers["content-type"] == "image/png"
+        assert request.headers["x-amz-checksum-sha256"] == CHECKSUM
+        assert request.headers["x-amz-meta-a-fact"] == "of its making"
+
+    def test_that_repeats_none_is_believed_by_the_size(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda request: Answer(length=len(PICTURE) if request.method == "HEAD" else 0)
+
+        bucket.put("a-key", a_download(), {})
+
+        assert [request.method for request in server.requests] == ["PUT", "HEAD"]
+
+    def test_that_holds_another_size_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda request: Answer(length=7 if request.method == "HEAD" else 0)
+
+        with pytest.raises(TransferError, match="a-key holds 7 bytes after 3000000 bytes were written") as caught:
+            bucket.put("a-key", a_download(), {})
+
+        assert caught.value.retryable
+
+    def test_that_repeats_another_checksum_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda request: Answer(
+            length=len(PICTURE) if request.method == "HEAD" else 0, headers={"x-amz-checksum-sha256": "another"}
+        )
+
+        with pytest.raises(TransferError, match="a-key holds") as caught:
+            bucket.put("a-key", a_download(), {})
+
+        assert caught.value.retryable
+
+    def test_that_holds_nothing_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda request: Answer(status=404 if request.method == "HEAD" else 200)
+
+        with pytest.raises(TransferError, match="a-key holds nothing"):
+            bucket.put("a-key", a_download(), {})
+
+    def test_is_asked_once_what_it_holds(self, server: HttpServer, bucket: Bucket) -> None:
+        server.answer = lambda _: Answer(
+            length=9, headers={"X-Amz-Meta-sha256": "abc", "x-amz-meta-apimart-index": "0", "Content-Type": "image/gif"}
+        )
+
+        existing = bucket.look("a-key")
+
+        assert existing is not None
+        assert (existing.size, existing.content_type) == (9, "image/gif")
+        assert existing.metadata == {"sha256": "abc", "apimart-index": "0"}
+        assert len(server.requests) == 1
+
+
+class TestAFailure:
+    """Of what was signed here, after which boto3 does the same in its own way."""
+
+    @pytest.fixture
+    def proxy(self, s3_server: SeaweedFS) -> Iterator[S3Proxy]:
+        with S3Proxy(s3_server.endpoint) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def opened_bucket(
+        self, s3_server: SeaweedFS, bucket: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Bucket]:
+        connection = s3_server.connection
+        connection["extra"]["endpoint_url"] = proxy.url
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_BY_PROXY", json.dumps(connection))
+        with opened("aws_by_proxy", bucket) as opened_bucket:
+            yield opened_bucket
+
+    @pytest.mark.parametrize(
+        ("action", "status"),
+        [
+            pytest.param("refuse", 403, id="403"),
+            pytest.param("refuse", 503, id="503"),
+            pytest.param("refuse", 307, id="another region"),
+            pytest.param("cut_before", 0, id="cut before"),
+            pytest.param("cut_midway", 0, id="cut midway"),
+            pytest.param("cut_after", 0, id="cut after"),
+        ],
+    )
+    def test_loses_nothing_and_doubles_nothing(
+        self, opened_bucket: Bucket, proxy: S3Proxy, store: Store, action: Any, status: int
+    ) -> None:
+        failing = S3Rule("first-key", "PUT", action, status=status)
+        proxy.add_rule(failing)
+
+        for key in ("first-key", "second-key"):
+            opened_bucket.put(key, a_download(), {"a-fact": "of its making"})
+
+        assert (failing.seen, failing.fired) == (2, 1)
+        assert store.keys() == ["first-key", "second-key"]
+        assert store.body("first-key") == store.body("second-key") == PICTURE
+        assert (
+            store.head("first-key")["Metadata"] == store.head("second-key")["Metadata"] == {"a-fact": "of its making"}
+        )
+
+    def test_to_look_is_looked_after_again(self, opened_bucket: Bucket, proxy: S3Proxy, store: Store) -> None:
+        store.put("a-key", b"body")
+        proxy.add_rule(S3Rule("a-key", "HEAD", "refuse", status=503))
+
+        existing = opened_bucket.look("a-key")
+
+        assert existing is not None
+        assert existing.size == 4
+
+    def test_that_lasts_is_explained_by_boto3_without_a_secret(
+        self, aws_connection: str, s3_server: SeaweedFS, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+
+        with (
+            opened(aws_connection, "no-such-bucket") as bucket,
+            pytest.raises(TransferError, match=r"could not write s3://no-such-bucket/a-key: .*NoSuchBucket") as caught,
+        ):
+            bucket.put("a-key", a_download(), {})
+
+        assert "A signed PUT was answered with HTTP 404" in caplog.text
+        assert "Signature" not in str(caught.value)
+        assert s3_server.secret_key not in str(caught.value) + caplog.text
+
+
+class TestTheWay:
+    """Into a bucket: signed here where that is all there is to it, else boto3's."""
+
+    @pytest.mark.parametrize(
+        ("extra_args", "header", "value"),
+        [
+            ({"ServerSideEncryption": "AES256"}, "x-amz-server-side-encryption", "AES256"),
+            ({"StorageClass": "STANDARD_IA"}, "x-amz-storage-class", "STANDARD_IA"),
+            ({"ACL": "bucket-owner-full-control"}, "x-amz-acl", "bucket-owner-full-control"),
+            ({"Metadata": {"campaign": "spring"}}, "x-amz-meta-campaign", "spring"),
+            ({"ContentType": "image/apng"}, "content-type", "image/apng"),
+        ],
+    )
+    def test_is_boto3s_with_any_further_argument(
+        self, connect: Connect, extra_args: dict[str, Any], header: str, value: str
+    ) -> None:
+        with (
+            HttpServer(lambda _: Answer.holding(b"", x_amz_checksum_sha256=CHECKSUM)) as server,
+            opened(connect(server.url("")), **extra_args) as bucket,
+        ):
+            bucket.put("a-key", a_download(), {"a-fact": "of its making"})
+
+        (request,) = server.requests
+        assert request.headers["user-agent"].startswith("Boto3")
+        assert request.headers[header] == value
+        assert request.headers["x-amz-meta-a-fact"] == "of its making"
+
+    @pytest.mark.parametrize(
+        ("extra", "name"),
+        [
+            pytest.param({"config_kwargs": {"signature_version": "unsigned"}}, "a-bucket", id="unsigned"),
+            pytest.param({"config_kwargs": {"signature_version": "s3"}}, "a-bucket", id="another signature"),
+            pytest.param({"config_kwargs": {"proxies": {"https": "http://127.0.0.1:1"}}}, "a-bucket", id="proxies"),
+            pytest.param({"config_kwargs": {"proxies": {}}}, "a-bucket", id="no proxies"),
+            pytest.param({"config_kwargs": {"client_cert": "client.pem"}}, "a-bucket", id="client certificate"),
+            pytest.param({}, ARN, id="access point"),
+            pytest.param({}, "a-bucket--use1-az4--x-s3", id="directory bucket"),
+            pytest.param({}, "not a name", id="not a name"),
+        ],
+    )
+    def test_is_boto3s_where_a_connection_asks_for_more(self, connect: Connect, extra: Any, name: str) -> None:
+        with opened(connect(**extra), name) as bucket:
+            assert bucket.signed is None
+
+    def test_is_boto3s_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+        with opened(None) as bucket:
+            assert bucket.signed is None
+            with pytest.raises(
+                TransferError, match="could not look at s3://a-bucket/a-key: Unable to locate credentials"
+            ):
+                bucket.look("a-key")
+
+    def test_leaves_a_wrong_name_to_each_picture(self, connect: Connect) -> None:
+        with opened(connect(), "not a name") as bucket, pytest.raises(TransferError, match="Invalid bucket name"):
+            bucket.put("a-key", a_download(), {})
+
+    @pytest.mark.parametrize(
+        ("extra", "name", "address"),
+        [
+            ({"region_name": "eu-central-1"}, "a-bucket", "https://a-bucket.s3.eu-central-1.amazonaws.com"),
+            ({"region_name": "us-east-1"}, "a-bucket", "https://a-bucket.s3.amazonaws.com"),
+            ({"region_name": "cn-north-1"}, "a-bucket", "https://a-bucket.s3.cn-north-1.amazonaws.com.cn"),
+            ({"region_name": "eu-central-1"}, "with.dots", "https://s3.eu-central-1.amazonaws.com/with.dots"),
+            (
+                {"region_name": "eu-central-1", "config_kwargs": {"s3": {"addressing_style": "path"}}},
+                "a-bucket",
+                "https://s3.eu-central-1.amazonaws.com/a-bucket",
+            ),
+            (
+                {"region_name": "eu-central-1", "config_kwargs": {"s3": {"use_accelerate_endpoint": True}}},
+                "a-bucket",
+                "https://a-bucket.s3-accelerate.amazonaws.com",
+            ),
+            (
+                {"region_name": "eu-central-1", "config_kwargs": {"use_dualstack_endpoint": True}},
+                "a-bucket",
+                "https://a-bucket.s3.dualstack.eu-central-1.amazonaws.com",
+            ),
+            (
+                {"region_name": "us-east-1", "endpoint_url": "https://store.example:9000/s3/"},
+                "a-bucket",
+                "https://store.example:9000/s3/a-bucket",
+            ),
+            (
+                {
+                    "region_name": "us-east-1",
+                    "endpoint_url": "https://store.example",
+                    "config_kwargs": {"s3": {"addressing_style": "virtual"}},
+                },
+                "a-bucket",
+                "https://a-bucket.store.example",
+            ),
+        ],
+    )
+    def test_leads_to_where_boto3_would_go(self, connect: Connect, extra: Any, name: str, address: str) -> None:
+        with opened(connect(**extra), name) as bucket:
+            assert bucket.signed is not None
+            assert bucket.signed._address == address
+            assert bucket.signed._region == extra["region_name"]
+
+    def test_asks_nobody_before_there_is_a_picture(self, connect: Connect) -> None:
+        with HttpServer(lambda _: Answer()) as server, opened(connect(server.url(""))) as bucket:
+            assert bucket.signed is not None
+            assert server.requests == []
+            assert bucket.client.head_object(Bucket="a-bucket", Key="a-key")["ContentLength"] == 0
+            assert len(server.requests) == 1
+
+
+class TestTls:
+    @pytest.fixture
+    def server(self, certificates: Certificates) -> Iterator[HttpServer]:
+        def answer(_: Request) -> Answer:
+            return Answer.holding(b"", x_amz_checksum_sha256=CHECKSUM)
+
+        with HttpServer(answer, certificate=certificates.server) as server:
+            yield server
+
+    def test_accepts_the_authorities_of_the_connection(
+        self, server: HttpServer, connect: Connect, certificates: Certificates
+    ) -> None:
+        with opened(connect(server.url(""), verify=str(certificates.authority))) as bucket:
+            bucket.put("a-key", a_download(), {})
+
+        assert [request.headers["user-agent"].startswith("python-urllib3") for request in server.requests] == [True]
+
+    def test_accepts_the_authorities_that_the_environment_names(
+        self, server: HttpServer, connect: Connect, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificates.authority))
+
+        with opened(connect(server.url(""))) as bucket:
+            bucket.put("a-key", a_download(), {})
+
+        assert [request.headers["user-agent"].startswith("python-urllib3") for request in server.requests] == [True]
+
+    def test_refuses_another_authority(self, server: HttpServer, connect: Connect, certificates: Certificates) -> None:
+        connection = connect(
+            server.url(""), verify=str(certificates.another_authority), config_kwargs={"retries": {"max_attempts": 0}}
+        )
+
+        with opened(connection) as bucket, pytest.raises(TransferError, match="certificate verify failed"):
+            bucket.put("a-key", a_download(), {})
+
+        assert server.requests == []
+
+    def test_names_a_file_of_authorities_that_is_missing(self, connect: Connect) -> None:
+        with pytest.raises(ConfigurationError, match=r"/missing\.pem"), opened(connect(verify="/missing.pem")):
+            pass
 
 
 @dataclass
-class Store:
-    """Answers as a store may that is not quite S3."""
-
-    size: int = len(PNG)
-    checksum: str | None = None
-    is_reachable: bool = True
+class UnreachableStore:
+    """A client of a store that takes everything, and then cannot be reached."""
 
     def put_object(self, **_: Any) -> dict[str, Any]:
-        return {} if self.checksum is None else {"ChecksumSHA256": self.checksum}
+        return {}
 
     def head_object(self, **_: Any) -> dict[str, Any]:
-        if not self.is_reachable:
-            raise EndpointConnectionError(endpoint_url="http://store")
-        return {"ContentLength": self.size}
-
-
-def put(store: Store) -> None:
-    image_format = recognise(PNG, PNG, len(PNG))
-    download = Download(io.BytesIO(PNG), len(PNG), "00" * 32, 1, 1, image_format)
-    Bucket(store, "a-bucket", {}).put("a-key", download, {})
-
-
-def test_a_store_that_returns_no_checksum_is_believed_by_the_size() -> None:
-    put(Store())
-
-
-@pytest.mark.parametrize("store", [Store(size=3), Store(checksum="another")], ids=["size", "checksum"])
-def test_a_store_that_has_something_else_is_not_believed(store: Store) -> None:
-    with pytest.raises(TransferError, match=r"s3://a-bucket/a-key holds") as caught:
-        put(store)
-
-    assert caught.value.retryable
+        raise EndpointConnectionError(endpoint_url="http://store")
 
 
 def test_a_store_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(TransferError, match="could not look at s3://a-bucket/a-key"):
-        put(Store(is_reachable=False))
+        Bucket(UnreachableStore(), "a-bucket", {}).put("a-key", a_download(), {})
