@@ -3,6 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 LOCK := tests/requirements.lock
+# The benchmarks bring the providers that they compare with, in an environment of their own.
+BENCH_BIN := .venv-bench/bin
+BENCH_LOCK := benchmarks/requirements.lock
+COMPILE := $(UV) pip compile pyproject.toml --extra simulator --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-annotate --quiet
 SOURCES := pyproject.toml $(shell find airflow_provider_apimart -name '*.py' -o -name py.typed)
 
 # Airflow starts a dozen processes; compiled once, each of them starts in half the time.
@@ -10,7 +15,7 @@ export UV_COMPILE_BYTECODE = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint format docs build lock clean
+.PHONY: help demo test faults bench lint format docs build lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -23,6 +28,9 @@ test: .venv/.installed ## Build the wheel, install it and run all tests against 
 
 faults: .venv/.installed ## Inject a thousand faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
+
+bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (half an hour)
+	PYTHONPATH=tests $(BENCH_BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 lint: .venv/.locked ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -41,12 +49,12 @@ build: .venv/.locked ## Build wheel and sdist into dist/
 	rm -rf dist
 	$(UV) build --no-build-isolation --quiet --out-dir dist
 
-lock: $(UV) ## Resolve the development environment anew into the hash-checked lock
-	$(UV) pip compile pyproject.toml --extra simulator --group dev --universal --python-version 3.11 \
-		--upgrade --generate-hashes --no-header --no-annotate --quiet --output-file $(LOCK)
+lock: $(UV) ## Resolve the environments anew into the hash-checked locks
+	$(COMPILE) --group dev --upgrade --output-file $(LOCK)
+	$(COMPILE) --group bench --constraint $(LOCK) --upgrade --output-file $(BENCH_LOCK)
 
-clean: ## Remove the environment and everything that was built
-	rm -rf .venv .demo build dist docs/_build .coverage*
+clean: ## Remove the environments and everything that was built
+	rm -rf .venv .venv-bench .demo build dist docs/_build .coverage*
 
 $(UV):
 	$(PYTHON) -m venv .venv
@@ -60,4 +68,10 @@ $(UV):
 	rm -rf build/wheel
 	$(UV) build --wheel --no-build-isolation --quiet --out-dir build/wheel
 	$(UV) pip install --quiet --no-deps --reinstall build/wheel/*.whl
+	@touch $@
+
+.venv-bench/.installed: $(SOURCES) $(BENCH_LOCK) .venv/.installed
+	$(PYTHON) -m venv .venv-bench
+	$(UV) pip sync --quiet --python $(BENCH_BIN)/python --require-hashes $(BENCH_LOCK)
+	$(UV) pip install --quiet --python $(BENCH_BIN)/python --no-deps --reinstall build/wheel/*.whl
 	@touch $@

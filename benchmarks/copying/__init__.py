@@ -1,0 +1,1 @@
+"""How fast pictures get from an image host into S3."""

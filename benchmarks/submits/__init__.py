@@ -1,0 +1,1 @@
+"""How fast many prompts are submitted."""

@@ -1,0 +1,1 @@
+"""What it costs to wait for many tasks in Airflow's triggerer."""
