@@ -11,6 +11,7 @@ import httpx
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import ApimartError, ConfigurationError, ConnectionFailedError
 from airflow_provider_apimart.gateway.answer import Answer
+from airflow_provider_apimart.gateway.pause import SharedPause
 from airflow_provider_apimart.gateway.rate_limit import submit_limiter
 from airflow_provider_apimart.gateway.redaction import redact
 from airflow_provider_apimart.gateway.retries import async_retrying, retrying
@@ -39,7 +40,8 @@ class GatewayClient:
 
     :param settings: where and how.
     :param transport: what carries the requests, for tests; the network unless given.
-    :param sleep: what pauses between attempts, likewise.
+    :param sleep: what pauses before a request, likewise.
+    :param clock: monotonic seconds, in which the pauses are measured.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class GatewayClient:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
         self._limiter = submit_limiter(settings.requests_per_second)
+        self._pause = SharedPause(clock=clock)
         self._http = httpx.Client(**_options(settings), transport=transport)
 
     def send(self, call: Call[T]) -> T:
@@ -60,21 +64,33 @@ class GatewayClient:
 
         :raises ApimartError: what the answer, or its absence, means for this call.
         """
-        result: T = retrying(idempotent=call.idempotent, sleep=self._sleep)(self._send_once, call)
+        attempts = retrying(idempotent=call.idempotent, pause=self._pause, sleep=self._sleep)
+        result: T = attempts(self._send_once, call)
         return result
 
     def _send_once(self, call: Call[T]) -> T:
-        if call.paid and self._limiter is not None:
-            self._limiter.try_acquire("submit")
+        self._wait_for_turn(call)
         try:
             response = self._http.request(**_arguments(self.settings, call))
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             raise _no_answer(failure, call, self.settings) from failure
         return _result(response, call, self.settings)
 
+    def _wait_for_turn(self, call: Call[Any]) -> None:
+        """Wait until both the limit on submits and the pause for all requests let this one through."""
+        while True:
+            if call.paid and self._limiter is not None:
+                self._limiter.try_acquire("submit")
+            if not (seconds := self._pause.remaining):
+                return
+            # Afterwards the turn is drawn anew: all those that were drawn before the pause would come at once.
+            self._sleep(seconds)
+
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+        if self._limiter is not None:
+            self._limiter.close()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +107,8 @@ class AsyncGatewayClient:
 
     :param settings: where and how.
     :param transport: what carries the requests, for tests; the network unless given.
-    :param sleep: what pauses between attempts, likewise.
+    :param sleep: what pauses before a request, likewise.
+    :param clock: monotonic seconds, in which the pauses are measured.
     """
 
     def __init__(
@@ -100,10 +117,12 @@ class AsyncGatewayClient:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._sleep = sleep
         self._limiter = submit_limiter(settings.requests_per_second)
+        self._pause = SharedPause(clock=clock)
         self._http = httpx.AsyncClient(**_options(settings), transport=transport)
 
     async def send(self, call: Call[T]) -> T:
@@ -112,20 +131,30 @@ class AsyncGatewayClient:
 
         :raises ApimartError: what the answer, or its absence, means for this call.
         """
-        return await async_retrying(idempotent=call.idempotent, sleep=self._sleep)(self._send_once, call)
+        attempts = async_retrying(idempotent=call.idempotent, pause=self._pause, sleep=self._sleep)
+        return await attempts(self._send_once, call)
 
     async def _send_once(self, call: Call[T]) -> T:
-        if call.paid and self._limiter is not None:
-            await self._limiter.try_acquire_async("submit")
+        await self._wait_for_turn(call)
         try:
             response = await self._http.request(**_arguments(self.settings, call))
         except (httpx.RequestError, httpx.InvalidURL) as failure:
             raise _no_answer(failure, call, self.settings) from failure
         return _result(response, call, self.settings)
 
+    async def _wait_for_turn(self, call: Call[Any]) -> None:
+        while True:
+            if call.paid and self._limiter is not None:
+                await self._limiter.try_acquire_async("submit")
+            if not (seconds := self._pause.remaining):
+                return
+            await self._sleep(seconds)
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+        if self._limiter is not None:
+            self._limiter.close()
 
     async def __aenter__(self) -> Self:
         return self

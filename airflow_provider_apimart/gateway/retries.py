@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
+    from airflow_provider_apimart.gateway.pause import SharedPause
+
 __all__ = ["MAX_ATTEMPTS", "MAX_RETRY_AFTER", "async_retrying", "is_worth_retrying", "retrying"]
 
 #: Tries of one request, the first included.
@@ -38,22 +40,27 @@ def is_worth_retrying(error: BaseException, *, idempotent: bool) -> bool:
     return idempotent or isinstance(error, RateLimitError | BusyError | ConnectionFailedError)
 
 
-def retrying(*, idempotent: bool, sleep: Callable[[float], None] = time.sleep) -> tenacity.Retrying:
-    """Return the loop for blocking requests."""
-    return tenacity.Retrying(sleep=sleep, **_policy(idempotent=idempotent))
+def retrying(*, idempotent: bool, pause: SharedPause, sleep: Callable[[float], None] = time.sleep) -> tenacity.Retrying:
+    """Return the loop for blocking requests, which tells the pause that a client's requests share of refusals."""
+    return tenacity.Retrying(sleep=sleep, **_policy(pause, idempotent=idempotent))
 
 
 def async_retrying(
-    *, idempotent: bool, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    *, idempotent: bool, pause: SharedPause, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> tenacity.AsyncRetrying:
     """Return the loop for asynchronous requests."""
-    return tenacity.AsyncRetrying(sleep=sleep, **_policy(idempotent=idempotent))
+    return tenacity.AsyncRetrying(sleep=sleep, **_policy(pause, idempotent=idempotent))
 
 
-def _policy(*, idempotent: bool) -> dict[str, Any]:
+def _policy(pause: SharedPause, *, idempotent: bool) -> dict[str, Any]:
+    def share(state: tenacity.RetryCallState) -> None:
+        if isinstance(_error_of(state), RateLimitError):
+            pause.extend(state.upcoming_sleep)
+
     return {
         "retry": tenacity.retry_if_exception(lambda error: is_worth_retrying(error, idempotent=idempotent)),
         "wait": _wait,
+        "before_sleep": share,
         "stop": tenacity.stop_after_attempt(MAX_ATTEMPTS),
         "reraise": True,
     }
@@ -61,8 +68,11 @@ def _policy(*, idempotent: bool) -> dict[str, Any]:
 
 def _wait(state: tenacity.RetryCallState) -> float:
     """Wait as long as the gateway asked, and otherwise ever longer, each time with a jitter."""
-    outcome = state.outcome
-    error = outcome.exception() if outcome is not None else None
+    error = _error_of(state)
     asked = error.retry_after if isinstance(error, ApimartError) else None
     back_off = _BACK_OFF(state)
     return back_off if asked is None else asked + back_off / 4
+
+
+def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None

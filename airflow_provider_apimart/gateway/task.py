@@ -121,13 +121,13 @@ class Task:
         status = str(data.get("status") or data.get("state") or "").strip().lower()
         code, message = _failure(data)
         created, completed = _integer(data.get("created")), _integer(data.get("completed"))
-        images = tuple(_images(data, base_url, completed))
         state = TaskState.from_status(status)
+        images = tuple(_images(data, base_url, completed)) if state is TaskState.COMPLETED else ()
         return cls(
             task_id=str(data.get("id") or data.get("task_id") or task_id or ""),
             status=status,
             state=state,
-            images=images if state is TaskState.COMPLETED else (),
+            images=images,
             cost=_number(data.get("cost")),
             credits_cost=_number(data.get("credits_cost")),
             created=created,
@@ -263,9 +263,11 @@ def _failure(data: Mapping[str, Any]) -> tuple[str, str]:
     if not error:
         result = data.get("result")
         error = result.get("error") if isinstance(result, dict) else None
+    if not error:
+        return "", ""
     if isinstance(error, dict):
         return str(error.get("code") or error.get("type") or ""), _plain(error.get("message") or "")
-    return "", _plain(error or "")
+    return "", _plain(error)
 
 
 def _plain(message: Any) -> str:
@@ -299,5 +301,7 @@ def _number(value: Any) -> float | None:
 
 def _integer(value: Any) -> int | None:
     """Return a whole number from ``40``, ``40.0`` or ``"40%"``."""
+    if type(value) is int:  # The usual case, thousands of times a second; True is no number.
+        return value
     number = _number(value.rstrip("% ") if isinstance(value, str) else value)
     return None if number is None else int(number)

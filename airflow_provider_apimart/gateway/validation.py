@@ -7,6 +7,7 @@ the time when a DAG is parsed and no connection is looked up: it refuses only wh
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ def problems_of(request: ImageRequest, spec: ModelSpec | None) -> list[Problem]:
             *_output(request, spec),
             *_references(request, spec),
         ]
-    return problems
+    return problems or list(_unsendable(request))
 
 
 def require(name: str, value: object, holds: bool, allowed: str) -> None:  # noqa: FBT001 - the condition itself
@@ -144,6 +145,15 @@ def _texts(request: ImageRequest) -> Iterator[Problem]:
         value = getattr(request, name)
         if not isinstance(value, str) or not value.strip():
             yield Problem(name, value, "must be a text that is not empty")
+
+
+def _unsendable(request: ImageRequest) -> Iterator[Problem]:
+    for name, value in request.body().items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError):
+            field = "extra_body" if name in request.extra_body else name
+            yield Problem(field, value, "must be what JSON can hold: no NaN, no bytes, no half of a surrogate pair")
 
 
 def _count(request: ImageRequest) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import mimetypes
+from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,23 +17,24 @@ from airflow_provider_apimart.exceptions import (
     ConfigurationError,
     GatewayError,
     NotFoundError,
-    TaskNotFoundError,
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.lookup import BatchEndpoint, chunks
+from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
+from airflow_provider_apimart.gateway.lookup import look_up
 from airflow_provider_apimart.gateway.settings import GatewaySettings
+from airflow_provider_apimart.hooks._submitting import asubmit_side_by_side, submit_side_by_side
 from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterable
     from types import TracebackType
     from typing import Self
 
     import httpx
     from airflow.sdk import Connection
 
-    from airflow_provider_apimart.gateway.calls import Balance
+    from airflow_provider_apimart.gateway.calls import Balance, Call
     from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
     from airflow_provider_apimart.gateway.pricing import Price
     from airflow_provider_apimart.gateway.request import ImageRequest
@@ -71,6 +73,7 @@ class ApimartHook(BaseHook):
         self._transport = transport
         self._async_transport = async_transport
         self._async_client: AsyncGatewayClient | None = None
+        self._connecting = asyncio.Lock()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -102,19 +105,34 @@ class ApimartHook(BaseHook):
         return GatewayClient(self.settings, transport=self._transport)
 
     @cached_property
-    def _batch(self) -> BatchEndpoint:
-        return BatchEndpoint(enabled=self.settings.batch_polling)
+    def batch_endpoint(self) -> BatchEndpoint:
+        """What this hook has learnt about asking after many tasks at once."""
+        return BatchEndpoint(enabled=self.settings.batch_polling, warn=lambda message: self.log.warning("%s", message))
+
+    async def aload_settings(self) -> GatewaySettings:
+        """
+        Look the connection up, unless that was done before, without blocking the event loop.
+
+        :raises ConfigurationError: naming the field of the connection that cannot be used.
+        """
+        if "settings" not in self.__dict__:
+            # The blocking look-up stalls or breaks a triggerer; this one fills the same cache.
+            self.__dict__["settings"] = _settings(await self.aget_connection(self.apimart_conn_id))
+        return self.settings
 
     async def get_async_conn(self) -> AsyncGatewayClient:
         """Return the asynchronous client, which is made once, for the running event loop."""
+        async with self._connecting:
+            if self._async_client is None:
+                await self.aload_settings()
+                # In a thread: loading httpx and the certificate authorities takes longer than a loop may stand still.
+                self._async_client = await asyncio.to_thread(self._make_async_client)
+        return self._async_client
+
+    def _make_async_client(self) -> AsyncGatewayClient:
         from airflow_provider_apimart.gateway.client import AsyncGatewayClient  # noqa: PLC0415 - as above
 
-        if self._async_client is None:
-            if "settings" not in self.__dict__:
-                # The blocking look-up stalls or breaks a triggerer; this one fills the same cache.
-                self.__dict__["settings"] = _settings(await self.aget_connection(self.apimart_conn_id))
-            self._async_client = AsyncGatewayClient(self.settings, transport=self._async_transport)
-        return self._async_client
+        return AsyncGatewayClient(self.settings, transport=self._async_transport)
 
     def submit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
         """
@@ -134,6 +152,44 @@ class ApimartHook(BaseHook):
         client = await self.get_async_conn()
         return await client.send(calls.submit(self.settings, request, idempotency_key=idempotency_key))
 
+    def submit_many(
+        self, purchases: Iterable[tuple[ImageRequest, str | None]]
+    ) -> Generator[tuple[int, Submission | ApimartError], None, None]:
+        """
+        Do what :meth:`submit` does for many requests, as many at once as the connection's ``max_concurrency`` says.
+
+        They share the connection's ``requests_per_second``, and when the gateway asks one of them to wait, for up to
+        a minute, all wait.
+        When the iterator is closed early, nothing more is drawn; what is under way then is waited for and logged with
+        its task ids.
+
+        :param purchases: requests with their idempotency keys; each is drawn when there is room for it.
+        :return: the place of each request in ``purchases`` and its outcome, an error being one too, in the order in
+            which they come.
+        """
+        client = self.get_conn()  # Made here: threads that all ask for it first would make several.
+        yield from submit_side_by_side(
+            lambda request, key: client.send(calls.submit(self.settings, request, idempotency_key=key)),
+            purchases,
+            at_once=self.settings.max_concurrency,
+            warn=lambda message: self.log.warning("%s", message),
+        )
+
+    async def asubmit_many(
+        self, purchases: Iterable[tuple[ImageRequest, str | None]]
+    ) -> AsyncGenerator[tuple[int, Submission | ApimartError], None]:
+        """Do what :meth:`submit_many` does, asynchronously; leave early only within ``contextlib.aclosing``."""
+        settings = await self.aload_settings()
+        outcomes = asubmit_side_by_side(
+            lambda request, key: self.asubmit(request, idempotency_key=key),
+            purchases,
+            at_once=settings.max_concurrency,
+            warn=lambda message: self.log.warning("%s", message),
+        )
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                yield outcome
+
     def get_task(self, task_id: str) -> Task:
         """
         Ask after one task.
@@ -147,54 +203,50 @@ class ApimartHook(BaseHook):
         client = await self.get_async_conn()
         return await client.send(calls.get_task(self.settings, task_id))
 
-    def get_tasks(self, task_ids: Sequence[str]) -> dict[str, Task | GatewayError]:
+    def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
         """
         Ask after many tasks, in batches where the gateway understands that.
 
         :return: for each id its task, or the error that asking after it gave; one bad id spoils no other.
         :raises GatewayError: when the gateway could not be asked at all.
         """
-        found: dict[str, Task | GatewayError] = {}
-        for chunk in chunks(task_ids):
-            if len(task_ids) > 1 and self._batch.is_usable:
-                try:
-                    found |= _described(self.get_conn().send(calls.get_tasks(self.settings, chunk)))
-                except GatewayError as error:
-                    self._give_up_batch(error)
-        for task_id in _missing(task_ids, found):
-            try:
-                found[task_id] = self.get_task(task_id)
-            except GatewayError as error:
-                found[task_id] = error
-        return _learned(found)
+        client = self.get_conn()
 
-    async def aget_tasks(self, task_ids: Sequence[str]) -> dict[str, Task | GatewayError]:
-        """Do what :meth:`get_tasks` does, asynchronously and with single look-ups side by side."""
+        def send(call: Call[Any]) -> Any:
+            try:
+                return client.send(call)
+            except GatewayError as error:
+                return error
+
+        steps = look_up(self.settings, task_ids, self.batch_endpoint)
+        outcomes = None
+        while True:
+            try:
+                outcomes = [send(call) for call in steps.send(outcomes)]
+            except StopIteration as finished:
+                found: dict[str, Task | GatewayError] = finished.value
+                return found
+
+    async def aget_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
+        """Do what :meth:`get_tasks` does, asynchronously and with requests side by side."""
         client = await self.get_async_conn()
-        found: dict[str, Task | GatewayError] = {}
-        for chunk in chunks(task_ids):
-            if len(task_ids) > 1 and self._batch.is_usable:
+        slots = asyncio.Semaphore(self.settings.max_concurrency)
+
+        async def send(call: Call[Any]) -> Any:
+            async with slots:
                 try:
-                    found |= _described(await client.send(calls.get_tasks(self.settings, chunk)))
+                    return await client.send(call)
                 except GatewayError as error:
-                    self._give_up_batch(error)
+                    return error
 
-        async def look_up(task_id: str) -> None:
+        steps = look_up(self.settings, task_ids, self.batch_endpoint)
+        outcomes = None
+        while True:
             try:
-                found[task_id] = await self.aget_task(task_id)
-            except GatewayError as error:
-                found[task_id] = error
-
-        async with asyncio.TaskGroup() as group:
-            for task_id in _missing(task_ids, found):
-                group.create_task(look_up(task_id))
-        return _learned(found)
-
-    def _give_up_batch(self, error: GatewayError) -> None:
-        """Fall back to single look-ups if that is what the error calls for; otherwise raise it."""
-        if not self._batch.turn_off_for(error):
-            raise error
-        self.log.warning("Batch look-ups do not work at %s, asking after each task: %s", self.settings.host, error)
+                outcomes = await asyncio.gather(*map(send, steps.send(outcomes)))
+            except StopIteration as finished:
+                found: dict[str, Task | GatewayError] = finished.value
+                return found
 
     def get_balance(self) -> Balance:
         """
@@ -275,20 +327,3 @@ def _settings(connection: Connection) -> GatewaySettings:
     return GatewaySettings.from_connection(
         password=connection.password, host=connection.host, port=connection.port, extra=extra, name=name
     )
-
-
-def _described(answered: dict[str, Task | GatewayError]) -> dict[str, Task]:
-    """Return the tasks of a batch; an error of one item is not believed before a look-up of its own confirms it."""
-    return {task_id: outcome for task_id, outcome in answered.items() if not isinstance(outcome, GatewayError)}
-
-
-def _learned(found: dict[str, Task | GatewayError]) -> dict[str, Task | GatewayError]:
-    """Return what was found, or raise when each look-up failed for a reason that lies with the gateway, not the id."""
-    errors = [outcome for outcome in found.values() if isinstance(outcome, GatewayError)]
-    if errors and len(errors) == len(found) and not any(isinstance(error, TaskNotFoundError) for error in errors):
-        raise errors[0]
-    return found
-
-
-def _missing(task_ids: Sequence[str], found: dict[str, Any]) -> list[str]:
-    return [task_id for task_id in dict.fromkeys(task_ids) if task_id not in found]

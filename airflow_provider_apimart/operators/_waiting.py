@@ -46,12 +46,15 @@ def wait_for_tasks(
         schedule.add(task_id, first_look=first_look, interval=poll_interval)
     while (due := schedule.next_due()) is not None and clock() < deadline:
         sleep(max(0.0, min(due, deadline) - clock()))
-        for task_id, outcome in _look(hook, schedule.take_due(clock()), log).items():
+        now = clock()
+        taken = schedule.take_due(now)
+        for task_id, outcome in _look(hook, taken, log).items():
             if isinstance(outcome, ApimartError):
                 log.warning("Task %s could not be asked after, it goes on waiting: %s", task_id, outcome)
             elif outcome.is_finished:
                 finished[task_id] = outcome
                 schedule.remove(task_id)
+        schedule.put_back(taken, looked_at=now)
     return finished
 
 

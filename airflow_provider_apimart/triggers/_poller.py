@@ -11,86 +11,86 @@ import asyncio
 import contextvars
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
 
-from airflow_provider_apimart.exceptions import ApimartError, AuthenticationError, TaskNotFoundError
+from airflow.exceptions import AirflowNotFoundException  # type: ignore[attr-defined] # Airflow 3.1 has it only here.
+
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    AuthenticationError,
+    ConfigurationError,
+    TaskNotFoundError,
+)
 from airflow_provider_apimart.gateway.schedule import Schedule, next_pause
-from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.triggers._connection import RenewedHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from airflow_provider_apimart.gateway.task import Task
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+    from airflow_provider_apimart.triggers._waiter import Waiter
 
-__all__ = ["TaskPoller", "Waiter"]
+__all__ = ["TaskPoller"]
 
 _log: Final = logging.getLogger(__name__)
 
 #: Seconds. Looks that fall due within one tick share a request; Airflow's triggerer itself works once a second.
 _TICK: Final = 0.5
-#: Seconds after which the connection is looked up again, so that a changed key or address is picked up.
-_CONNECTION_LIFETIME: Final = 300.0
+#: Seconds by which a look may come before its time, so that the answer is never later than the interval promises.
+_EARLY: Final = 0.35
+#: Requests under way at the same time, so that one slow answer does not hold up everybody.
+_SIMULTANEOUS_LOOKS: Final = 2
+#: Seconds for which the client is kept when nobody waits: the next task may be about to.
+_LINGER: Final = 60.0
 #: Looks in a row at which the gateway must not know an id before it is believed: a new task may not be visible at once.
 _NOT_FOUND_LIMIT: Final = 5
-
-
-class Waiter:
-    """
-    One trigger's share in the poller.
-
-    :param task_ids: gateway tasks that it waits for.
-    :param report: told of trouble on the way, in the context of the trigger, so that the line lands in its task's log.
-    """
-
-    def __init__(self, task_ids: Iterable[str], report: Callable[[str], None]) -> None:
-        self.pending = set(task_ids)
-        self.tasks: dict[str, Task] = {}
-        self.failures: dict[str, ApimartError] = {}
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._report = report
-        self._context = contextvars.copy_context()
-
-    def report(self, message: str) -> None:
-        """Say something in the log of the task that waits."""
-        self._context.run(self._report, message)
-
-    def settle(self, task_id: str, outcome: Task | ApimartError) -> None:
-        """Take note of the end of one task."""
-        self.pending.discard(task_id)
-        if isinstance(outcome, ApimartError):
-            self.failures[task_id] = outcome
-        else:
-            self.tasks[task_id] = outcome
-        if not self.pending and not self.done.done():
-            self.done.set_result(None)
 
 
 class TaskPoller:
     """
     Asks one gateway after all tasks that somebody in this event loop waits for.
 
-    Runs only while somebody waits, and closes its connections when nobody does. A poller that fails fails all who wait.
+    It stops, and closes its connections, when nobody has waited for a while. A poller that fails fails all who wait.
 
     :param apimart_conn_id: the Airflow connection.
+    :param connection: how that is looked up, for tests.
+    :param linger: seconds for which to go on without anybody who waits.
+    :param tick: seconds; what falls due within them shares a request.
     """
 
     _pollers: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, TaskPoller]]] = WeakKeyDictionary()
 
-    def __init__(self, apimart_conn_id: str) -> None:
+    def __init__(
+        self,
+        apimart_conn_id: str,
+        *,
+        connection: RenewedHook | None = None,
+        linger: float = _LINGER,
+        tick: float = _TICK,
+    ) -> None:
         self._apimart_conn_id = apimart_conn_id
+        self._connection = connection or RenewedHook(apimart_conn_id)
+        self._linger = linger
+        self._tick = tick
         self._waiters: dict[str, set[Waiter]] = {}
         self._schedule = Schedule()
         self._not_found: dict[str, int] = {}
-        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_SIMULTANEOUS_LOOKS)
+        self._wanted = asyncio.Event()
         self._pause = 0.0
+        self._resume_at = float("-inf")
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, apimart_conn_id: str) -> TaskPoller:
         """Return the poller of a connection in the running event loop."""
         pollers = cls._pollers.setdefault(asyncio.get_running_loop(), {})
-        return pollers.setdefault(apimart_conn_id, cls(apimart_conn_id))
+        if apimart_conn_id not in pollers:
+            pollers[apimart_conn_id] = cls(apimart_conn_id)
+        return pollers[apimart_conn_id]
 
     def register(self, waiter: Waiter, *, first_look: float, poll_interval: float) -> None:
         """
@@ -102,8 +102,8 @@ class TaskPoller:
         for task_id in waiter.pending:
             self._waiters.setdefault(task_id, set()).add(waiter)
             self._schedule.add(task_id, first_look=first_look, interval=poll_interval)
-        self._wake.set()
-        if self._runner is None or self._runner.done():
+        self._wanted.set()
+        if self._runner is None:
             # An empty context: the poller belongs to no task, so its own log lines must not land in the first one's.
             create_task = asyncio.get_running_loop().create_task
             self._runner = contextvars.Context().run(create_task, self._run())
@@ -112,65 +112,123 @@ class TaskPoller:
         """Stop looking at a waiter's tasks, unless somebody else waits for them too."""
         for task_id in waiter.pending:
             self._forget(task_id, waiter)
-        self._wake.set()
+
+    async def aclose(self) -> None:
+        """Stop; whoever still waits fails."""
+        await asyncio.sleep(0)  # A runner that is cancelled before its first step could tell nobody.
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
 
     async def _run(self) -> None:
         try:
             while self._waiters:
-                async with ApimartHook(self._apimart_conn_id) as hook:
-                    await self._poll_with(hook, until=time.monotonic() + _CONNECTION_LIFETIME)
+                await self._serve()
+        except asyncio.CancelledError:
+            self._fail_all(ApimartError("The poller was stopped; the tasks go on at the gateway."))
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting for ever
             _log.exception("The poller of connection %s failed", self._apimart_conn_id)
-            self._fail_all(error)
+            self._fail_all(error.exceptions[0] if isinstance(error, ExceptionGroup) else error)
+        finally:
+            self._runner = None
+            self._pollers.get(asyncio.get_running_loop(), {}).pop(self._apimart_conn_id, None)
 
-    async def _poll_with(self, hook: ApimartHook, *, until: float) -> None:
-        """Poll with one look-up of the connection: until it is old, refused, or nobody waits."""
-        while self._waiters and time.monotonic() < until:
-            due = self._schedule.take_due(time.monotonic() + _TICK)
-            if due:
-                try:
-                    outcomes = await hook.aget_tasks(due)
-                except ApimartError as error:
-                    await self._back_off(error, due)
-                    if isinstance(error, AuthenticationError):
-                        return
-                    continue
-                self._pause = 0.0
-                for task_id, outcome in outcomes.items():
-                    self._deliver(task_id, outcome)
-            await self._sleep()
-
-    async def _sleep(self) -> None:
-        """Wait for the next look, or for somebody who registers or leaves."""
-        next_due = self._schedule.next_due()
-        if next_due is None:
-            return
-        self._wake.clear()
-        seconds = max(_TICK, next_due - time.monotonic())
+    async def _serve(self) -> None:
+        """Poll until nobody has waited for a while, then close the connections."""
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
+            while await self._somebody_waits():
+                if hook := await self._connected():
+                    await self._poll_with(hook)
+        finally:
+            await self._connection.aclose()
 
-    async def _back_off(self, error: ApimartError, due: Iterable[str]) -> None:
+    async def _somebody_waits(self) -> bool:
+        """Whether anybody waits, or begins to before long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._linger):
+                while not self._waiters:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+        return bool(self._waiters)
+
+    async def _connected(self) -> ApimartHook | None:
+        """Return the hook, or ``None`` while the connection cannot be looked up."""
+        if time.monotonic() < self._resume_at:
+            await asyncio.sleep(self._tick)
+            return None
+        try:
+            return await self._connection.get()
+        except (AirflowNotFoundException, ConfigurationError):
+            raise
+        except Exception as error:  # noqa: BLE001 - Airflow's API server may be away for a moment, in any way
+            self._back_off(None)
+            self._report(self._waiters, f"The connection could not be looked up: {error}")
+            return None
+
+    async def _poll_with(self, hook: ApimartHook) -> None:
+        """Poll until nobody waits or the connection should be looked up again."""
+        async with asyncio.TaskGroup() as looks:
+            while self._waiters and not self._connection.is_stale:
+                await asyncio.sleep(self._tick)
+                # What falls due while these are worked off waits for the next tick, or many requests would hold a few.
+                until = time.monotonic() + _EARLY
+                while due := await self._take_due(until, limit=hook.batch_endpoint.size):
+                    looks.create_task(self._look(due, hook))
+
+    async def _take_due(self, until: float, *, limit: int) -> list[str]:
+        """Return what to look at now, with a slot that is taken for it; nothing during a pause."""
+        await self._slots.acquire()
+        due = self._schedule.take_due(until, limit=limit) if time.monotonic() >= self._resume_at else []
+        if not due:
+            self._slots.release()
+        return due
+
+    async def _look(self, due: list[str], hook: ApimartHook) -> None:
+        now = time.monotonic()
+        try:
+            outcomes = await hook.aget_tasks(due)
+        except ApimartError as error:
+            self._back_off(error.retry_after)
+            self._report(due, f"The gateway could not be asked: {error}")
+            if isinstance(error, AuthenticationError):
+                self._connection.distrust()
+        else:
+            self._pause = 0.0
+            for task_id, outcome in outcomes.items():
+                self._deliver(task_id, outcome)
+        finally:
+            self._schedule.put_back(due, looked_at=now, in_batches=hook.batch_endpoint.is_usable)
+            self._slots.release()
+
+    def _back_off(self, asked: float | None) -> None:
         """Pause for everybody: what the gateway refuses to one request it refuses to the next."""
-        self._pause = next_pause(self._pause, asked=error.retry_after)
-        for waiter in {waiter for task_id in due for waiter in self._waiters.get(task_id, ())}:
-            waiter.report(f"The gateway could not be asked; next try in {self._pause:.0f} s: {error}")
-        await asyncio.sleep(self._pause)
+        now = time.monotonic()
+        if now >= self._resume_at:  # Otherwise a look of the same moment has failed before.
+            self._pause = next_pause(self._pause, asked=asked)
+            self._resume_at = now + self._pause
+
+    def _report(self, task_ids: Iterable[str], trouble: str) -> None:
+        seconds = max(0.0, self._resume_at - time.monotonic())
+        for waiter in {waiter for task_id in task_ids for waiter in self._waiters.get(task_id, ())}:
+            waiter.report(f"{trouble} Next try in {seconds:.0f} s.")
 
     def _deliver(self, task_id: str, outcome: Task | ApimartError) -> None:
+        if task_id not in self._waiters:  # Those who waited have left during the look.
+            return
         if isinstance(outcome, TaskNotFoundError):
             self._not_found[task_id] = self._not_found.get(task_id, 0) + 1
             ended = self._not_found[task_id] >= _NOT_FOUND_LIMIT
         else:
             self._not_found.pop(task_id, None)
             ended = not isinstance(outcome, ApimartError) and outcome.is_finished
-        for waiter in tuple(self._waiters.get(task_id, ())):
+        if not ended and not isinstance(outcome, ApimartError):
+            return
+        for waiter in tuple(self._waiters[task_id]):
             if ended:
                 waiter.settle(task_id, outcome)
                 self._forget(task_id, waiter)
-            elif isinstance(outcome, ApimartError):
+            else:
                 waiter.report(f"Task {task_id} could not be asked after, it goes on waiting: {outcome}")
 
     def _forget(self, task_id: str, waiter: Waiter) -> None:
@@ -181,9 +239,7 @@ class TaskPoller:
             self._not_found.pop(task_id, None)
             self._schedule.remove(task_id)
 
-    def _fail_all(self, error: Exception) -> None:
-        waiters = {waiter for group in self._waiters.values() for waiter in group}
-        for waiter in waiters:
-            if not waiter.done.done():
-                waiter.done.set_exception(error)
+    def _fail_all(self, error: BaseException) -> None:
+        for waiter in {waiter for waiters in self._waiters.values() for waiter in waiters}:
+            waiter.fail(error)
             self.unregister(waiter)

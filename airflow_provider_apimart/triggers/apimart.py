@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: TID253 - only operators that defer import this module
 
-from airflow_provider_apimart.triggers._poller import TaskPoller, Waiter
+from airflow_provider_apimart.triggers._poller import TaskPoller
+from airflow_provider_apimart.triggers._waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -74,10 +75,9 @@ class ApimartTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, fire one event, and end at once: a trigger that lives on after its event is taken for a killed one."""
-        self.log.info("Waiting for %d gateway task(s): %s", len(self.task_ids), ", ".join(self.task_ids))
+        self.log.debug("Waiting for %d gateway task(s): %s", len(self.task_ids), ", ".join(self.task_ids))
         waiter = await self._wait()
         status = "timeout" if waiter.pending else "finished"
-        self.log.info("%d task(s) finished, %d still running", len(waiter.tasks), len(waiter.pending))
         await asyncio.sleep(self.not_before - time.time())
         yield TriggerEvent(
             {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
+from gateway.clock import Clock
 
 from airflow_provider_apimart.gateway.answer import Answer
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
@@ -82,23 +83,27 @@ class Exchange:
     A client of either kind that never really pauses.
 
     :param is_async: the kind.
-    :param pauses: seconds that it would have paused.
+    :param clock: the time in which it pauses.
     """
 
     settings: GatewaySettings
     is_async: bool
-    pauses: list[float] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds that it would have paused."""
+        return self.clock.pauses
 
     def send(self, call: Call[T], transport: httpx.MockTransport | None = None) -> T:
         """Send a call through a client of its own."""
         if self.is_async:
             return asyncio.run(self._asend(call, transport))
-        with GatewayClient(self.settings, transport=transport, sleep=self.pauses.append) as client:
+        with GatewayClient(self.settings, transport=transport, sleep=self.clock.sleep, clock=self.clock) as client:
             return client.send(call)
 
     async def _asend(self, call: Call[T], transport: httpx.MockTransport | None) -> T:
-        async def pause(seconds: float) -> None:
-            self.pauses.append(seconds)
-
-        async with AsyncGatewayClient(self.settings, transport=transport, sleep=pause) as client:
+        async with AsyncGatewayClient(
+            self.settings, transport=transport, sleep=self.clock.async_sleep, clock=self.clock
+        ) as client:
             return await client.send(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from gateway.exchange import Script, accepted, error_response, html
+from gateway.clock import Clock, HeldClock
+from gateway.exchange import Exchange, Script, accepted, error_response, html
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
@@ -25,12 +27,11 @@ from airflow_provider_apimart.exceptions import (
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import calls
+from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
 from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from gateway.exchange import Exchange
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.gateway.settings import GatewaySettings
@@ -313,3 +314,182 @@ def test_a_limit_on_submits_lets_each_through(
     exchange.send(calls.submit(exchange.settings, image_request), transport)
 
     assert len(transport.requests) == 2
+
+
+def test_a_refusal_of_one_request_pauses_the_others_of_the_client(settings: GatewaySettings) -> None:
+    clock, sent_at = Clock(), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent_at.append((request.url.path, clock.seconds))
+        refused = error_response(429, retry_after="30")
+        return (
+            refused
+            if len(sent_at) == 1
+            else httpx.Response(200, json={"remain_balance": 1, "url": "https://cdn.example/1.png"})
+        )
+
+    def sleep(seconds: float) -> None:
+        if not clock.pauses:  # Another thread sends something while the first request waits.
+            clock.pauses.append(0)
+            client.send(calls.upload_image(b"GIF89a", filename="a.gif", content_type="image/gif"))
+        clock.sleep(seconds)
+
+    with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, clock=clock) as client:
+        client.send(calls.get_balance())
+
+    assert [path for path, _ in sent_at] == ["/v1/balance", "/v1/uploads/images", "/v1/balance"]
+    assert sent_at[0][1] == 0
+    assert sent_at[1][1] >= 30
+
+
+class Gate(httpx.AsyncBaseTransport):
+    """Refuses the first requests, each as it is told to, and counts."""
+
+    def __init__(self, *refusals: httpx.Response) -> None:
+        self.received = 0
+        self._refusals = list(refusals)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx's signature
+        self.received += 1
+        await asyncio.sleep(0)  # What is sent at the same time has been sent when the answer comes.
+        return self._refusals.pop(0) if self._refusals else httpx.Response(200, json={"remain_balance": 1})
+
+
+async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_client(
+    settings: GatewaySettings,
+) -> None:
+    clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
+    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, clock=clock) as client:
+        first = asyncio.create_task(client.send(calls.get_balance()))
+        await clock.settle()
+        others = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(5)]
+        await clock.settle()
+        assert gate.received == 1
+
+        await clock.advance(29)
+        assert gate.received == 1
+
+        await clock.advance(3)
+        assert gate.received == 7
+        await asyncio.gather(first, *others)
+
+
+async def test_a_request_that_waits_goes_on_waiting_when_the_pause_is_made_longer(settings: GatewaySettings) -> None:
+    refusals = [error_response(429, retry_after="30"), error_response(429, retry_after="59")]
+    clock, gate = HeldClock(), Gate(*refusals)
+    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, clock=clock) as client:
+        refused = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(2)]
+        await clock.settle()
+        third = asyncio.create_task(client.send(calls.get_balance()))
+        await clock.settle()
+        assert gate.received == 2
+
+        await clock.advance(35)
+        assert gate.received == 2
+
+        await clock.advance(30)
+        assert gate.received == 5
+        await asyncio.gather(third, *refused)
+
+
+@pytest.mark.parametrize(
+    "failure", [error_response(500), error_response(503), httpx.ConnectError("refused"), html(200)], ids=str
+)
+async def test_a_failure_of_another_kind_pauses_nobody_else(
+    settings: GatewaySettings, failure: httpx.Response | Exception
+) -> None:
+    clock, script = HeldClock(), Script(failure, httpx.Response(200, json={"remain_balance": 1}))
+    async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, clock=clock) as client:
+        failing = asyncio.create_task(client.send(calls.get_balance()))
+        await clock.settle()
+
+        assert (await client.send(calls.get_balance())).remaining == 1
+
+        assert not failing.done()
+        await clock.advance(60)
+        await failing
+
+
+class Turnstile:
+    """Stands where the limit on submits is, and notes each turn that it gives."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+
+    def try_acquire(self, name: str) -> None:
+        self._journal.append(name)
+
+    async def try_acquire_async(self, name: str) -> None:
+        self._journal.append(name)
+
+    def close(self) -> None:
+        self._journal.append("closed")
+
+
+class Journal(Exchange):
+    """An exchange that notes turns, pauses and requests in their order."""
+
+    def record(self, call: calls.Call[Any], *answers: httpx.Response, pause: float = 0.0) -> list[str]:
+        """
+        Send a call through a client that may send so many submits per second.
+
+        :param pause: seconds for which another request of the client was asked to wait before.
+        """
+        journal: list[str] = []
+        script = Script(*answers)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            journal.append(request.method)
+            return script.handle_request(request)
+
+        def sleep(seconds: float) -> None:
+            journal.append("pause")
+            self.clock.sleep(seconds)
+
+        async def async_sleep(seconds: float) -> None:
+            sleep(seconds)
+
+        transport = httpx.MockTransport(answer)
+
+        async def asynchronously() -> None:
+            client = AsyncGatewayClient(self.settings, transport=transport, sleep=async_sleep, clock=self.clock)
+            client._limiter = Turnstile(journal)
+            client._pause.extend(pause)
+            async with client:
+                await client.send(call)
+
+        if self.is_async:
+            asyncio.run(asynchronously())
+            return journal
+        client = GatewayClient(self.settings, transport=transport, sleep=sleep, clock=self.clock)
+        client._limiter = Turnstile(journal)
+        client._pause.extend(pause)
+        with client:
+            client.send(call)
+        return journal
+
+
+@pytest.fixture
+def journal(exchange: Exchange) -> Journal:
+    return Journal(exchange.settings, is_async=exchange.is_async)
+
+
+def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
+    journal: Journal, image_request: ImageRequest
+) -> None:
+    submit = calls.submit(journal.settings, image_request)
+    balance = httpx.Response(200, json={"remain_balance": 1})
+
+    assert journal.record(submit, accepted()) == ["submit", "POST", "closed"]
+    assert journal.record(submit, error_response(429), accepted()) == [
+        *["submit", "POST", "pause"],
+        *["submit", "POST", "closed"],
+    ]
+    assert journal.record(calls.get_balance(), balance) == ["GET", "closed"]
+
+
+def test_a_turn_from_before_a_pause_is_not_used_after_it(journal: Journal, image_request: ImageRequest) -> None:
+    submit = calls.submit(journal.settings, image_request)
+
+    assert journal.record(submit, accepted(), pause=30) == ["submit", "pause", "submit", "POST", "closed"]
+    assert journal.pauses == [30]

@@ -1,8 +1,12 @@
-"""When a request is sent again."""
+"""When a request is sent again, and when that concerns the others."""
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
+from gateway.clock import Clock
 
 from airflow_provider_apimart.exceptions import (
     ApimartError,
@@ -14,7 +18,17 @@ from airflow_provider_apimart.exceptions import (
     SubmitOutcomeUnknownError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.retries import MAX_RETRY_AFTER, is_worth_retrying
+from airflow_provider_apimart.gateway.pause import SharedPause
+from airflow_provider_apimart.gateway.retries import (
+    MAX_ATTEMPTS,
+    MAX_RETRY_AFTER,
+    async_retrying,
+    is_worth_retrying,
+    retrying,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("cls", [RateLimitError, BusyError, ConnectionFailedError])
@@ -46,3 +60,75 @@ def test_the_rest_is_not(error: BaseException) -> None:
 
 def test_a_pause_of_up_to_a_minute_is_waited_for() -> None:
     assert is_worth_retrying(RateLimitError("no", retry_after=MAX_RETRY_AFTER), idempotent=False)
+
+
+class Attempts:
+    """A request that fails some times, and what is left of the shared pause when each next attempt begins."""
+
+    def __init__(self, *errors: ApimartError) -> None:
+        self.clock = Clock()
+        self.pause = SharedPause(clock=self.clock)
+        self.pauses_of_others: list[float] = []
+        self._errors = list(errors)
+
+    def run(self) -> None:
+        retrying(idempotent=True, pause=self.pause, sleep=self._sleep)(self._attempt)
+
+    def run_asynchronously(self) -> None:
+        async def attempt() -> None:
+            self._attempt()
+
+        async def sleep(seconds: float) -> None:
+            self._sleep(seconds)
+
+        asyncio.run(async_retrying(idempotent=True, pause=self.pause, sleep=sleep)(attempt))
+
+    def _attempt(self) -> None:
+        if self._errors:
+            raise self._errors.pop(0)
+
+    def _sleep(self, seconds: float) -> None:
+        self.pauses_of_others.append(self.pause.remaining)
+        self.clock.sleep(seconds)
+
+
+both_ways = pytest.mark.parametrize(
+    "run", [Attempts.run, Attempts.run_asynchronously], ids=["blocking", "asynchronous"]
+)
+
+
+@both_ways
+def test_the_others_pause_as_long_as_the_request_that_was_asked_to_wait(run: Callable[[Attempts], None]) -> None:
+    attempts = Attempts(RateLimitError("no", retry_after=30), RateLimitError("no"))
+
+    run(attempts)
+
+    assert attempts.pauses_of_others == pytest.approx(attempts.clock.pauses)
+    assert 30 <= attempts.clock.pauses[0] < 32
+    assert attempts.clock.pauses[1] > 0
+    assert attempts.pause.remaining == 0
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "error", [BusyError("no"), ConnectionFailedError("no"), ServerError("no"), UnreadableAnswerError("no")], ids=repr
+)
+def test_the_others_do_not_wait_for_a_request_that_fails_otherwise(
+    run: Callable[[Attempts], None], error: ApimartError
+) -> None:
+    attempts = Attempts(error)
+
+    run(attempts)
+
+    assert len(attempts.clock.pauses) == 1
+    assert attempts.pauses_of_others == [0]
+
+
+@both_ways
+def test_a_request_is_given_up_after_some_attempts(run: Callable[[Attempts], None]) -> None:
+    attempts = Attempts(*[RateLimitError("no")] * 10)
+
+    with pytest.raises(RateLimitError):
+        run(attempts)
+
+    assert len(attempts.clock.pauses) == MAX_ATTEMPTS - 1

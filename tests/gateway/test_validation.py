@@ -183,6 +183,21 @@ def test_every_wrong_field_is_named_at_once() -> None:
     assert all(f"{name}=" in str(refusal.value) for name in ("prompt", "n", "size", "quality"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        pytest.param({"prompt": "half of a pair: \ud800"}, "prompt", id="surrogate"),
+        pytest.param({"extra_body": {"seed": float("nan")}}, "extra_body", id="NaN"),
+        pytest.param({"extra_body": {"picture": b"png"}}, "extra_body", id="bytes"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_before_it_is_sent(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidRequestError, match=named) as caught:
+        check(ImageRequest(**{"prompt": "a cat", **fields}), "apimart")
+
+    assert caught.value.field == named
+
+
 def test_an_unknown_model_passes_and_is_mentioned() -> None:
     request = ImageRequest(prompt="A lighthouse", model="gpt-image-9", size="7:5", quality="ultra")
 

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from gateway.exchange import Script
+from hooks.hook_without_pauses import HookWithoutPauses
 
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+
 API_KEY = "sk-0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-class HookWithoutPauses(ApimartHook):
-    """The hook, with clients that send again at once."""
-
-    @cached_property
-    def _client(self) -> GatewayClient:
-        return GatewayClient(self.settings, transport=self._transport, sleep=lambda _: None)
-
-    async def get_async_conn(self) -> AsyncGatewayClient:
-        async def no_pause(_: float) -> None:
-            return
-
-        if self._async_client is None:
-            self._async_client = AsyncGatewayClient(self.settings, transport=self._async_transport, sleep=no_pause)
-        return self._async_client
 
 
 @pytest.fixture

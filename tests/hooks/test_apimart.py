@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from airflow_provider_apimart.gateway.client import AsyncGatewayClient
     from airflow_provider_apimart.gateway.request import ImageRequest
 
     MakeHook = Callable[..., tuple[ApimartHook, Script]]
@@ -106,6 +109,36 @@ async def test_the_asynchronous_client_uses_the_same_settings(connect: Callable[
         client = await hook.get_async_conn()
         assert client is await hook.get_async_conn()
         assert client.settings is hook.settings
+
+
+class WatchedHook(ApimartHook):
+    """Notes the threads in which its clients are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made_in: list[threading.Thread] = []
+
+    def _make_async_client(self) -> AsyncGatewayClient:
+        self.made_in.append(threading.current_thread())
+        return super()._make_async_client()
+
+
+async def test_making_the_asynchronous_client_does_not_hold_up_the_event_loop(connect: Callable[..., None]) -> None:
+    del connect
+    async with WatchedHook() as hook:
+        await hook.get_async_conn()
+
+    assert len(hook.made_in) == 1
+    assert hook.made_in[0] is not threading.current_thread()
+
+
+async def test_first_calls_at_the_same_time_share_one_asynchronous_client(connect: Callable[..., None]) -> None:
+    del connect
+    async with WatchedHook() as hook:
+        clients = await asyncio.gather(*(hook.get_async_conn() for _ in range(5)))
+
+    assert len(set(map(id, clients))) == 1
+    assert len(hook.made_in) == 1
 
 
 async def test_settings_that_were_read_before_serve_the_asynchronous_client(connect: Callable[..., None]) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from gateway.exchange import Script, error_response, html
 from structlog.testing import capture_logs
+from triggers.task_gateway import TaskGateway
 
 from airflow_provider_apimart.exceptions import (
     AuthenticationError,
@@ -18,12 +19,12 @@ from airflow_provider_apimart.exceptions import (
 )
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.simulator import Simulator
 
     Ask = Callable[[ApimartHook, Sequence[str]], dict[str, Task | GatewayError]]
     MakeHook = Callable[..., tuple[ApimartHook, Script]]
@@ -122,24 +123,24 @@ def test_a_batch_that_knows_no_task_is_not_believed(get_tasks: Ask, bought: list
 def test_an_id_that_is_asked_for_twice_is_looked_up_once(
     get_tasks: Ask, bought: list[str], simulator: Simulator
 ) -> None:
-    simulator.add_fault({"fault": "batch_missing"})
-
     assert list(get_tasks(ApimartHook(), [bought[0], bought[0]])) == bought[:1]
-    assert requests(simulator) == {"batch": 1, "task": 1}
+    assert requests(simulator) == {"batch": 0, "task": 1}
 
 
 @both_ways
-def test_a_missing_batch_endpoint_is_tried_once_and_said_once(
+def test_a_missing_batch_endpoint_is_left_alone_then_and_said_once(
     get_tasks: Ask, bought: list[str], simulator: Simulator
 ) -> None:
     simulator.add_fault({"fault": "batch_missing"})
     hook = ApimartHook()
 
     with capture_logs() as logged:
-        first, second = get_tasks(hook, bought), get_tasks(hook, bought)
+        first = get_tasks(hook, bought)
+        assert requests(simulator) == {"batch": 2, "task": 60}
+        second = get_tasks(hook, bought)
 
     assert set(first) == set(second) == set(bought)
-    assert requests(simulator) == {"batch": 1, "task": 120}
+    assert requests(simulator) == {"batch": 2, "task": 120}
     assert ["Batch look-ups do not work" in line["event"] for line in logged if line["log_level"] == "warning"] == [
         True
     ]
@@ -183,15 +184,83 @@ def test_trouble_with_the_gateway_itself_is_raised(
     assert {request.method for request in script.requests} == {"POST"}
 
 
-def requests(simulator: Simulator) -> dict[str, int]:
-    """How often was asked, in batches and one by one."""
-    counted = simulator.stats()["requests"]
-    return {name: counted[name] for name in ("batch", "task")}
-
-
 @both_ways
 def test_trouble_with_the_gateway_itself_is_raised_for_a_single_task_too(get_tasks: Ask, scripted: MakeHook) -> None:
     hook, _ = scripted(error_response(401))
 
     with pytest.raises(AuthenticationError):
         get_tasks(hook, ["task_1"])
+
+
+@pytest.fixture
+def limited_simulator(connect: Callable[..., None]) -> Iterator[Simulator]:
+    """A simulator whose batches hold twenty ids at most."""
+    with Simulator(SimulatorSettings(speed=200, batch_limit=20)) as simulator:
+        connect(host=simulator.url)
+        yield simulator
+
+
+@both_ways
+def test_the_size_of_a_batch_that_the_gateway_takes_is_found_and_kept(
+    get_tasks: Ask, limited_simulator: Simulator, image_request: ImageRequest
+) -> None:
+    with ApimartHook() as hook:
+        bought = [hook.submit(image_request).tasks[0].task_id for _ in range(100)]
+        first = get_tasks(hook, bought)
+        asked_at_first = requests(limited_simulator)
+        second = get_tasks(hook, bought)
+
+    assert list(first) == list(second) == bought
+    assert all(isinstance(task, Task) for task in [*first.values(), *second.values()])
+    assert asked_at_first == {"batch": 2 + 4 + 8, "task": 0}, "two sizes are refused"
+    assert requests(limited_simulator) == {"batch": 14 + 8, "task": 0}
+
+
+@both_ways
+def test_one_bad_id_neither_spoils_the_others_nor_turns_batches_off(
+    get_tasks: Ask, bought: list[str], simulator: Simulator
+) -> None:
+    bad = "task_bad"
+    simulator.add_fault({"fault": "refuse", "on": "batch", "status": 400, "match": {"task_id": bad}})
+    hook = ApimartHook()
+
+    found = get_tasks(hook, [*bought[:40], bad])
+    assert [task_id for task_id, outcome in found.items() if isinstance(outcome, TaskNotFoundError)] == [bad]
+    assert sum(isinstance(outcome, Task) for outcome in found.values()) == 40
+
+    asked = requests(simulator)
+    get_tasks(hook, bought)
+    assert requests(simulator) == {"batch": asked["batch"] + 2, "task": asked["task"]}
+
+
+@pytest.mark.parametrize("max_concurrency", [1, 4])
+async def test_single_look_ups_share_as_many_connections_as_allowed(
+    bought: list[str], simulator: Simulator, connect: Callable[..., None], max_concurrency: int
+) -> None:
+    connect(host=simulator.url, extra={"max_concurrency": max_concurrency})
+    simulator.add_fault({"fault": "batch_missing"})
+    before = simulator.stats()["connections"]
+
+    async with ApimartHook() as hook:
+        found = await asyncio.gather(hook.aget_tasks(bought[:30]), hook.aget_tasks(bought[30:]))
+
+    assert [len(part) for part in found] == [30, 30]
+    assert requests(simulator)["task"] == 60
+    assert 1 <= simulator.stats()["connections"] - before <= max_concurrency
+
+
+async def test_no_more_single_look_ups_are_under_way_than_allowed(connect: Callable[..., None]) -> None:
+    connect(extra={"max_concurrency": 4})
+    gateway = TaskGateway(has_batches=False)
+
+    async with ApimartHook(async_transport=gateway) as hook:
+        found = await hook.aget_tasks([f"task_{number}" for number in range(60)])
+
+    assert len(found) == len(gateway.times_asked) == 60
+    assert gateway.most_at_once == 4
+
+
+def requests(simulator: Simulator) -> dict[str, int]:
+    """How often was asked, in batches and one by one."""
+    counted = simulator.stats()["requests"]
+    return {name: counted[name] for name in ("batch", "task")}

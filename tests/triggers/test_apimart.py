@@ -1,4 +1,4 @@
-"""The trigger and the poller that all triggers of one connection share, against the simulator."""
+"""The trigger, with the poller that it shares with all others of its connection, against the simulator."""
 
 from __future__ import annotations
 
@@ -6,48 +6,35 @@ import ast
 import asyncio
 import inspect
 import json
-import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.testing import capture_logs
+from triggers.waiting import event_of, waiting_for
 
 import airflow_provider_apimart
 from airflow_provider_apimart.gateway import calls
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 from airflow_provider_apimart.triggers._poller import TaskPoller
 from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_apimart.simulator import Simulator
 
-
-@pytest.fixture
-def buy(apimart_connection: str) -> Callable[[int], list[str]]:
-    """Buy some pictures and return the ids of their tasks."""
-
-    def submit(count: int = 1) -> list[str]:
-        with ApimartHook(apimart_connection) as hook:
-            submissions = [hook.submit(ImageRequest(prompt=f"picture {number}")) for number in range(count)]
-        return [task.task_id for submission in submissions for task in submission.tasks]
-
-    return submit
-
-
-def waiting_for(task_ids: list[str], **parameters: Any) -> ApimartTaskTrigger:
-    defaults = {"apimart_conn_id": "apimart_default", "deadline": time.time() + 30, "poll_interval": 0.1}
-    return ApimartTaskTrigger(task_ids=task_ids, **{**defaults, **parameters})
-
-
-async def event_of(trigger: ApimartTaskTrigger) -> dict[str, Any]:
-    events = [event.payload async for event in trigger.run()]
-    assert len(events) == 1
-    return events[0]
+def open_connections(simulator: Simulator) -> int:
+    """How many sockets this process holds to the simulator."""
+    port = urlsplit(simulator.url).port
+    sockets = psutil.Process().net_connections("tcp")
+    return sum(bool(socket.raddr) and socket.raddr.port == port for socket in sockets)
 
 
 def poller() -> TaskPoller:
@@ -75,6 +62,7 @@ class TestTheEvent:
 
         assert event["status"] == "timeout"
         assert [task["id"] for task in event["tasks"]] == task_ids[1:]
+        assert poller()._waiters == {}, "nobody looks at it any more"
 
     async def test_repeats_what_was_finished_before(self, buy: Callable[..., list[str]]) -> None:
         task_ids = buy(1)
@@ -162,16 +150,22 @@ class TestManyTriggers:
 
         assert (await other)["status"] == "finished"
         assert cancelled.cancelled()
+        assert poller()._waiters == {}
 
-    async def test_leave_nothing_behind(self, buy: Callable[..., list[str]]) -> None:
+    async def test_leave_only_the_poller_behind_and_that_leaves_nothing(
+        self, buy: Callable[..., list[str]], simulator: Simulator
+    ) -> None:
         task_ids = buy(5)
 
         await asyncio.gather(*(event_of(waiting_for([task_id])) for task_id in task_ids))
-        await asyncio.sleep(0.1)
 
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert asyncio.all_tasks() == {asyncio.current_task(), poller()._runner}
+        assert open_connections(simulator) == 1
         assert poller()._waiters == {}
-        assert poller()._schedule.next_due() is None
+        await poller().aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.sleep(0)  # The loop closes sockets one step later.
+        assert open_connections(simulator) == 0
 
     async def test_all_fail_when_the_poller_does(
         self, buy: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
@@ -184,6 +178,45 @@ class TestManyTriggers:
         )
 
         assert [type(outcome).__name__ for outcome in outcomes] == ["AirflowNotFoundException"] * 2
+
+    async def test_without_the_batch_endpoint_share_as_many_connections_as_allowed(
+        self, buy: Callable[..., list[str]], simulator: Simulator, connect: Callable[..., None]
+    ) -> None:
+        task_ids = buy(150)
+        simulator.add_fault({"fault": "batch_missing"})
+        connect(host=simulator.url, extra={"max_concurrency": 8})
+        before = simulator.stats()
+
+        events = await asyncio.gather(*(event_of(waiting_for([task_id])) for task_id in task_ids))
+
+        after = simulator.stats()
+        assert [event["status"] for event in events] == ["finished"] * 150
+        assert after["requests"]["batch"] <= 2
+        assert after["requests"]["task"] >= 150
+        assert after["connections"] - before["connections"] <= 8
+
+    async def test_say_their_trouble_each_in_its_own_log_and_the_poller_says_its_own_in_none(
+        self, buy: Callable[..., list[str]], simulator: Simulator
+    ) -> None:
+        task_ids = buy(3)
+        refusal = {"fault": "refuse", "on": "task", "status": 400, "times": 1}
+        simulator.add_fault(
+            {"fault": "batch_missing"}, *({**refusal, "match": {"task_id": task_id}} for task_id in task_ids[:2])
+        )
+
+        async def run(trigger_id: int, task_id: str) -> None:
+            # What Airflow's triggerer does, and what it tells the logs of the tasks apart by.
+            with bound_contextvars(trigger_id=trigger_id):
+                await event_of(waiting_for([task_id]))
+
+        with capture_logs(processors=[merge_contextvars]) as logged:
+            await asyncio.gather(*(run(number, task_id) for number, task_id in enumerate(task_ids)))
+
+        warnings = {line.get("trigger_id"): line["event"] for line in logged if line["log_level"] == "warning"}
+        assert set(warnings) == {None, 0, 1}
+        assert warnings[None].startswith("Batch look-ups do not work")
+        for trigger_id in (0, 1):
+            assert warnings[trigger_id].startswith(f"Task {task_ids[trigger_id]} could not be asked after")
 
 
 class TestTheGateway:
@@ -210,26 +243,22 @@ class TestTheGateway:
         event = await event_of(waiting_for(task_ids))
 
         assert {task["id"] for task in event["tasks"]} == set(task_ids)
+        assert simulator.stats()["submits"]["received"] == 3, "waiting buys nothing"
 
-    async def test_is_asked_with_the_new_key_after_the_old_one_was_refused(
-        self,
-        buy: Callable[..., list[str]],
-        simulator: Simulator,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        task_ids = buy(2)
-        simulator.add_fault({"fault": "refuse", "on": "batch", "status": 401, "times": 1})
-        looked_up = []
-        look_up = ApimartHook.aget_connection
+    async def test_is_asked_with_the_new_key_after_the_old_one_was_refused(self, connect: Callable[..., None]) -> None:
+        with Simulator(SimulatorSettings(speed=200, api_key="sk-new")) as simulator:
+            connect(host=simulator.url, password="sk-new")
+            with ApimartHook() as hook:
+                task_id = hook.submit(ImageRequest(prompt="a picture")).tasks[0].task_id
+            connect(host=simulator.url, password="sk-old")
+            wait = asyncio.ensure_future(event_of(waiting_for([task_id])))
+            while not simulator.stats()["requests"]["task"]:  # noqa: ASYNC110 - another thread counts
+                await asyncio.sleep(0.01)
 
-        async def counting(conn_id: str) -> Any:
-            looked_up.append(conn_id)
-            return await look_up(conn_id)
+            connect(host=simulator.url, password="sk-new")
 
-        monkeypatch.setattr(ApimartHook, "aget_connection", staticmethod(counting))
-
-        assert (await event_of(waiting_for(task_ids)))["status"] == "finished"
-        assert looked_up == ["apimart_default"] * 2
+            assert (await wait)["status"] == "finished"
+            assert simulator.stats()["requests"]["task"] == 2
 
 
 def test_a_loop_that_ended_leaves_no_poller_to_the_next(buy: Callable[..., list[str]]) -> None:
@@ -240,25 +269,37 @@ def test_a_loop_that_ended_leaves_no_poller_to_the_next(buy: Callable[..., list[
     assert [event["status"] for event in events] == ["finished", "finished"]
 
 
-def attributes(*sources: str) -> set[str]:
-    """Every name that the sources reach through a dot."""
-    trees = [ast.parse(textwrap.dedent(source)) for source in sources]
-    return {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+def names_in(*nodes: ast.AST) -> set[str]:
+    """Every name that some code mentions, be it after a dot or by itself."""
+    walked = [node for tree in nodes for node in ast.walk(tree)]
+    attributes = {node.attr for node in walked if isinstance(node, ast.Attribute)}
+    return attributes | {node.id for node in walked if isinstance(node, ast.Name)}
+
+
+def functions_in(*paths: Path) -> dict[str, list[ast.AST]]:
+    """Every function and method that some modules define, by its name."""
+    functions: dict[str, list[ast.AST]] = {}
+    for node in (node for path in paths for node in ast.walk(ast.parse(path.read_text()))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.setdefault(node.name, []).append(node)
+    return functions
 
 
 def test_no_paid_call_can_be_reached_from_a_trigger() -> None:
     """A triggerer runs a trigger again after a restart, and twice when two of them believe that they own it."""
-    triggers = Path(airflow_provider_apimart.__file__).parent / "triggers"
-    methods = {name: method for name, method in vars(ApimartHook).items() if inspect.isfunction(method)}
+    package = Path(airflow_provider_apimart.__file__).parent
+    functions = functions_in(
+        *(package / "hooks").glob("*.py"), package / "gateway" / "lookup.py", package / "gateway" / "client.py"
+    )
     endpoints = {name for name, function in vars(calls).items() if inspect.isfunction(function)}
 
     reached: set[str] = set()
-    news = attributes(*(path.read_text() for path in triggers.glob("*.py")))
+    news = names_in(*(ast.parse(path.read_text()) for path in (package / "triggers").glob("*.py")))
     while news - reached:
         reached |= news
-        news = attributes(*(inspect.getsource(methods[name]) for name in reached & methods.keys()))
+        news = names_in(*(node for name in reached & functions.keys() for node in functions[name]))
 
-    assert reached & methods.keys() > {"aget_tasks"}
+    assert reached & functions.keys() > {"aget_tasks", "aload_settings", "look_up", "_in_batches", "send"}
     assert reached & endpoints == {"get_task", "get_tasks"}
     settings = GatewaySettings(api_key="sk-x")
     assert not calls.get_task(settings, "task_1").paid

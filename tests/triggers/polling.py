@@ -1,0 +1,120 @@
+"""A poller of a gateway in this process, whose connection and time belong to the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Connection
+from gateway.clock import Clock
+from triggers.task_gateway import TaskGateway
+
+from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
+from airflow_provider_apimart.gateway.client import AsyncGatewayClient
+from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.triggers._connection import RenewedHook
+from airflow_provider_apimart.triggers._poller import TaskPoller
+from airflow_provider_apimart.triggers._waiter import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CONN_ID", "ConnectionStore", "Polling", "ids"]
+
+CONN_ID = "apimart_default"
+
+
+def ids(count: int) -> list[str]:
+    return [f"task_{number:03}" for number in range(count)]
+
+
+class ConnectionStore:
+    """
+    Where Airflow keeps the connection.
+
+    :param gateway: where hooks of the connection send their requests.
+
+    ``failures`` are what the next look-ups raise; ``looked_up`` counts them all.
+    """
+
+    def __init__(self, gateway: TaskGateway) -> None:
+        self.gateway = gateway
+        self.clock = Clock()
+        self.api_key = "sk-first"
+        self.extra: dict[str, Any] = {}
+        self.failures: list[Exception] = []
+        self.looked_up = 0
+        self.warnings: list[str] = []
+
+    def look_up(self, conn_id: str) -> Connection:
+        """Return the connection as it is now."""
+        self.looked_up += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return Connection(conn_id=conn_id, conn_type="apimart", password=self.api_key, extra=json.dumps(self.extra))
+
+    def renewed_hook(self) -> RenewedHook:
+        """Return a hook that looks its connection up here."""
+        return RenewedHook(CONN_ID, make_hook=lambda conn_id: _StoredHook(conn_id, self), clock=self.clock)
+
+
+class Polling:
+    """
+    A poller and those who wait for it.
+
+    :param linger: seconds for which the poller goes on without anybody who waits.
+    """
+
+    def __init__(self, *, linger: float = 60.0) -> None:
+        self.gateway = TaskGateway()
+        self.store = ConnectionStore(self.gateway)
+        self.poller = TaskPoller(CONN_ID, connection=self.store.renewed_hook(), linger=linger, tick=0.05)
+
+    def wait_for(
+        self, *task_ids: str, report: Callable[[str], None] = lambda _: None, first_look: float = 0.0
+    ) -> Waiter:
+        """Register somebody who waits for tasks, and wants them looked at at every tick."""
+        waiter = Waiter(task_ids, report)
+        self.poller.register(waiter, first_look=first_look, poll_interval=0.01)
+        return waiter
+
+    async def ended(self, *waiters: Waiter) -> list[BaseException | None]:
+        """Return how each wait ended: with an error or without."""
+        async with asyncio.timeout(30):
+            return await asyncio.gather(*(waiter.done for waiter in waiters), return_exceptions=True)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let time pass until something is true."""
+        give_up_at = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < give_up_at
+            await asyncio.sleep(0.01)
+
+    def is_idle(self) -> bool:
+        """Whether nothing is left of anybody's wait."""
+        poller = self.poller
+        return not (poller._waiters or poller._not_found or len(poller._schedule) or poller._schedule._due)
+
+
+class _StoredHook(ApimartHook):
+    """A hook of the connection in a store, whose clients do not really pause."""
+
+    def __init__(self, conn_id: str, store: ConnectionStore) -> None:
+        super().__init__(conn_id, async_transport=store.gateway)
+        self._store = store
+
+    async def aget_connection(self, conn_id: str) -> Connection:  # type: ignore[override]
+        return self._store.look_up(conn_id)
+
+    @cached_property
+    def batch_endpoint(self) -> BatchEndpoint:
+        return BatchEndpoint(
+            enabled=self.settings.batch_polling, warn=self._store.warnings.append, clock=self._store.clock
+        )
+
+    def _make_async_client(self) -> AsyncGatewayClient:
+        clock = Clock()
+        return AsyncGatewayClient(self.settings, transport=self._async_transport, sleep=clock.async_sleep, clock=clock)

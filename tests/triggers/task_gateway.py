@@ -1,0 +1,109 @@
+"""A gateway in this process that is asked after tasks, as slow and as odd as a test wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httpx
+from gateway.exchange import error_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Look", "TaskGateway"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One request: what it asked after, in which way, and with which key."""
+
+    task_ids: tuple[str, ...]
+    is_batch: bool
+    api_key: str
+
+
+@dataclass
+class TaskGateway(httpx.AsyncBaseTransport):
+    """
+    A gateway where every task is finished unless it is among ``running`` or ``unknown``.
+
+    :param refusals: what the next requests are answered with, each one time; an exception among them is raised.
+    :param has_batches: whether the batch endpoint exists.
+    :param accepts: whether it accepts a key.
+    :param held: ids; a request after one of them is not answered before :meth:`release`.
+    :param may_close: what letting go of connections waits for, if anything.
+    :param looks: what was asked.
+    :param times_closed: how often a client has let go of its connections.
+    """
+
+    running: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    refusals: list[httpx.Response | Exception] = field(default_factory=list)
+    has_batches: bool = True
+    accepts: Callable[[str], bool] = bool
+    held: set[str] = field(default_factory=set)
+    may_close: asyncio.Event | None = None
+    looks: list[Look] = field(default_factory=list)
+    times_closed: int = 0
+    under_way: int = 0
+    most_at_once: int = 0
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def times_asked(self) -> Counter[str]:
+        """How often each id was asked after."""
+        return Counter(task_id for look in self.looks for task_id in look.task_ids)
+
+    def release(self) -> None:
+        """Answer what was held."""
+        self.held.clear()
+        self._released.set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        is_batch = request.method == "POST"
+        task_ids = json.loads(request.content)["task_ids"] if is_batch else [_id_of(request)]
+        look = Look(tuple(task_ids), is_batch, request.headers["Authorization"].removeprefix("Bearer "))
+        self.looks.append(look)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
+        try:
+            await asyncio.sleep(0)  # Whatever is sent side by side with it comes before the answer.
+            if self.held & set(task_ids):
+                await self._released.wait()
+            return self._answer(look)
+        finally:
+            self.under_way -= 1
+
+    async def aclose(self) -> None:
+        self.times_closed += 1
+        if self.may_close is not None:
+            await self.may_close.wait()
+
+    def _answer(self, look: Look) -> httpx.Response:
+        if self.refusals:
+            refusal = self.refusals.pop(0)
+            if isinstance(refusal, Exception):
+                raise refusal
+            return refusal
+        if not self.accepts(look.api_key):
+            return error_response(401)
+        if look.is_batch:
+            if not self.has_batches:
+                return error_response(404)
+            return httpx.Response(200, json={"data": [self._task(i) for i in look.task_ids if i not in self.unknown]})
+        (task_id,) = look.task_ids
+        if task_id in self.unknown:
+            return error_response(400, message="无效的任务ID")
+        return httpx.Response(200, json={"data": self._task(task_id)})
+
+    def _task(self, task_id: str) -> dict[str, Any]:
+        return {"id": task_id, "status": "processing" if task_id in self.running else "completed"}
+
+
+def _id_of(request: httpx.Request) -> str:
+    return unquote(request.url.path.rpartition("/")[2])

@@ -1,0 +1,119 @@
+"""Ten thousand waits in one event loop, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from triggers.gateway_server import GatewayServer
+from triggers.waiting import event_of, waiting_for
+
+from airflow_provider_apimart.triggers._poller import TaskPoller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from triggers.polling import Polling
+
+WAVES = 10
+WAITS_PER_WAVE = 1000
+#: Bytes. If each wait left no more than an entry in a dictionary behind, ten thousand would leave four times as much.
+TOLERANCE = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the process holds at a moment: event loop's tasks, sockets and files, entries of the poller, bytes."""
+
+    tasks: int
+    files: int
+    entries: int
+    memory: int
+
+    @classmethod
+    async def now(cls, poller: TaskPoller) -> Held:
+        await asyncio.sleep(0)  # The event loop lets go of what woke this coroutine.
+        gc.collect()
+        schedule = poller._schedule
+        looked_after = (poller._waiters, poller._not_found, schedule._intervals, schedule._due, schedule._heap)
+        return cls(
+            tasks=len(asyncio.all_tasks()),
+            files=psutil.Process().num_fds(),
+            entries=sum(map(len, looked_after)),
+            memory=tracemalloc.get_traced_memory()[0],
+        )
+
+
+@pytest.fixture(autouse=True)
+def _traced_memory() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.fixture
+def server(connect: Callable[..., None]) -> Iterator[GatewayServer]:
+    with GatewayServer() as server:
+        connect(host=server.url)
+        yield server
+
+
+async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
+    async def wave(number: int) -> None:
+        triggers = [waiting_for([f"task_{number}_{place}"]) for place in range(WAITS_PER_WAVE)]
+        events = await asyncio.gather(*map(event_of, triggers))
+        assert {event["status"] for event in events} == {"finished"}
+
+    before = await Held.now(TaskPoller.of("apimart_default"))
+    await wave(0)
+    poller = TaskPoller.of("apimart_default")
+    warm = await Held.now(poller)
+    assert warm.tasks == 2, "this test and the poller"
+
+    for number in range(1, WAVES + 1):
+        await wave(number)
+
+    after = await Held.now(poller)
+    assert TaskPoller.of("apimart_default") is poller
+    assert (after.tasks, after.files, after.entries) == (warm.tasks, warm.files, 0)
+    assert after.memory - warm.memory < TOLERANCE
+    assert server.requests <= (WAVES + 1) * WAITS_PER_WAVE / 50
+
+    await poller.aclose()
+    end = await Held.now(poller)
+    assert (end.tasks, end.files) == (1, before.files)
+
+
+def is_between_looks() -> bool:
+    """Whether nothing runs but the test and the poller."""
+    return len(asyncio.all_tasks()) == 2
+
+
+@pytest.mark.parametrize("times_at_once", [1, 100])
+async def test_a_task_for_which_ten_thousand_come_and_go_leaves_nothing(polling: Polling, times_at_once: int) -> None:
+    polling.gateway.running = {"task_hot", "task_other"}
+    other = polling.wait_for("task_other")
+    await polling.until(lambda: polling.gateway.looks and is_between_looks())
+    warm = await Held.now(polling.poller)
+
+    for _ in range(10_000 // times_at_once):
+        waiters = [polling.wait_for("task_hot") for _ in range(times_at_once)]
+        await asyncio.sleep(0)
+        for waiter in waiters:
+            polling.poller.unregister(waiter)
+
+    del waiters, waiter
+    polling.gateway.looks.clear()
+    await polling.until(is_between_looks)
+    after = await Held.now(polling.poller)
+    assert after.files == warm.files
+    assert after.entries <= 100, "one that is waited for, and moments that are out of date"
+    assert after.memory - warm.memory < TOLERANCE
+    polling.gateway.running.clear()
+    assert await polling.ended(other) == [None]
+    assert polling.is_idle()

@@ -1,0 +1,96 @@
+"""What one trigger waits for."""
+
+from __future__ import annotations
+
+import gc
+from contextvars import ContextVar, copy_context
+
+import pytest
+
+from airflow_provider_apimart.exceptions import ApimartError, TaskNotFoundError
+from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.triggers._waiter import Waiter
+
+whose_log: ContextVar[str] = ContextVar("whose_log", default="nobody's")
+
+
+def waiter_for(*task_ids: str) -> Waiter:
+    return Waiter(task_ids, lambda _: None)
+
+
+def task(task_id: str) -> Task:
+    return Task.from_json({"id": task_id, "status": "completed"})
+
+
+async def test_a_wait_ends_when_the_last_of_its_tasks_has() -> None:
+    waiter = waiter_for("task_1", "task_2")
+
+    waiter.settle("task_2", task("task_2"))
+    assert not waiter.done.done()
+    assert waiter.pending == {"task_1"}
+
+    waiter.settle("task_1", task("task_1"))
+    assert waiter.done.result() is None
+    assert waiter.tasks == {"task_1": task("task_1"), "task_2": task("task_2")}
+    assert waiter.failures == {}
+
+
+async def test_a_wait_for_nothing_is_over_at_once() -> None:
+    assert waiter_for().done.done()
+
+
+async def test_a_task_that_cannot_be_found_is_a_failure_of_its_own() -> None:
+    waiter, error = waiter_for("task_1", "task_2"), TaskNotFoundError("no")
+
+    waiter.settle("task_1", error)
+    waiter.settle("task_2", task("task_2"))
+
+    assert waiter.done.result() is None
+    assert waiter.failures == {"task_1": error}
+    assert list(waiter.tasks) == ["task_2"]
+
+
+async def test_a_wait_fails_when_nobody_looks_any_more() -> None:
+    waiter = waiter_for("task_1")
+
+    waiter.fail(ApimartError("stopped"))
+    waiter.fail(ApimartError("and a second time"))
+    waiter.settle("task_1", task("task_1"))
+
+    with pytest.raises(ApimartError, match="stopped"):
+        await waiter.done
+
+
+async def test_a_wait_that_is_over_cannot_fail() -> None:
+    waiter = waiter_for()
+
+    waiter.fail(ApimartError("stopped"))
+
+    assert waiter.done.result() is None
+
+
+async def test_trouble_is_told_in_the_context_of_the_one_who_waits() -> None:
+    told: list[tuple[str, str]] = []
+
+    def make(name: str) -> Waiter:
+        whose_log.set(name)
+        return Waiter(["task_1"], lambda message: told.append((whose_log.get(), message)))
+
+    first, second = (copy_context().run(make, name) for name in ("the first's", "the second's"))
+
+    second.report("one")
+    first.report("two")
+    first.report("three")
+
+    assert told == [("the second's", "one"), ("the first's", "two"), ("the first's", "three")]
+    assert whose_log.get() == "nobody's"
+
+
+async def test_a_failure_that_nobody_is_left_to_hear_of_makes_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    waiter = waiter_for("task_1")
+    waiter.fail(ApimartError("stopped"))
+
+    del waiter
+    gc.collect()
+
+    assert caplog.text == ""
