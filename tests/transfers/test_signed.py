@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 from services.s3_proxy import S3Proxy, S3Rule
 from services.seaweedfs import REGION
+from transfers.failures import each_failure
 from transfers.http_server import Answer, HttpServer
 
 from airflow_provider_apimart.transfers._http import Connections
@@ -232,17 +233,7 @@ class TestCredentials:
 
 
 class TestAFailure:
-    @pytest.mark.parametrize(
-        ("action", "status"),
-        [
-            pytest.param("refuse", 403, id="403"),
-            pytest.param("refuse", 503, id="503"),
-            pytest.param("refuse", 307, id="another region"),
-            pytest.param("cut_before", 0, id="cut before"),
-            pytest.param("cut_midway", 0, id="cut midway"),
-            pytest.param("cut_after", 0, id="cut after"),
-        ],
-    )
+    @each_failure
     def test_ends_the_use(
         self,
         signed_requests_to: SignedRequestsTo,

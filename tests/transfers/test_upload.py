@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from services.s3_proxy import S3Proxy, S3Rule
+from transfers.failures import each_failure
 from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png
 
@@ -150,17 +151,7 @@ class TestAFailure:
         with opened("aws_by_proxy", bucket) as opened_bucket:
             yield opened_bucket
 
-    @pytest.mark.parametrize(
-        ("action", "status"),
-        [
-            pytest.param("refuse", 403, id="403"),
-            pytest.param("refuse", 503, id="503"),
-            pytest.param("refuse", 307, id="another region"),
-            pytest.param("cut_before", 0, id="cut before"),
-            pytest.param("cut_midway", 0, id="cut midway"),
-            pytest.param("cut_after", 0, id="cut after"),
-        ],
-    )
+    @each_failure
     def test_loses_nothing_and_doubles_nothing(
         self, opened_bucket: Bucket, proxy: S3Proxy, store: Store, action: Any, status: int
     ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING
+
+from services.serving import serving
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,7 +23,7 @@ class GatewayServer:
         self.requests = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self._thread = Thread(target=self._server.serve_forever, name="gateway", daemon=True)
+        self._serving = ExitStack()
 
     @property
     def url(self) -> str:
@@ -29,15 +31,13 @@ class GatewayServer:
         return f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serving.enter_context(serving(self._server))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serving.close()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         gateway = self
