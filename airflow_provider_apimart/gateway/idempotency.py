@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["fingerprint", "idempotency_key"]
+__all__ = ["digest", "fingerprint", "idempotency_key"]
+
+
+def digest(value: Any) -> str:
+    """Return 64 hexadecimal digits that are the same for equal JSON values, whatever the order of their keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def fingerprint(*, connection_id: str, path: str, body: Mapping[str, Any]) -> str:
     """Return a digest of what is asked for and of whom: another account's picture is another picture."""
-    canonical = json.dumps([connection_id, path, body], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return digest([connection_id, path, body])
 
 
 def idempotency_key(*identity: str | int) -> str:

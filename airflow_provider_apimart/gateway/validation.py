@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.catalogue import Gateway, ModelSpec
     from airflow_provider_apimart.gateway.request import ImageRequest
 
-__all__ = ["Problem", "check", "check_anywhere", "notices", "problems_of", "require"]
+__all__ = ["Problem", "check", "check_anywhere", "notices", "problems_at", "problems_of", "require"]
 
 #: Limits of reference images on APIMart's page on gpt-image-2.
 _MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
@@ -67,7 +67,7 @@ def check(request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] =
     :param unknown: names of fields whose values are not known yet, because they hold templates.
     :raises InvalidRequestError: naming every wrong field, its value and what is allowed. Nothing was sent.
     """
-    problems = _certain(request, find_spec(gateway, request.model), unknown)
+    problems = problems_at(request, gateway, unknown=unknown)
     if problems:
         raise _error(problems, f"{request.model} on {gateway}")
 
@@ -96,6 +96,15 @@ def notices(request: ImageRequest, gateway: Gateway) -> list[str]:
         for (name, value), notice in spec.notices.items()
         if getattr(request, name) is not None and value in (None, getattr(request, name))
     ]
+
+
+def problems_at(request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = ()) -> list[Problem]:
+    """
+    Return every reason why the gateway would refuse the request, as far as the catalogue knows.
+
+    :param unknown: names of fields whose values are not known yet, because they hold templates.
+    """
+    return _certain(request, find_spec(gateway, request.model), unknown)
 
 
 def problems_of(request: ImageRequest, spec: ModelSpec | None) -> list[Problem]:
@@ -150,8 +159,8 @@ def _texts(request: ImageRequest) -> Iterator[Problem]:
 def _unsendable(request: ImageRequest) -> Iterator[Problem]:
     for name, value in request.body().items():
         try:
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        except (TypeError, ValueError):
+            json.dumps({name: value}, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+        except (TypeError, ValueError, RecursionError):
             field = "extra_body" if name in request.extra_body else name
             yield Problem(field, value, "must be what JSON can hold: no NaN, no bytes, no half of a surrogate pair")
 
@@ -167,7 +176,9 @@ def _extra_body(request: ImageRequest) -> Iterator[Problem]:
         yield Problem("extra_body", extra, "must be a mapping from field names to values")
         return
     for name in extra:
-        if name in _NEVER_EXTRA:
+        if not isinstance(name, str):
+            yield Problem("extra_body", name, "must have names that are texts")
+        elif name in _NEVER_EXTRA:
             yield Problem("extra_body", name, f"must not hold {name!r}: set the parameter {name}")
         elif name in REQUEST_FIELDS and getattr(request, name) is not None:
             yield Problem("extra_body", name, f"must not repeat {name!r}, which is set as a parameter")

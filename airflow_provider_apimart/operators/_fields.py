@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.gateway.request import REQUEST_FIELDS, ImageRequest
+from airflow_provider_apimart.gateway.fields import build_request, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REQUEST_PARAMETERS", "literal_request", "rendered_request"]
+    from airflow_provider_apimart.gateway.request import ImageRequest
 
-#: Names of the parameters that make up the request.
-REQUEST_PARAMETERS: Final = (*REQUEST_FIELDS, "extra_body")
+__all__ = ["literal_request", "rendered_request"]
 
-_INTEGERS: Final = frozenset({"n", "output_compression"})
-_BOOLEANS: Final = {"true": True, "false": False}
 _REQUIRED: Final = frozenset({"prompt", "model", "n"})
 #: What Jinja makes of a value that is not there.
 _ABSENT: Final = frozenset({"", "None"})
@@ -34,7 +31,7 @@ def literal_request(values: Mapping[str, Any]) -> tuple[ImageRequest, set[str]]:
     """
     unknown = {name for name, value in values.items() if not _is_literal(value)}
     known = {name: value for name, value in values.items() if name not in unknown}
-    return _request({"prompt": "unknown", **known}), unknown
+    return build_request({"prompt": "unknown", **known}), unknown
 
 
 def rendered_request(values: Mapping[str, Any]) -> ImageRequest:
@@ -44,27 +41,13 @@ def rendered_request(values: Mapping[str, Any]) -> ImageRequest:
     Texts that rendered to a number or to true or false become that; optional fields that rendered to nothing are
     left out.
     """
-    return _request({name: _rendered(name, value) for name, value in values.items()})
-
-
-def _request(values: Mapping[str, Any]) -> ImageRequest:
-    given = {name: value for name, value in values.items() if value is not None}
-    if isinstance(given.get("image_urls"), list):
-        given["image_urls"] = tuple(given["image_urls"]) or None
-    return ImageRequest(**given)
+    return build_request({name: _rendered(name, value) for name, value in values.items()})
 
 
 def _rendered(name: str, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if name not in _REQUIRED and text in _ABSENT:
+    if isinstance(value, str) and name not in _REQUIRED and value.strip() in _ABSENT:
         return None
-    if name in _INTEGERS and text.lstrip("-").isdecimal():
-        return int(text)
-    if name == "official_fallback":
-        return _BOOLEANS.get(text.lower(), value)
-    return value
+    return typed(name, value)
 
 
 def _is_literal(value: Any) -> bool:

@@ -15,11 +15,12 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
+from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.idempotency import fingerprint
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.operators._fields import REQUEST_PARAMETERS, literal_request, rendered_request
+from airflow_provider_apimart.operators._fields import literal_request, rendered_request
 from airflow_provider_apimart.operators._purchase import Purchase, naming
 from airflow_provider_apimart.operators._record import Record
 from airflow_provider_apimart.operators._result import conclude
