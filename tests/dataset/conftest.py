@@ -1,4 +1,4 @@
-"""Fixtures for datasets: files on disk, and their addresses."""
+"""Fixtures for datasets: files on disk and their addresses, and the objects of a ledger."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from services.seaweedfs import SeaweedFS
 
 
 @pytest.fixture
@@ -21,3 +25,9 @@ def written(tmp_path: Path) -> Callable[[str, str | bytes], str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def objects(s3_server: SeaweedFS, bucket: str) -> LedgerObjects:
+    """An empty ledger in a real S3 server."""
+    return LedgerObjects(s3_server.client(), bucket, "catalogue")

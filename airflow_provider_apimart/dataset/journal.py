@@ -1,0 +1,174 @@
+"""
+The ledger in S3, as a journal that several workers write at once. I/O.
+
+``{prefix}/ledger/journal/{time}-{writer}-{sequence}.jsonl``
+    What is true. Each write is an object of its own, which is never written again: a crash leaves whole lines only.
+``{prefix}/ledger/ledger.jsonl``
+    What people and pandas open: the newest line of each row, in the order of the dataset, as of the last compaction. It
+    is read as well, so that a ledger that was moved without its journal still counts.
+``{prefix}/ledger/claim.json``
+    Whose turn it is to write down what is about to be bought.
+
+**Turns.** Two workers may want to buy the same rows: a try that Airflow has given up for dead and its successor, or
+two runs over one dataset. Each puts its own mark into ``claim.json``, reads what the others have written, writes its
+intents, and looks whether the mark is still its own. If not, it takes its intents back, and begins again. Of two
+workers that both found their mark, one had looked before the other set its own, so that the other has read its
+intents. That needs a store that shows what it has accepted, as S3 does; it needs no lock that could be left behind,
+and no conditional writes, which some stores accept and ignore.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_apimart.dataset.line import read_line, to_line
+from airflow_provider_apimart.exceptions import RecordUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_provider_apimart.dataset.entry import Entry
+    from airflow_provider_apimart.dataset.ledger_objects import LedgerObject, LedgerObjects
+
+__all__ = ["FOLDER", "TABLE", "Journal", "entries_of", "segment_name"]
+
+#: Holds the segments, whose names are in the order of their writing.
+FOLDER: Final = "journal/"
+#: What people open.
+TABLE: Final = "ledger.jsonl"
+_CLAIM: Final = "claim.json"
+#: Bytes. What is larger is read as a stream, one object at a time.
+_LARGE: Final = 1024 * 1024
+
+
+@dataclass
+class Journal:
+    """
+    One worker's access to a ledger.
+
+    :param at_once: objects that are read at the same time.
+    :param clock: Unix seconds.
+    """
+
+    objects: LedgerObjects
+    at_once: int = 16
+    clock: Callable[[], float] = time.time
+    _writer: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    _sequence: int = 0
+    _read: set[tuple[str, str]] = field(default_factory=set)
+
+    def read(self) -> Iterator[Entry]:
+        """
+        Yield what is new since the last call; at the first call, everything.
+
+        :raises RecordUnavailableError: when it cannot be read, which is no proof that nothing was bought.
+        """
+        # What has vanished meanwhile has gone into an object that the next listing names.
+        while unread := self._unread():
+            with ThreadPoolExecutor(self.at_once) as pool:
+                for start in range(0, len(unread), self.at_once):
+                    chunk = unread[start : start + self.at_once]
+                    small = [found for found in chunk if found.size <= _LARGE]
+                    for entries in pool.map(self._all_of, small):
+                        yield from entries
+                    for found in chunk:
+                        if found.size > _LARGE:
+                            with suppress(FileNotFoundError):
+                                yield from entries_of(self.objects, found.name)
+            self._read.update((found.name, found.etag) for found in unread)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """
+        Write entries down.
+
+        :raises RecordUnavailableError: when it is not certain that they are written.
+        """
+        if entries:
+            self._append(entries)
+
+    def claim(self) -> str:
+        """
+        Ask for the turn to buy, and return the mark by which :meth:`confirm` knows it.
+
+        :raises RecordUnavailableError: when the mark could not be set.
+        """
+        mark = f"{self._writer}-{uuid.uuid4().hex}"
+        self.objects.put(_CLAIM, io.BytesIO(json.dumps({"claim": mark}).encode()))
+        return mark
+
+    def confirm(self, mark: str, intents: Sequence[Entry]) -> bool:
+        """
+        Write down what is about to be bought, and return whether it may be.
+
+        Between :meth:`claim` and this, everything that is new must have been read.
+
+        :return: ``False`` when another worker asked for the turn meanwhile. Nothing must be sent, and the intents are
+            taken back.
+        :raises RecordUnavailableError: when that is not certain. Nothing must be sent.
+        """
+        name = self._append(intents)
+        try:
+            is_mine = b"".join(self.objects.lines(_CLAIM)) == json.dumps({"claim": mark}).encode()
+        except (RecordUnavailableError, FileNotFoundError):
+            is_mine = False
+        if not is_mine:
+            self.objects.delete(name)
+        return is_mine
+
+    def _append(self, entries: Sequence[Entry]) -> str:
+        self._sequence += 1
+        name = segment_name(self.clock(), f"{self._writer}-{self._sequence:06}")
+        lines = b"".join(to_line(entry) + b"\n" for entry in entries)
+        written = self.objects.put(name, io.BytesIO(lines))
+        self._read.add((written.name, written.etag))
+        return name
+
+    def _unread(self) -> list[LedgerObject]:
+        listed = self.objects.listing()
+        segments = [found for found in listed if found.name.startswith(FOLDER)]
+        # The table is most often a copy of a segment.
+        contents = {(found.etag, found.size) for found in segments}
+        tables = [found for found in listed if found.name == TABLE and (found.etag, found.size) not in contents]
+        return [found for found in (*tables, *segments) if (found.name, found.etag) not in self._read]
+
+    def _all_of(self, found: LedgerObject) -> list[Entry]:
+        with suppress(FileNotFoundError):
+            return list(entries_of(self.objects, found.name))
+        return []
+
+
+def segment_name(moment: float, suffix: str) -> str:
+    """Return the name of a segment: those that are written later come later in a listing."""
+    return f"{FOLDER}{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S.%fZ}-{suffix}.jsonl"
+
+
+def entries_of(objects: LedgerObjects, name: str) -> Iterator[Entry]:
+    """
+    Yield the entries of one object.
+
+    :raises FileNotFoundError: when there is no such object.
+    :raises RecordUnavailableError: naming object and line, where one cannot be read. It is never passed over: a row
+        that is forgotten would be bought twice.
+    """
+    for number, line in enumerate(objects.lines(name), 1):
+        if line:
+            yield _entry(line, f"line {number} of {objects.address}{name}")
+
+
+def _entry(line: bytes, place: str) -> Entry:
+    try:
+        return read_line(line)
+    except ValueError as error:
+        raise RecordUnavailableError(
+            f"The ledger cannot be read: {place} is {error}. Nothing was sent. Restore the object, or delete the line "
+            "if you know that what it stands for was not bought.",
+            retryable=False,
+        ) from error

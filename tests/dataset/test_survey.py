@@ -1,0 +1,179 @@
+"""All rows at once: what is done now, and how a task ends."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dataset.entries import CHARGED, FREE, NOW, UNANSWERED, entry, rules
+from dataset.world import rows
+
+from airflow_provider_apimart.dataset.entry import Status
+from airflow_provider_apimart.dataset.ledger import Ledger
+from airflow_provider_apimart.dataset.survey import Next, Survey, fails_already, survey, verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_apimart.dataset.entry import Entry
+    from airflow_provider_apimart.dataset.plan import Rules
+
+PARTS = rows(5)
+ACCEPTED: dict[str, Any] = {"status": Status.ACCEPTED, "charged": "unknown", "task_ids": ("task_1",)}
+
+
+def known(changes: dict[int, dict[str, Any]], *more: Entry) -> Ledger:
+    """Return a ledger that knows some of the rows."""
+    ledger = Ledger()
+    for place, each in changes.items():
+        row = PARTS[place].row
+        ledger.add([entry(row=row.number, id=row.id, fingerprint=row.fingerprint, **each)])
+    ledger.add(more)
+    return ledger
+
+
+def looked(ledger: Ledger, rule: Rules | None = None, *, now: float = NOW, belongs: bool = True) -> Survey:
+    return survey(PARTS, ledger, rule or rules(), now=now, belongs=lambda _: belongs)
+
+
+def test_each_row_is_counted_once_by_what_it_needs() -> None:
+    ledger = known({0: {}, 1: CHARGED, 2: ACCEPTED, 3: {**UNANSWERED, "run_id": "sunday"}})
+
+    found = looked(ledger)
+
+    assert (found.total, found.done, found.failed, found.in_flight, found.waiting, found.left) == (5, 1, 1, 1, 1, 1)
+    assert found.buy == [PARTS[4]]
+    assert found.ask == [ledger.unsettled[PARTS[2].key]]
+    assert found.look_again_at == NOW + 600
+    ((given_up, reason),) = found.given_up
+    assert given_up == PARTS[1]
+    assert "was charged" in reason
+
+
+def test_rows_are_bought_in_the_order_of_the_dataset_and_no_more_are_held_than_may_be_in_flight() -> None:
+    found = looked(Ledger(), rules(max_in_flight=2))
+
+    assert found.buy == PARTS[:2]
+    assert found.left == 5
+
+
+def test_no_more_reasons_are_held_than_somebody_reads() -> None:
+    ledger, parts = Ledger(), rows(60)
+    ledger.add(entry(id=part.row.id, fingerprint=part.row.fingerprint, **CHARGED) for part in parts)
+
+    found = survey(parts, ledger, rules(), now=NOW, belongs=lambda _: True)
+
+    assert found.failed == 60
+    assert len(found.given_up) == 50
+
+
+def test_a_call_without_an_answer_goes_out_again_with_its_old_entry() -> None:
+    ledger = known({1: UNANSWERED, 2: {**UNANSWERED, "status": Status.UNKNOWN}})
+
+    found = looked(ledger, rules(on_unknown_submit="resubmit"))
+
+    assert found.resubmit == [(part, ledger.unsettled[part.key]) for part in PARTS[1:3]]
+    assert found.in_flight == 2
+
+
+def test_a_call_without_an_answer_that_is_given_up_is_to_be_noted_as_unknown_once() -> None:
+    ledger = known({1: UNANSWERED, 2: {**UNANSWERED, "status": Status.UNKNOWN}})
+
+    found = looked(ledger)
+
+    assert found.lost == [ledger.unsettled[PARTS[1].key]]
+    assert found.failed == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "age", "belongs", "is_asked_after"),
+    [
+        pytest.param({}, 0, True, True, id="bought by this run"),
+        pytest.param({}, 0, False, False, id="of another shard"),
+        pytest.param({"run_id": "sunday"}, 0, True, False, id="bought by another run just now"),
+        pytest.param({"run_id": "sunday"}, 3600, True, True, id="left by another run"),
+        pytest.param({"run_id": "sunday"}, 3600, False, False, id="left by another run in another shard"),
+    ],
+)
+def test_what_is_paid_for_is_collected_although_the_dataset_has_no_such_row_any_more(
+    changes: dict[str, Any], age: float, belongs: bool, is_asked_after: bool
+) -> None:
+    gone = entry(id="gone", **{**ACCEPTED, **changes})
+
+    found = looked(known({}, gone), now=NOW + age, belongs=belongs)
+
+    assert found.ask == ([gone] if is_asked_after else [])
+    assert found.total == 5
+
+
+def test_what_was_never_answered_of_a_row_that_is_gone_is_left_alone() -> None:
+    found = looked(known({}, entry(id="gone", **UNANSWERED)), rules(on_unknown_submit="resubmit"))
+
+    assert (found.ask, found.resubmit, found.lost) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("found", "objection", "expected"),
+    [
+        pytest.param({"done": 5}, None, Next.FINISH, id="all is done"),
+        pytest.param({"done": 4, "left": 1}, None, Next.BUY, id="one is left"),
+        pytest.param({"done": 3, "left": 2}, "no money", Next.FAIL, id="one is left, and no money"),
+        pytest.param({"left": 4, "ask": [entry()]}, "no money", Next.DEFER, id="no money, and one in flight"),
+        pytest.param({"left": 3, "ask": [entry()] * 2}, None, Next.DEFER, id="as many in flight as may be"),
+        pytest.param({"left": 4, "ask": [entry()]}, None, Next.BUY, id="room for another one"),
+        pytest.param({"left": 3, "resubmit": [(PARTS[0], entry())] * 2}, "no", Next.BUY, id="one to be sent again"),
+        pytest.param({"done": 4, "waiting": 1}, None, Next.DEFER, id="another run is buying"),
+        pytest.param({"done": 4, "failed": 1}, None, Next.FAIL, id="one has failed"),
+        pytest.param({"failed": 1, "left": 4}, None, Next.BUY, id="a failure keeps nobody from being bought"),
+    ],
+)
+def test_a_task_goes_on_while_there_is_something_to_do_or_to_wait_for(
+    found: dict[str, Any], objection: str | None, expected: Next
+) -> None:
+    assert verdict(Survey(total=5, **found), rules(max_in_flight=2), objection=objection).next is expected
+
+
+def test_a_task_that_stops_for_money_says_so() -> None:
+    found = Survey(total=5, done=3, left=2)
+
+    assert verdict(found, rules(), objection="0 USD are left.").reason == "2 of 5 rows were not bought. 0 USD are left."
+
+
+@pytest.mark.parametrize(
+    ("max_failed", "failed", "expected"),
+    [
+        (None, 1, Next.FAIL),
+        (0, 1, Next.FAIL),
+        (1, 1, Next.FINISH),
+        (1, 2, Next.FAIL),
+        (0.0, 1, Next.FAIL),
+        (0.1, 1, Next.FINISH),
+        (0.1, 2, Next.FAIL),
+        (1.0, 10, Next.FINISH),
+    ],
+)
+def test_a_number_or_a_share_of_the_rows_may_fail(max_failed: float | None, failed: int, expected: Next) -> None:
+    found = Survey(total=10, done=10 - failed, failed=failed)
+
+    assert verdict(found, rules(max_failed=max_failed), objection=None).next is expected
+
+
+def test_nothing_more_is_bought_once_the_task_fails_anyway_but_what_is_in_flight_is_collected() -> None:
+    rule = rules(max_failed=1)
+
+    assert not fails_already(Survey(total=9, failed=1), rule)
+    assert fails_already(Survey(total=9, failed=2), rule)
+    assert verdict(Survey(total=9, failed=2, left=6, ask=[entry()]), rule, objection=None).next is Next.DEFER
+    ended = verdict(Survey(total=9, failed=2, left=7), rule, objection=None)
+    assert ended.next is Next.FAIL
+    assert ended.reason == "2 of 9 rows gave no picture. 7 of the others were not bought."
+
+
+def test_an_empty_dataset_is_finished() -> None:
+    found = survey([], Ledger(), rules(), now=NOW, belongs=lambda _: True)
+
+    assert found == Survey(look_again_at=math.inf)
+    assert verdict(found, rules(), objection=None).next is Next.FINISH
+
+
+def test_a_failure_that_is_worth_another_try_is_bought_again() -> None:
+    assert looked(known({0: FREE})).buy == PARTS
