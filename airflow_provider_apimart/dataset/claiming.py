@@ -55,6 +55,8 @@ def claim(
     :param clock: Unix seconds.
     :raises RecordUnavailableError: when the intents could not be written down. Nothing was sent.
     """
+    if not parts:
+        return []
     pause = _FIRST_PAUSE
     for _ in range(_TURNS):
         mark = journal.claim()

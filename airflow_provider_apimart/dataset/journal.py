@@ -73,16 +73,11 @@ class Journal:
         """
         # What has vanished meanwhile has gone into an object that the next listing names.
         while unread := self._unread():
-            with ThreadPoolExecutor(self.at_once) as pool:
-                for start in range(0, len(unread), self.at_once):
-                    chunk = unread[start : start + self.at_once]
-                    small = [found for found in chunk if found.size <= _LARGE]
-                    for entries in pool.map(self._all_of, small):
-                        yield from entries
-                    for found in chunk:
-                        if found.size > _LARGE:
-                            with suppress(FileNotFoundError):
-                                yield from entries_of(self.objects, found.name)
+            yield from self._small([found.name for found in unread if found.size <= _LARGE])
+            for found in unread:
+                if found.size > _LARGE:
+                    with suppress(FileNotFoundError):
+                        yield from entries_of(self.objects, found.name)
             self._read.update((found.name, found.etag) for found in unread)
 
     def append(self, entries: Sequence[Entry]) -> None:
@@ -139,9 +134,16 @@ class Journal:
         tables = [found for found in listed if found.name == TABLE and (found.etag, found.size) not in contents]
         return [found for found in (*tables, *segments) if (found.name, found.etag) not in self._read]
 
-    def _all_of(self, found: LedgerObject) -> list[Entry]:
+    def _small(self, names: Sequence[str]) -> Iterator[Entry]:
+        """Yield the entries of many objects, no more of which are held than are read at the same time."""
+        with ThreadPoolExecutor(self.at_once) as pool:
+            for start in range(0, len(names), self.at_once):
+                for entries in pool.map(self._all_of, names[start : start + self.at_once]):
+                    yield from entries
+
+    def _all_of(self, name: str) -> list[Entry]:
         with suppress(FileNotFoundError):
-            return list(entries_of(self.objects, found.name))
+            return list(entries_of(self.objects, name))
         return []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.plan import Step, need
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.part import Part
     from airflow_provider_apimart.dataset.plan import Rules
 
-__all__ = ["Survey", "Verdict", "fails_already", "survey", "verdict"]
+__all__ = ["Next", "Survey", "Verdict", "fails_already", "survey", "verdict"]
 
 #: Seconds after which a purchase of another dataset in the same ledger is taken to have nobody who copies it.
 _ABANDONED: Final = 60 * 60
@@ -111,6 +111,8 @@ def _sort(result: Survey, part: Part, ledger: Ledger, rules: Rules, now: float) 
             entry = ledger.unsettled.get(key)
             if entry is not None and entry.status is Status.INTENDED:
                 result.lost.append(entry)
+        case _:
+            assert_never(step)
 
 
 class Next(StrEnum):

@@ -112,8 +112,12 @@ def test_what_others_have_bought_meanwhile_is_seen_before_anything_is_claimed(ob
     assert ledger.find(PARTS[0].key) is not None
 
 
-def test_where_there_is_nothing_to_buy_nothing_is_written(objects: LedgerObjects) -> None:
-    assert claim([], Journal(objects), Ledger(), rules(), listed_price=a_dollar) == []
+def test_where_there_is_nothing_to_buy_no_intent_is_written(objects: LedgerObjects) -> None:
+    journal, ledger = Journal(objects), ledger_of(about(PARTS[0]))
+
+    assert claim([], journal, ledger, rules(), listed_price=a_dollar) == []
+    assert objects.listing() == []
+    assert claim(PARTS[:1], journal, ledger, rules(), listed_price=a_dollar) == []
     assert [found.name for found in objects.listing()] == ["claim.json"]
 
 
