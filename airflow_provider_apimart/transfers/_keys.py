@@ -13,7 +13,7 @@ from airflow_provider_apimart.exceptions import InvalidRequestError, TransferErr
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_provider_apimart.transfers._source import Picture
+    from airflow_provider_apimart.transfers.picture import Picture
 
 __all__ = [
     "Existing",

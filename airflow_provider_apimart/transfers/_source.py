@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX
+from airflow_provider_apimart.transfers.picture import Picture, facts_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from airflow_provider_apimart.gateway.task import Task
-
-__all__ = ["Picture", "Source", "distinct", "dying_first", "pictures_of_task", "read_source"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """
-    One picture to copy.
-
-    :param index: its place among the pictures of its task.
-    :param expires_at: Unix seconds at which the URL dies, where known.
-    :param cost: US dollars that its whole task cost, where known.
-    :param facts: of its making, for the object's metadata.
-    """
-
-    task_id: str
-    index: int
-    url: str
-    expires_at: int | None = None
-    cost: float | None = None
-    facts: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def can_be_asked_after(self) -> bool:
-        """Whether the gateway can give a fresh URL; it cannot for a picture that came without a task."""
-        return not self.task_id.startswith(SYNCHRONOUS_PREFIX)
+__all__ = ["Source", "read_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +55,6 @@ def read_source(source: Any) -> Source:
     )
 
 
-def pictures_of_task(task: Task) -> list[Picture]:
-    """Return the pictures of a finished task."""
-    return [
-        Picture(
-            task_id=task.task_id,
-            index=index,
-            url=image.url,
-            expires_at=image.expires_at,
-            cost=task.cost,
-            facts=_facts({"created": task.created, "completed": task.completed, "cost": task.cost}),
-        )
-        for index, image in enumerate(task.images)
-    ]
-
-
-def distinct(pictures: Iterable[Picture]) -> list[Picture]:
-    """Return each picture once, also when it was handed in both by its result and by its task id."""
-    return list({(picture.task_id, picture.index): picture for picture in pictures}.values())
-
-
-def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
-    """Return the pictures in the order in which their URLs die; those that do not say come last."""
-    return sorted(pictures, key=lambda picture: picture.expires_at or math.inf)
-
-
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     tasks = {task["task_id"]: task for task in result.get("tasks", ())}
     made_by = {"gateway": result.get("gateway"), "model": result.get("model")}
@@ -124,14 +69,10 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
                 url=image["url"],
                 expires_at=image.get("expires_at"),
                 cost=task.get("cost"),
-                facts=_facts({**made_by, **made}),
+                facts=facts_of({**made_by, **made}),
             )
         )
     return pictures
-
-
-def _facts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, str(value)) for name, value in values.items() if value is not None)
 
 
 def _unusable(value: object) -> InvalidRequestError:

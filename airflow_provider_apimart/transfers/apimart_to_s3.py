@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,16 +16,18 @@ from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
-from airflow_provider_apimart.transfers._source import Picture, distinct, dying_first, pictures_of_task, read_source
+from airflow_provider_apimart.transfers._source import read_source
+from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.sdk import Context
 
-    from airflow_provider_apimart.transfers._copy import Copier
     from airflow_provider_apimart.transfers._keys import OnExisting
     from airflow_provider_apimart.transfers._source import Source
+    from airflow_provider_apimart.transfers.copier import Copier
 
 __all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
 
@@ -142,34 +143,21 @@ class ApimartToS3Operator(BaseOperator):
                 tasks.append(outcome)
         return tasks, lost
 
-    @contextmanager
-    def _copier(self, context: Context, hook: ApimartHook) -> Iterator[Copier]:
-        from airflow_provider_apimart.transfers._copy import Copier  # noqa: PLC0415 - loads boto3 and urllib3
-        from airflow_provider_apimart.transfers._download import Downloader  # noqa: PLC0415
-        from airflow_provider_apimart.transfers._http import Connections  # noqa: PLC0415
-        from airflow_provider_apimart.transfers._upload import open_bucket  # noqa: PLC0415
+    def _copier(self, context: Context, hook: ApimartHook) -> AbstractContextManager[Copier]:
+        from airflow_provider_apimart.transfers.copier import open_copier  # noqa: PLC0415 - loads boto3 and urllib3
 
         ti = context["ti"]
-        with (
-            closing(Connections(at_once=self.max_concurrency)) as connections,
-            closing(
-                Downloader(connections, max_bytes=self.max_bytes, allow_private=hook.settings.is_local)
-            ) as downloader,
-            open_bucket(
-                self.s3_bucket,
-                aws_conn_id=self.aws_conn_id,
-                extra_args=self.extra_args or {},
-                at_once=self.max_concurrency,
-            ) as bucket,
-        ):
-            yield Copier(
-                downloader=downloader,
-                bucket=bucket,
-                key_template=self.s3_key,
-                on_existing=self.on_existing,
-                writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
-                get_task=hook.get_task,
-            )
+        return open_copier(
+            hook,
+            bucket=self.s3_bucket,
+            aws_conn_id=self.aws_conn_id,
+            key_template=self.s3_key,
+            on_existing=self.on_existing,
+            writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+            at_once=self.max_concurrency,
+            max_bytes=self.max_bytes,
+            extra_args=self.extra_args or {},
+        )
 
     def _copy_all(
         self, copier: Copier, pictures: Sequence[Picture]

@@ -25,7 +25,7 @@ def ours(job: Job) -> Callable[[], object]:
     """Return one run of ``ApimartToS3Operator``."""
     from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
-    for module in ("airflow.providers.amazon.aws.hooks.s3", "airflow_provider_apimart.transfers._copy"):
+    for module in ("airflow.providers.amazon.aws.hooks.s3", "airflow_provider_apimart.transfers.copier"):
         importlib.import_module(module)
     operator = ApimartToS3Operator(
         task_id="copy",

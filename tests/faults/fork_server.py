@@ -34,7 +34,7 @@ IMPORTED_LATE = (
     "airflow_provider_apimart.operators._purchase",
     "airflow_provider_apimart.operators._waiting",
     "airflow_provider_apimart.operators.image",
-    "airflow_provider_apimart.transfers._copy",
+    "airflow_provider_apimart.transfers.copier",
     "airflow_provider_apimart.transfers.apimart_to_s3",
     "airflow_provider_apimart.triggers.apimart",
 )

@@ -16,7 +16,7 @@ from airflow_provider_apimart.transfers._keys import (
     must_copy,
     writer_id,
 )
-from airflow_provider_apimart.transfers._source import Picture
+from airflow_provider_apimart.transfers.picture import Picture
 
 PICTURE = Picture(task_id="task_1", index=0, url="https://example.com/a.png", facts=(("model", "m"), ("note", "é")))
 POLICIES = ["skip", "overwrite", "fail"]

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_apimart.transfers._source import Picture, distinct, dying_first, read_source
-
-
-def picture(name: str, expires_at: int | None) -> Picture:
-    return Picture(task_id=name, index=0, url="https://example.com/a.png", expires_at=expires_at)
-
-
-def test_pictures_that_die_soon_go_first_and_those_that_do_not_say_last() -> None:
-    pictures = [picture("never says", None), picture("tomorrow", 200), picture("now", 100)]
-
-    assert [each.task_id for each in dying_first(pictures)] == ["now", "tomorrow", "never says"]
+from airflow_provider_apimart.transfers._source import read_source
+from airflow_provider_apimart.transfers.picture import distinct
 
 
 def test_a_result_carries_the_facts_of_its_tasks_to_its_pictures() -> None:
@@ -44,11 +35,6 @@ def test_a_lazy_sequence_of_results_is_read_like_a_list() -> None:
     assert read_source(iter(["task_1"])).task_ids == ("task_1",)
 
 
-def test_what_came_without_a_task_cannot_be_asked_after() -> None:
-    assert picture("task_1", None).can_be_asked_after
-    assert not picture("sync_1", None).can_be_asked_after
-
-
 def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None:
     result = {
         "cost": 0.5,
@@ -59,4 +45,4 @@ def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None
     source = read_source([result, dict(result)])
 
     assert source.costs == (0.5,)
-    assert len(distinct([*source.pictures, picture("task_1", None)])) == 1
+    assert len(distinct(source.pictures)) == 1

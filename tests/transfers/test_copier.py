@@ -15,12 +15,12 @@ from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png, png_in_pieces
 
 from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.transfers._copy import Copier
 from airflow_provider_apimart.transfers._download import Downloader
 from airflow_provider_apimart.transfers._http import Connections
 from airflow_provider_apimart.transfers._signed import SignedRequests
-from airflow_provider_apimart.transfers._source import Picture
 from airflow_provider_apimart.transfers._upload import Bucket
+from airflow_provider_apimart.transfers.copier import Copier
+from airflow_provider_apimart.transfers.picture import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

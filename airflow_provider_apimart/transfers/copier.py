@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import ApimartError
-from airflow_provider_apimart.transfers._download import ExpiredError
+from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
+from airflow_provider_apimart.transfers._http import Connections
 from airflow_provider_apimart.transfers._image_format import guess_extensions
 from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy
+from airflow_provider_apimart.transfers._upload import open_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.gateway.task import Task
-    from airflow_provider_apimart.transfers._download import Download, Downloader
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+    from airflow_provider_apimart.transfers._download import Download
     from airflow_provider_apimart.transfers._keys import OnExisting
-    from airflow_provider_apimart.transfers._source import Picture
     from airflow_provider_apimart.transfers._upload import Bucket
+    from airflow_provider_apimart.transfers.picture import Picture
 
-__all__ = ["Copier"]
+__all__ = ["Copier", "open_copier"]
+
+
+@contextmanager
+def open_copier(
+    hook: ApimartHook,
+    *,
+    bucket: str,
+    aws_conn_id: str | None,
+    key_template: str,
+    on_existing: OnExisting,
+    writer: str,
+    at_once: int,
+    max_bytes: int,
+    extra_args: Mapping[str, Any],
+) -> Iterator[Copier]:
+    """
+    Connect to image hosts and to a bucket.
+
+    :param hook: asks the gateway for fresh URLs.
+    :param aws_conn_id: connection of type ``aws``.
+    :param at_once: pictures that will be copied at the same time.
+    :param max_bytes: the largest picture that is accepted.
+    :param extra_args: further arguments of every ``PutObject``.
+    """
+    with (
+        closing(Connections(at_once=at_once)) as connections,
+        closing(Downloader(connections, max_bytes=max_bytes, allow_private=hook.settings.is_local)) as downloader,
+        open_bucket(bucket, aws_conn_id=aws_conn_id, extra_args=extra_args, at_once=at_once) as opened,
+    ):
+        yield Copier(
+            downloader=downloader,
+            bucket=opened,
+            key_template=key_template,
+            on_existing=on_existing,
+            writer=writer,
+            get_task=hook.get_task,
+        )
 
 
 @dataclass(frozen=True)
