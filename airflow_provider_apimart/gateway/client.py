@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import ApimartError, ConfigurationError, ConnectionFailedError
 from airflow_provider_apimart.gateway.answer import Answer
-from airflow_provider_apimart.gateway.pause import SharedPause
-from airflow_provider_apimart.gateway.rate_limit import submit_limiter
+from airflow_provider_apimart.gateway.pace import shared_pace
 from airflow_provider_apimart.gateway.redaction import redact
 from airflow_provider_apimart.gateway.retries import async_retrying, retrying
 
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from typing import Self
 
     from airflow_provider_apimart.gateway.calls import Call
+    from airflow_provider_apimart.gateway.pace import Pace
     from airflow_provider_apimart.gateway.settings import GatewaySettings
+    from airflow_provider_apimart.gateway.slots import Slot
 
 __all__ = ["AsyncGatewayClient", "GatewayClient"]
 
 T = TypeVar("T")
+
+_log: Final = logging.getLogger(__name__)
 
 #: Seconds. Above any sensible poll interval, because a new connection costs a TLS handshake (httpx's own default is 5).
 _KEEPALIVE_EXPIRY = 120.0
@@ -41,7 +45,8 @@ class GatewayClient:
     :param settings: where and how.
     :param transport: what carries the requests, for tests; the network unless given.
     :param sleep: what pauses before a request, likewise.
-    :param clock: monotonic seconds, in which the pauses are measured.
+    :param pace: what it keeps to; unless given, the one that all clients of the account in this process share.
+    :param notify: told when the gateway wants fewer submits at once, and when it takes as many as ever again.
     """
 
     def __init__(
@@ -50,12 +55,13 @@ class GatewayClient:
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
+        notify: Callable[[str], None] = _log.info,
     ) -> None:
         self.settings = settings
+        self.pace = shared_pace(settings) if pace is None else pace
         self._sleep = sleep
-        self._limiter = submit_limiter(settings.requests_per_second)
-        self._pause = SharedPause(clock=clock)
+        self._notify = notify
         self._http = httpx.Client(**_options(settings), transport=transport)
 
     def send(self, call: Call[T]) -> T:
@@ -64,12 +70,25 @@ class GatewayClient:
 
         :raises ApimartError: what the answer, or its absence, means for this call.
         """
-        attempts = retrying(idempotent=call.idempotent, pause=self._pause, sleep=self._sleep)
-        result: T = attempts(self._send_once, call)
+        attempts = retrying(idempotent=call.idempotent, pause=self.pace.pause, sleep=self._sleep)
+        if call.paid:
+            with self.pace.slots.one() as slot:
+                result: T = attempts(self._submit, call, slot)
+        else:
+            result = attempts(self._ask, call)
         return result
 
-    def _send_once(self, call: Call[T]) -> T:
+    def _submit(self, call: Call[T], slot: Slot) -> T:
+        slot.wait()
         self._wait_for_turn(call)
+        with self.pace.learning(self._notify):
+            return self._request(call)
+
+    def _ask(self, call: Call[T]) -> T:
+        self._wait_for_turn(call)
+        return self._request(call)
+
+    def _request(self, call: Call[T]) -> T:
         try:
             response = self._http.request(**_arguments(self.settings, call))
         except (httpx.RequestError, httpx.InvalidURL) as failure:
@@ -79,9 +98,9 @@ class GatewayClient:
     def _wait_for_turn(self, call: Call[Any]) -> None:
         """Wait until both the limit on submits and the pause for all requests let this one through."""
         while True:
-            if call.paid and self._limiter is not None:
-                self._limiter.try_acquire("submit")
-            if not (seconds := self._pause.remaining):
+            if call.paid and self.pace.limiter is not None:
+                self.pace.limiter.try_acquire("submit")
+            if not (seconds := self.pace.pause.remaining):
                 return
             # Afterwards the turn is drawn anew: all those that were drawn before the pause would come at once.
             self._sleep(seconds)
@@ -89,8 +108,6 @@ class GatewayClient:
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
-        if self._limiter is not None:
-            self._limiter.close()
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +125,8 @@ class AsyncGatewayClient:
     :param settings: where and how.
     :param transport: what carries the requests, for tests; the network unless given.
     :param sleep: what pauses before a request, likewise.
-    :param clock: monotonic seconds, in which the pauses are measured.
+    :param pace: what it keeps to; unless given, the one that all clients of the account in this process share.
+    :param notify: told when the gateway wants fewer submits at once, and when it takes as many as ever again.
     """
 
     def __init__(
@@ -117,12 +135,13 @@ class AsyncGatewayClient:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
+        notify: Callable[[str], None] = _log.info,
     ) -> None:
         self.settings = settings
+        self.pace = shared_pace(settings) if pace is None else pace
         self._sleep = sleep
-        self._limiter = submit_limiter(settings.requests_per_second)
-        self._pause = SharedPause(clock=clock)
+        self._notify = notify
         self._http = httpx.AsyncClient(**_options(settings), transport=transport)
 
     async def send(self, call: Call[T]) -> T:
@@ -131,11 +150,23 @@ class AsyncGatewayClient:
 
         :raises ApimartError: what the answer, or its absence, means for this call.
         """
-        attempts = async_retrying(idempotent=call.idempotent, pause=self._pause, sleep=self._sleep)
-        return await attempts(self._send_once, call)
+        attempts = async_retrying(idempotent=call.idempotent, pause=self.pace.pause, sleep=self._sleep)
+        if call.paid:
+            with self.pace.slots.one() as slot:
+                return await attempts(self._submit, call, slot)
+        return await attempts(self._ask, call)
 
-    async def _send_once(self, call: Call[T]) -> T:
+    async def _submit(self, call: Call[T], slot: Slot) -> T:
+        await slot.async_wait()
         await self._wait_for_turn(call)
+        with self.pace.learning(self._notify):
+            return await self._request(call)
+
+    async def _ask(self, call: Call[T]) -> T:
+        await self._wait_for_turn(call)
+        return await self._request(call)
+
+    async def _request(self, call: Call[T]) -> T:
         try:
             response = await self._http.request(**_arguments(self.settings, call))
         except (httpx.RequestError, httpx.InvalidURL) as failure:
@@ -144,17 +175,15 @@ class AsyncGatewayClient:
 
     async def _wait_for_turn(self, call: Call[Any]) -> None:
         while True:
-            if call.paid and self._limiter is not None:
-                await self._limiter.try_acquire_async("submit")
-            if not (seconds := self._pause.remaining):
+            if call.paid and self.pace.limiter is not None:
+                await self.pace.limiter.try_acquire_async("submit")
+            if not (seconds := self.pace.pause.remaining):
                 return
             await self._sleep(seconds)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
-        if self._limiter is not None:
-            self._limiter.close()
 
     async def __aenter__(self) -> Self:
         return self

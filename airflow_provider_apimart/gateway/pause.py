@@ -1,7 +1,8 @@
-"""A pause that all requests of one client keep."""
+"""A pause that all requests of one account keep."""
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,12 @@ class SharedPause:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until = float("-inf")
+        self._lock = threading.Lock()
 
     def extend(self, seconds: float) -> None:
         """Let nothing be sent for so long; a longer pause that is kept already stays."""
-        self._until = max(self._until, self._clock() + seconds)
+        with self._lock:
+            self._until = max(self._until, self._clock() + seconds)
 
     @property
     def remaining(self) -> float:

@@ -41,7 +41,7 @@ def is_worth_retrying(error: BaseException, *, idempotent: bool) -> bool:
 
 
 def retrying(*, idempotent: bool, pause: SharedPause, sleep: Callable[[float], None] = time.sleep) -> tenacity.Retrying:
-    """Return the loop for blocking requests, which tells the pause that a client's requests share of refusals."""
+    """Return the loop for blocking requests, which tells the pause that an account's requests share of refusals."""
     return tenacity.Retrying(sleep=sleep, **_policy(pause, idempotent=idempotent))
 
 

@@ -35,8 +35,9 @@ class GatewaySettings:
     :param gateway: the dialect that is spoken there.
     :param submit_path: where requests for pictures are posted.
     :param timeout: seconds for each phase of one HTTP request.
-    :param max_concurrency: simultaneous requests of one client.
-    :param requests_per_second: limit on submits by one client; ``None`` for none.
+    :param max_concurrency: simultaneous requests of one client, and simultaneous submits of all clients of the account
+        in one process.
+    :param requests_per_second: limit on submits of all clients of the account in one process; ``None`` for none.
     :param batch_polling: whether many tasks may be asked after in one request.
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_apimart.exceptions import ApimartError
@@ -13,6 +12,7 @@ from airflow_provider_apimart.gateway.submission import Submission
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 
+    from airflow_provider_apimart.gateway.pace import Pace
     from airflow_provider_apimart.gateway.request import ImageRequest
 
     #: A request and its idempotency key.
@@ -28,14 +28,14 @@ def submit_side_by_side(
     submit: Callable[[ImageRequest, str | None], Submission],
     purchases: Iterable[Purchase],
     *,
-    at_once: int,
+    pace: Pace,
     warn: Callable[[str], None],
 ) -> Iterator[Outcome]:
     """
     Yield outcomes in the order in which they come; a purchase is drawn when there is room for it.
 
     :param submit: buys one, in any thread.
-    :param at_once: purchases under way at the same time.
+    :param pace: says before each draw how many may be under way.
     :param warn: told of what was accepted after the caller stopped listening.
     """
 
@@ -48,12 +48,12 @@ def submit_side_by_side(
     numbered = enumerate(purchases)
     finished: set[Future[Attempt]] = set()
     under_way: set[Future[Attempt]] = set()
-    with ThreadPoolExecutor(at_once, thread_name_prefix="apimart-submit") as pool:
+    with ThreadPoolExecutor(pace.max_concurrency, thread_name_prefix="apimart-submit") as pool:
         try:
             while True:
                 # One by one: what was sent before drawing fails must not be forgotten.
-                for place, purchase in islice(numbered, at_once - len(under_way)):
-                    under_way.add(pool.submit(attempt, place, purchase))
+                while len(under_way) < pace.concurrency and (drawn := next(numbered, None)):
+                    under_way.add(pool.submit(attempt, *drawn))
                 if not under_way:
                     return
                 finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
@@ -68,7 +68,7 @@ async def asubmit_side_by_side(
     submit: Callable[[ImageRequest, str | None], Awaitable[Submission]],
     purchases: Iterable[Purchase],
     *,
-    at_once: int,
+    pace: Pace,
     warn: Callable[[str], None],
 ) -> AsyncGenerator[Outcome, None]:
     """Do what :func:`submit_side_by_side` does, in one event loop."""
@@ -84,8 +84,8 @@ async def asubmit_side_by_side(
     under_way: set[asyncio.Task[Attempt]] = set()
     try:
         while True:
-            for place, purchase in islice(numbered, at_once - len(under_way)):
-                under_way.add(asyncio.create_task(attempt(place, purchase)))
+            while len(under_way) < pace.concurrency and (drawn := next(numbered, None)):
+                under_way.add(asyncio.create_task(attempt(*drawn)))
             if not under_way:
                 return
             finished, under_way = await asyncio.wait(under_way, return_when=FIRST_COMPLETED)

@@ -31,12 +31,12 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "max_concurrency": {
         "label": "Max concurrency",
-        "description": "Simultaneous requests of one client.",
+        "description": "Simultaneous requests of one client, and submits of one process.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
     },
     "requests_per_second": {
         "label": "Requests per second",
-        "description": "Limit on submits by one client; empty for none.",
+        "description": "Limit on submits by one process; empty for none.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
     },
     "batch_polling": {

@@ -12,6 +12,7 @@ from gateway.clock import Clock
 
 from airflow_provider_apimart.gateway.answer import Answer
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
+from airflow_provider_apimart.gateway.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,11 +85,15 @@ class Exchange:
 
     :param is_async: the kind.
     :param clock: the time in which it pauses.
+
+    ``pace`` is that of the last call, ``notes`` what was said about it.
     """
 
     settings: GatewaySettings
     is_async: bool
     clock: Clock = field(default_factory=Clock)
+    pace: Pace = field(init=False)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def pauses(self) -> list[float]:
@@ -97,13 +102,13 @@ class Exchange:
 
     def send(self, call: Call[T], transport: httpx.MockTransport | None = None) -> T:
         """Send a call through a client of its own."""
+        self.pace = Pace(self.settings, clock=self.clock)
+        options: dict[str, Any] = {"transport": transport, "pace": self.pace, "notify": self.notes.append}
         if self.is_async:
-            return asyncio.run(self._asend(call, transport))
-        with GatewayClient(self.settings, transport=transport, sleep=self.clock.sleep, clock=self.clock) as client:
+            return asyncio.run(self._asend(call, options))
+        with GatewayClient(self.settings, sleep=self.clock.sleep, **options) as client:
             return client.send(call)
 
-    async def _asend(self, call: Call[T], transport: httpx.MockTransport | None) -> T:
-        async with AsyncGatewayClient(
-            self.settings, transport=transport, sleep=self.clock.async_sleep, clock=self.clock
-        ) as client:
+    async def _asend(self, call: Call[T], options: dict[str, Any]) -> T:
+        async with AsyncGatewayClient(self.settings, sleep=self.clock.async_sleep, **options) as client:
             return await client.send(call)

@@ -1,4 +1,4 @@
-"""The pause that all requests of one client keep."""
+"""The pause that all requests of one account keep."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""The client's own limit on paid requests."""
+"""The connection's own limit on paid requests."""
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from pyrate_limiter import RateItem
 
 from airflow_provider_apimart.gateway.rate_limit import submit_limiter
 
@@ -19,3 +22,23 @@ def test_no_more_are_let_through_at_once_than_the_limit_says(requests_per_second
     passed = [limiter.try_acquire("submit", blocking=False) for _ in range(10)]
 
     assert passed.count(True) == at_once
+
+
+def test_it_needs_no_thread_that_somebody_must_end() -> None:
+    threads = set(threading.enumerate())
+
+    limiter = submit_limiter(5)
+
+    assert limiter is not None
+    assert limiter.try_acquire("submit")
+    assert set(threading.enumerate()) == threads
+
+
+def test_it_forgets_what_no_longer_counts() -> None:
+    limiter = submit_limiter(0.5)
+    assert limiter is not None
+    bucket = limiter.bucket_factory.get(RateItem("submit", 0))
+
+    assert all(bucket.put(RateItem("submit", minute * 60_000)) for minute in range(1, 100))
+
+    assert bucket.count() == 1

@@ -7,13 +7,16 @@ import json
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import httpx
 from gateway.exchange import accepted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    _Barriers = tuple[threading.Barrier, asyncio.Barrier]
 
 __all__ = ["Shop"]
 
@@ -25,22 +28,23 @@ class Shop(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """
     Accepts a purchase as the task ``task of <prompt>``.
 
-    :param at_once: requests that it waits for before it answers any of them.
+    :param at_once: requests that it waits for before it answers any of them; one number for each round of requests,
+        the last for all that follow.
     :param after: by prompt, another that it must have been asked for before it answers.
     :param answers: by prompt, what it answers or raises in place of that, once or, for a list, one after the other.
 
-    ``requests`` keeps what was received, ``most_at_once`` how many were under way at the same time.
+    ``requests`` keeps what was received, and ``under_way`` how many there were when each came, itself included.
     """
 
     def __init__(
         self,
         *,
-        at_once: int = 1,
+        at_once: int | Sequence[int] = 1,
         after: Mapping[str, str] | None = None,
         answers: Mapping[str, httpx.Response | Exception | list[httpx.Response]] | None = None,
     ) -> None:
         self.requests: list[httpx.Request] = []
-        self.most_at_once = 0
+        self.under_way: list[int] = []
         self._answers = {
             prompt: list(answer) if isinstance(answer, list) else [answer] for prompt, answer in (answers or {}).items()
         }
@@ -50,8 +54,12 @@ class Shop(httpx.BaseTransport, httpx.AsyncBaseTransport):
         )
         self._under_way = 0
         self._lock = threading.Lock()
-        self._threads = threading.Barrier(at_once)
-        self._tasks = asyncio.Barrier(at_once)
+        self._barriers = _barriers([at_once] if isinstance(at_once, int) else at_once)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many were under way at the same time."""
+        return max(self.under_way)
 
     @property
     def prompts(self) -> list[str]:
@@ -63,15 +71,15 @@ class Shop(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return list(zip(self.prompts, self.requests, strict=True))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with self._counted(request):
-            self._threads.wait(_PATIENCE)
+        with self._counted(request) as (threads, _):
+            threads.wait(_PATIENCE)
             self._received[self._awaited(request)][0].wait(_PATIENCE)
         return self._answer(request)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with self._counted(request):
+        with self._counted(request) as (_, tasks):
             async with asyncio.timeout(_PATIENCE):
-                await self._tasks.wait()
+                await tasks.wait()
                 await self._received[self._awaited(request)][1].wait()
         return self._answer(request)
 
@@ -81,15 +89,16 @@ class Shop(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._after.get(prompt, prompt)
 
     @contextmanager
-    def _counted(self, request: httpx.Request) -> Iterator[None]:
+    def _counted(self, request: httpx.Request) -> Iterator[_Barriers]:
         with self._lock:
             self.requests.append(request)
             for event in self._received[_prompt(request)]:
                 event.set()
             self._under_way += 1
-            self.most_at_once = max(self.most_at_once, self._under_way)
+            self.under_way.append(self._under_way)
+            barriers = next(self._barriers)
         try:
-            yield
+            yield barriers
         finally:
             with self._lock:
                 self._under_way -= 1
@@ -102,6 +111,14 @@ class Shop(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def _barriers(sizes: Sequence[int]) -> Iterator[_Barriers]:
+    """For each request that of its round."""
+    rounds = [(threading.Barrier(size), asyncio.Barrier(size)) for size in sizes]
+    for size, barriers in zip(sizes, rounds, strict=True):
+        yield from repeat(barriers, size)
+    yield from repeat(rounds[-1])
 
 
 def _prompt(request: httpx.Request) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import secrets
 import threading
 from collections import Counter
-from contextlib import aclosing, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -19,14 +22,21 @@ from hooks.hook_without_pauses import HookWithoutPauses
 from hooks.shop import Shop
 from structlog.testing import capture_logs
 
-from airflow_provider_apimart.exceptions import InvalidRequestError, RequestRejectedError, SubmitOutcomeUnknownError
+from airflow_provider_apimart.exceptions import (
+    InvalidRequestError,
+    RateLimitError,
+    RequestRejectedError,
+    SubmitOutcomeUnknownError,
+)
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient
+from airflow_provider_apimart.gateway.pace import Pace
 from airflow_provider_apimart.gateway.request import ImageRequest
+from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
 from airflow_provider_apimart.gateway.submission import Submission
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_apimart.exceptions import ApimartError
     from airflow_provider_apimart.gateway.client import GatewayClient
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.simulator import Simulator
 
     SubmitMany = Callable[..., "Heard"]
-    MakeHook = Callable[..., ApimartHook]
+    MakeHook = Callable[..., HookWithoutPauses]
 
 
 def ids_of(outcome: Submission | ApimartError) -> list[str]:
@@ -47,12 +57,14 @@ class Heard:
     What a caller comes to know.
 
     :param outcomes: what it read.
-    :param warnings: what was logged.
+    :param warnings: what was logged as one.
+    :param infos: likewise.
     :param error: what ended it.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
     error: Exception | None = None
 
     @property
@@ -70,6 +82,7 @@ class Heard:
             except (OSError, RuntimeError) as error:
                 self.error = error
         self.warnings += [line["event"] for line in logged if line["log_level"] == "warning"]
+        self.infos += [line["event"] for line in logged if line["log_level"] == "info"]
 
 
 def blocking(hook: ApimartHook, purchases: Iterable[Purchase], *, read: int | None = None) -> Heard:
@@ -107,11 +120,17 @@ def submit_many(request: pytest.FixtureRequest) -> SubmitMany:
 def hook_at(connect: Callable[..., None]) -> MakeHook:
     """Make a hook that buys from a shop, with so many requests at once."""
 
-    def make(shop: Shop, *, max_concurrency: int = 4) -> ApimartHook:
+    def make(shop: Shop, *, max_concurrency: int = 4) -> HookWithoutPauses:
         connect(extra={"max_concurrency": max_concurrency})
         return HookWithoutPauses(transport=shop, async_transport=shop)
 
     return make
+
+
+@pytest.fixture
+def account(connect: Callable[..., None]) -> Callable[..., None]:
+    """Connect to an account of this test's own, about which nothing was learnt before."""
+    return partial(connect, password=f"sk-{secrets.token_hex(24)}")
 
 
 def purchase(number: int) -> Purchase:
@@ -300,7 +319,8 @@ async def test_when_the_gateway_asks_one_to_wait_all_wait(connect: Callable[...,
 
     class HookInHeldTime(ApimartHook):
         def _make_async_client(self) -> AsyncGatewayClient:
-            return AsyncGatewayClient(self.settings, transport=shop, sleep=clock.async_sleep, clock=clock)
+            pace = Pace(self.settings, clock=clock)
+            return AsyncGatewayClient(self.settings, transport=shop, sleep=clock.async_sleep, pace=pace)
 
     connect(extra={"max_concurrency": 4})
     shop = Shop(answers={"picture 1": [error_response(429, retry_after="30")]})
@@ -323,6 +343,108 @@ async def test_when_the_gateway_asks_one_to_wait_all_wait(connect: Callable[...,
     assert Counter(shop.prompts) == {f"picture {number}": 1 + (number == 1) for number in range(20)}
 
 
+def test_when_the_gateway_refuses_fewer_are_under_way_and_then_one_more_at_a_time(
+    submit_many: SubmitMany, hook_at: MakeHook
+) -> None:
+    rounds = [8, 4, 5, 6, 7, 8, 8]
+    refused = {f"picture {number}": [error_response(429)] for number in range(8)}
+    shop = Shop(at_once=rounds, answers=refused)
+
+    heard = submit_many(hook_at(shop, max_concurrency=8), purchases(38))
+
+    arrivals = iter(shop.under_way)
+    assert [max(itertools.islice(arrivals, size)) for size in rounds] == rounds
+    assert next(arrivals, None) is None
+    assert sorted(heard.task_ids) == sorted(f"task of picture {number}" for number in range(38))
+    assert heard.infos == [
+        "The gateway wants fewer submits: at most 4 at once, after 8.",
+        "The gateway accepts submits at full pace again: 8 at once.",
+    ]
+
+
+def test_no_more_are_drawn_than_may_be_under_way_for_now(submit_many: SubmitMany, hook_at: MakeHook) -> None:
+    shop = Shop(at_once=2, answers={"picture 0": error_response(400), "picture 1": error_response(400)})
+    hook = hook_at(shop, max_concurrency=4)
+    with suppress(RateLimitError), hook.pace.learning([].append):
+        raise RateLimitError
+    drawn: list[int] = []
+
+    def watched() -> Iterator[Purchase]:
+        for number in range(40):
+            drawn.append(number)
+            yield purchase(number)
+
+    submit_many(hook, watched(), read=1)
+
+    assert drawn == [0, 1]
+
+
+def test_the_log_says_when_the_gateway_wants_fewer_submits(
+    submit_many: SubmitMany, account: Callable[..., None]
+) -> None:
+    account()
+    shop = Shop(answers={"picture 0": error_response(429, retry_after="61")})
+
+    heard = submit_many(ApimartHook(transport=shop, async_transport=shop), purchases(1))
+
+    assert heard.infos == ["The gateway wants fewer submits: at most 8 at once, after 16."]
+
+
+def two_blocking(hooks: Sequence[ApimartHook], lists: Sequence[list[Purchase]]) -> list[Heard]:
+    """Let each hook buy a list, each in a thread."""
+
+    def buy(hook: ApimartHook, purchases: list[Purchase]) -> Heard:
+        with hook:
+            return Heard(list(hook.submit_many(purchases)))
+
+    with ThreadPoolExecutor(len(hooks)) as pool:
+        return list(pool.map(buy, hooks, lists))
+
+
+def two_asynchronous(hooks: Sequence[ApimartHook], lists: Sequence[list[Purchase]]) -> list[Heard]:
+    """Do the same in one event loop."""
+
+    async def buy(hook: ApimartHook, purchases: list[Purchase]) -> Heard:
+        async with hook:
+            return Heard([outcome async for outcome in hook.asubmit_many(purchases)])
+
+    async def main() -> list[Heard]:
+        return await asyncio.gather(*map(buy, hooks, lists))
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("buy", [two_blocking, two_asynchronous])
+def test_two_datasets_at_once_share_what_the_connection_allows(
+    account: Callable[..., None], buy: Callable[..., list[Heard]]
+) -> None:
+    account(extra={"max_concurrency": 4})
+    shop = Shop(at_once=4)
+    hooks = [ApimartHook(transport=shop, async_transport=shop) for _ in range(2)]
+    both = purchases(24)
+
+    first, second = buy(hooks, [both[:12], both[12:]])
+
+    assert shop.most_at_once == 4
+    assert sorted(shop.prompts) == sorted(f"picture {number}" for number in range(24))
+    assert len(first.task_ids) == len(second.task_ids) == 12
+
+
+def test_a_caller_who_stops_listening_leaves_room_for_the_others(
+    submit_many: SubmitMany, account: Callable[..., None]
+) -> None:
+    account(extra={"max_concurrency": 4})
+    shops = [Shop(at_once=4), Shop(at_once=4)]
+    first, second = (ApimartHook(transport=shop, async_transport=shop) for shop in shops)
+    with ApimartHook() as other:
+        other.get_conn()  # It keeps the pace of the account from being forgotten.
+
+        assert len(submit_many(first, purchases(40), read=1).outcomes) == 1
+        assert len(submit_many(second, purchases(8)).outcomes) == 8
+
+    assert [(len(shop.requests), shop.most_at_once) for shop in shops] == [(4, 4), (8, 4)]
+
+
 def test_each_submit_takes_a_turn_of_the_limit_on_submits(
     submit_many: SubmitMany, connect: Callable[..., None]
 ) -> None:
@@ -338,24 +460,12 @@ def test_each_submit_takes_a_turn_of_the_limit_on_submits(
         async def try_acquire_async(self, name: str) -> None:
             self.try_acquire(name)
 
-        def close(self) -> None:
-            pass
-
-    class LimitedHook(HookWithoutPauses):
-        def get_conn(self) -> GatewayClient:
-            client = super().get_conn()
-            client._limiter = Turnstile()
-            return client
-
-        def _make_async_client(self) -> AsyncGatewayClient:
-            client = super()._make_async_client()
-            client._limiter = Turnstile()
-            return client
-
     connect(extra={"max_concurrency": 4})
     shop = Shop(answers={"picture 3": [error_response(429)]})
+    hook = HookWithoutPauses(transport=shop, async_transport=shop)
+    hook.pace.limiter = Turnstile()
 
-    submit_many(LimitedHook(transport=shop, async_transport=shop), purchases(10))
+    submit_many(hook, purchases(10))
 
     assert turns == ["submit"] * 11
     assert len(shop.requests) == 11
@@ -375,6 +485,20 @@ def test_the_blocking_client_is_made_before_the_threads_that_share_it(connect: C
     blocking(WatchedHook(transport=shop), purchases(4))
 
     assert asked_for_in == [threading.current_thread()]
+
+
+def test_every_picture_is_bought_once_at_a_real_server_that_refuses_some_for_now(
+    submit_many: SubmitMany, connect: Callable[..., None], simulator: Simulator
+) -> None:
+    connect(host=simulator.url, extra={"max_concurrency": 8})
+    simulator.add_fault({"fault": "refuse", "on": "submit", "status": 429, "times": MAX_ATTEMPTS - 1})
+
+    heard = submit_many(HookWithoutPauses(), purchases(40))
+
+    stats = simulator.stats()
+    assert len(heard.task_ids) == 40
+    assert stats["submits"] == {"received": 44, "accepted": 40, "refused": 4, "replayed": 0, "dropped": 0}
+    assert stats["tasks_per_idempotency_key"] == {f"key-{number}": 1 for number in range(40)}
 
 
 def test_many_pictures_are_bought_at_a_real_server(

@@ -14,6 +14,7 @@ from triggers.task_gateway import TaskGateway
 
 from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient
+from airflow_provider_apimart.gateway.pace import Pace
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.triggers._connection import RenewedHook
 from airflow_provider_apimart.triggers._poller import TaskPoller
@@ -117,4 +118,5 @@ class _StoredHook(ApimartHook):
 
     def _make_async_client(self) -> AsyncGatewayClient:
         clock = Clock()
-        return AsyncGatewayClient(self.settings, transport=self._async_transport, sleep=clock.async_sleep, clock=clock)
+        pace = Pace(self.settings, clock=clock)
+        return AsyncGatewayClient(self.settings, transport=self._async_transport, sleep=clock.async_sleep, pace=pace)
