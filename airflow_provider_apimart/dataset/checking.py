@@ -13,10 +13,11 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_apimart.dataset.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.row import InvalidRow, Row, Unreadable, row_of
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS, build_request, typed
-from airflow_provider_apimart.gateway.validation import Problem, problems_at
+from airflow_provider_apimart.gateway.validation import Problem
 from airflow_provider_apimart.gateway.validation import notices as notices_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _checked(record: Record, defaults: Mapping[str, Any], gateway: Gateway, id_f
     present = {name: value for name, value in given.items() if value is not None}
     request = build_request({"prompt": "", **defaults, **present})
     own_id, problems = _own_id(id_field, record.fields.get(id_field))
-    problems += problems_at(request, gateway)
+    problems += problems_before_upload(request, gateway)
     if problems:
         return InvalidRow(record.number, own_id, tuple(str(problem) for problem in problems))
     return row_of(record.number, own_id, request)

@@ -11,6 +11,7 @@ from airflow_provider_apimart.gateway.idempotency import digest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.gateway.request import ImageRequest
 
 __all__ = ["InvalidRow", "Record", "Row", "Unreadable", "fingerprint", "row_of", "shard_of"]
@@ -51,6 +52,7 @@ class Row:
         elsewhere the record, counted from 1.
     :param id: what its picture is called: the dataset's own id, or else the beginning of the fingerprint.
     :param fingerprint: of what is asked for. A row that asks for something else is another row, whatever its id.
+    :param request: with the addresses of its reference images as the dataset has them.
     """
 
     number: int
@@ -85,6 +87,8 @@ def fingerprint(request: ImageRequest) -> str:
     """
     Return a digest of what is asked for, the same for every connection, so that it survives a change of account.
 
+    A reference image counts by its address: another image that is put there later leaves the row the same.
+
     :raises UnicodeEncodeError: for half a character, which no request can carry.
     :raises TypeError: for a value in ``extra_body`` that JSON has no form for.
     """
@@ -101,10 +105,11 @@ def row_of(number: int, own_id: str | None, request: ImageRequest) -> Row:
     return Row(number, identity[:_ID_DIGITS] if own_id is None else own_id, identity, request)
 
 
-def shard_of(row: Row, count: int) -> int:
+def shard_of(row: Row | Entry, count: int) -> int:
     """
     Return the one shard, from 0 to below ``count``, that a row belongs to, wherever in the dataset it stands.
 
+    :param row: or what the ledger says of it.
     :param count: number of shards, at least 1.
     """
     identity = hashlib.sha256(f"{row.fingerprint}\0{row.id}".encode()).digest()

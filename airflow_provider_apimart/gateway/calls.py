@@ -15,6 +15,7 @@ from airflow_provider_apimart.exceptions import GatewayError, InvalidRequestErro
 from airflow_provider_apimart.gateway.batch import read_batch
 from airflow_provider_apimart.gateway.errors import answer_error, submit_error, task_lookup_error
 from airflow_provider_apimart.gateway.pricing import Price
+from airflow_provider_apimart.gateway.reference import reference_format
 from airflow_provider_apimart.gateway.submission import Submission
 from airflow_provider_apimart.gateway.task import Task
 
@@ -192,8 +193,14 @@ def get_price(model: str) -> Call[Price]:
     )
 
 
-def upload_image(content: bytes, *, filename: str, content_type: str) -> Call[str]:
-    """Return the call that uploads a reference image and answers its URL, valid for 72 hours. It is free."""
+def upload_image(content: bytes) -> Call[str]:
+    """
+    Return the call that uploads a reference image and answers its URL, valid for 72 hours. It is free.
+
+    :param content: of a JPEG, PNG, WebP or GIF file of at most 20 MiB.
+    :raises InvalidRequestError: for anything else. Nothing was sent.
+    """
+    image_format = reference_format(content)
 
     def read(answer: Answer) -> str:
         payload = answer.payload
@@ -206,7 +213,7 @@ def upload_image(content: bytes, *, filename: str, content_type: str) -> Call[st
     return Call(
         method="POST",
         path="/v1/uploads/images",
-        files={"file": (filename, content, content_type)},
+        files={"file": (f"reference.{image_format.ext}", content, image_format.content_type)},
         read=read,
         idempotent=False,
     )

@@ -14,9 +14,12 @@ from typing import Final
 
 from airflow_provider_apimart.gateway import pixels
 
-__all__ = ["CATALOGUE", "MEBIBYTE", "Gateway", "ModelSpec", "find_spec", "specs_of"]
+__all__ = ["CATALOGUE", "MAX_REFERENCE_BYTES", "MEBIBYTE", "Gateway", "ModelSpec", "find_spec", "specs_of"]
 
 MEBIBYTE: Final = 1024 * 1024
+#: The largest reference image. The pages on uploads and on gpt-image-2 say 20 MB; the upload endpoint's own refusal,
+#: ``413 file size N exceeds maximum 20971520 bytes``, shows that they mean mebibytes.
+MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
 
 
 class Gateway(StrEnum):
@@ -24,6 +27,11 @@ class Gateway(StrEnum):
 
     APIMART = "apimart"
     APIMASTER = "apimaster"
+
+    @property
+    def takes_uploads(self) -> bool:
+        """Whether reference images can be uploaded; APIMaster documents no endpoint for that."""
+        return self is Gateway.APIMART
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.catalogue import MEBIBYTE, find_spec, specs_of
+from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES, MEBIBYTE, find_spec, specs_of
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "check", "check_anywhere", "notices", "problems_at", "problems_of", "require"]
 
-#: Limits of reference images on APIMart's page on gpt-image-2.
-_MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
+#: Limit of all reference images together on APIMart's page on gpt-image-2.
 _MAX_REFERENCES_BYTES: Final = 256 * MEBIBYTE
 
 #: Percentages on APIMart's pages on the official models.
@@ -272,8 +271,8 @@ def _reference(name: str, url: Any, *, data_uris: bool) -> Iterator[Problem]:
             yield Problem(name, url, "must be a public URL: this model takes no data URIs; upload_image() makes one")
         elif not _DATA_URI.match(url):
             yield Problem(name, url, "must be a data URI of the form data:image/png;base64,...")
-        elif _decoded_size(url) > _MAX_REFERENCE_BYTES:
-            yield Problem(name, url, f"must hold at most {_MAX_REFERENCE_BYTES} bytes per image")
+        elif _decoded_size(url) > MAX_REFERENCE_BYTES:
+            yield Problem(name, url, f"must hold at most {MAX_REFERENCE_BYTES} bytes per image")
         return
     if not _is_http_url(url):
         yield Problem(name, url, "must be a public http or https URL" + (" or a data URI" if data_uris else ""))
@@ -289,7 +288,7 @@ def _is_http_url(url: str) -> bool:
 
 def _decoded_size(data_uri: str) -> int:
     encoded = len(data_uri) - data_uri.index(",") - 1
-    return encoded * 3 // 4
+    return encoded * 3 // 4 - data_uri[-2:].count("=")
 
 
 def _one_of(allowed: tuple[str, ...]) -> str:

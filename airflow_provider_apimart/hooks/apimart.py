@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import mimetypes
 from contextlib import aclosing
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from airflow_provider_apimart.exceptions import (
 from airflow_provider_apimart.gateway import calls
 from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
 from airflow_provider_apimart.gateway.lookup import look_up
+from airflow_provider_apimart.gateway.reference import read_reference
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.hooks._submitting import asubmit_side_by_side, submit_side_by_side
 from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
@@ -102,7 +102,7 @@ class ApimartHook(BaseHook):
     def _client(self) -> GatewayClient:
         from airflow_provider_apimart.gateway.client import GatewayClient  # noqa: PLC0415 - loads httpx: not for a DAG to pay
 
-        return GatewayClient(self.settings, transport=self._transport)
+        return GatewayClient(self.settings, transport=self._transport, notify=self._notify)
 
     @cached_property
     def batch_endpoint(self) -> BatchEndpoint:
@@ -132,7 +132,10 @@ class ApimartHook(BaseHook):
     def _make_async_client(self) -> AsyncGatewayClient:
         from airflow_provider_apimart.gateway.client import AsyncGatewayClient  # noqa: PLC0415 - as above
 
-        return AsyncGatewayClient(self.settings, transport=self._async_transport)
+        return AsyncGatewayClient(self.settings, transport=self._async_transport, notify=self._notify)
+
+    def _notify(self, message: str) -> None:
+        self.log.info("%s", message)
 
     def submit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
         """
@@ -158,8 +161,9 @@ class ApimartHook(BaseHook):
         """
         Do what :meth:`submit` does for many requests, as many at once as the connection's ``max_concurrency`` says.
 
-        They share the connection's ``requests_per_second``, and when the gateway asks one of them to wait, for up to
-        a minute, all wait.
+        They share both that and its ``requests_per_second`` with all other submits of the account in this process.
+        When the gateway refuses one for now (HTTP 429), all wait as long as it asks, for up to a minute, and half as
+        many are under way then; step by step they become as many again.
         When the iterator is closed early, nothing more is drawn; what is under way then is waited for and logged with
         its task ids.
 
@@ -171,7 +175,7 @@ class ApimartHook(BaseHook):
         yield from submit_side_by_side(
             lambda request, key: client.send(calls.submit(self.settings, request, idempotency_key=key)),
             purchases,
-            at_once=self.settings.max_concurrency,
+            pace=client.pace,
             warn=lambda message: self.log.warning("%s", message),
         )
 
@@ -179,11 +183,11 @@ class ApimartHook(BaseHook):
         self, purchases: Iterable[tuple[ImageRequest, str | None]]
     ) -> AsyncGenerator[tuple[int, Submission | ApimartError], None]:
         """Do what :meth:`submit_many` does, asynchronously; leave early only within ``contextlib.aclosing``."""
-        settings = await self.aload_settings()
+        client = await self.get_async_conn()
         outcomes = asubmit_side_by_side(
-            lambda request, key: self.asubmit(request, idempotency_key=key),
+            lambda request, key: client.send(calls.submit(self.settings, request, idempotency_key=key)),
             purchases,
-            at_once=settings.max_concurrency,
+            pace=client.pace,
             warn=lambda message: self.log.warning("%s", message),
         )
         async with aclosing(outcomes):
@@ -264,14 +268,14 @@ class ApimartHook(BaseHook):
         """
         Upload a reference image, free of charge, and return its URL, which lives for 72 hours.
 
+        Its type is told by its content, whatever its name is; the name does not leave this machine.
+
         :param image: a path, or the bytes of a JPEG, PNG, WebP or GIF of at most 20 MiB.
+        :raises InvalidRequestError: for anything else. Nothing was sent.
+        :raises OSError: for a file that cannot be read.
         """
-        if isinstance(image, bytes):
-            content, filename = image, "reference"
-        else:
-            content, filename = Path(image).read_bytes(), Path(image).name
-        content_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-        return self.get_conn().send(calls.upload_image(content, filename=filename, content_type=content_type))
+        content = image if isinstance(image, bytes) else read_reference(Path(image))
+        return self.get_conn().send(calls.upload_image(content))
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell, free of charge, whether the gateway accepts the key, and what is left to spend."""

@@ -18,17 +18,17 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
+from airflow_provider_apimart.gateway.image_format import HEAD_SIZE, TAIL_SIZE, recognise
 from airflow_provider_apimart.transfers._address import check_address
 from airflow_provider_apimart.transfers._http import CHUNK
-from airflow_provider_apimart.transfers._image_format import HEAD_SIZE, TAIL_SIZE, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from urllib3 import BaseHTTPResponse
 
+    from airflow_provider_apimart.gateway.image_format import ImageFormat
     from airflow_provider_apimart.transfers._http import Connections
-    from airflow_provider_apimart.transfers._image_format import ImageFormat
 
 __all__ = ["Download", "Downloader", "ExpiredError"]
 

@@ -15,7 +15,7 @@ from airflow_provider_apimart.gateway.task import Task, task_error
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
-from airflow_provider_apimart.transfers._keys import check_distinct, check_template, writer_id
+from airflow_provider_apimart.transfers._keys import check_distinct, check_template
 from airflow_provider_apimart.transfers._source import read_source
 from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
 
@@ -153,7 +153,7 @@ class ApimartToS3Operator(BaseOperator):
             aws_conn_id=self.aws_conn_id,
             key_template=self.s3_key,
             on_existing=self.on_existing,
-            writer=writer_id(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+            written_by=(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
             at_once=self.max_concurrency,
             max_bytes=self.max_bytes,
             extra_args=self.extra_args or {},

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.gateway.image_format import guess_extensions
 from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
 from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._image_format import guess_extensions
-from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy
+from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy, writer_id
 from airflow_provider_apimart.transfers._upload import open_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -34,7 +34,7 @@ def open_copier(
     aws_conn_id: str | None,
     key_template: str,
     on_existing: OnExisting,
-    writer: str,
+    written_by: Sequence[object],
     at_once: int,
     max_bytes: int,
     extra_args: Mapping[str, Any],
@@ -44,6 +44,7 @@ def open_copier(
 
     :param hook: asks the gateway for fresh URLs.
     :param aws_conn_id: connection of type ``aws``.
+    :param written_by: identity of the task instance, the same for all its tries.
     :param at_once: pictures that will be copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of every ``PutObject``.
@@ -58,7 +59,7 @@ def open_copier(
             bucket=opened,
             key_template=key_template,
             on_existing=on_existing,
-            writer=writer,
+            writer=writer_id(*written_by),
             get_task=hook.get_task,
         )
 

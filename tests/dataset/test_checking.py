@@ -101,7 +101,7 @@ class TestInvalidRows:
             ({"size": "17:9"}, "size='17:9': must be one of"),
             ({"official_fallback": "1"}, "official_fallback='1': must be true or false"),
             ({"image_urls": "[oops"}, "image_urls='[oops': must be a list of URLs"),
-            ({"image_urls": "a.png"}, "image_urls='a.png': must be a public http or https URL"),
+            ({"image_urls": "htps://a.png"}, "image_urls='htps://a.png': must be a public http or https URL"),
             ({"extra_body": "seed=5"}, "extra_body='seed=5': must be a mapping"),
             ({"extra_body": "[" * 100_000}, "extra_body='[["),
             ({"extra_body": {"when": b"now"}}, "extra_body=b'now': must be what JSON can hold"),
@@ -137,6 +137,43 @@ class TestInvalidRows:
 
     def test_an_unknown_model_takes_anything(self) -> None:
         assert reasons({"prompt": "a cat", "model": "next-image-9", "size": "17:9"}) == {}
+
+
+class TestReferences:
+    def test_they_may_be_addresses_which_the_row_keeps_as_they_are(self) -> None:
+        images = ("s3://bucket/a.png", URL, "/data/b.webp", "c/d.gif")
+
+        found = request(
+            {"model": "gpt-image-2-official", "image_urls": " ".join(images), "mask_url": "./mask"},
+        )
+
+        assert (found.image_urls, found.mask_url) == (images, "./mask")
+
+    def test_defaults_may_be_addresses_too(self) -> None:
+        assert request({}, defaults={"image_urls": ["s3://bucket/a.png"]}).image_urls == ("s3://bucket/a.png",)
+
+    def test_they_are_checked_as_if_they_were_uploaded(self) -> None:
+        found = reasons(
+            {"prompt": "a cat", "image_urls": [f"s3://bucket/{number}.png" for number in range(17)]},
+            {"prompt": "a dog", "image_urls": ["a.png"], "mask_url": "s3://bucket/mask.png"},
+            {"prompt": "a bird", "model": "gpt-image-2-official", "mask_url": "s3://bucket/mask.png"},
+        )
+
+        assert found == {
+            1: "image_urls='17 images': must be at most 16 images",
+            2: "mask_url='s3://bucket/mask.png': must be left out: this model does not take it",
+            3: "mask_url='s3://bucket/mask.png': needs image_urls: a mask applies to the first reference image",
+        }
+
+    def test_a_gateway_without_uploads_takes_them_where_the_model_takes_data_uris(self) -> None:
+        row = {"prompt": "a cat", "image_urls": "s3://bucket/a.png"}
+
+        assert reasons(row, gateway=Gateway.APIMASTER) == {}
+        assert reasons({**row, "model": "next-image-9"}, gateway=Gateway.APIMASTER) == {
+            1: "image_urls='s3://bucket/a.png': must be a public URL: apimaster takes no uploads, and next-image-9 is "
+            "not known to take data URIs"
+        }
+        assert reasons({**row, "model": "next-image-9"}) == {}
 
 
 class TestUnknownColumns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -37,6 +39,14 @@ def test_a_fingerprint_is_the_same_on_every_machine_and_in_every_version() -> No
 )
 def test_a_row_that_asks_for_something_else_has_another_fingerprint(other: ImageRequest) -> None:
     assert fingerprint(other) != fingerprint(REQUEST)
+
+
+def test_a_reference_image_counts_by_its_address_and_need_not_be_there() -> None:
+    request = replace(REQUEST, image_urls=("s3://bucket/of/nobody.png",))
+    body = {"image_urls": ["s3://bucket/of/nobody.png"], "model": "gpt-image-2", "n": 1, "prompt": "图: a cat"}
+    canonical = json.dumps({**body, "size": "16:9"}, ensure_ascii=False, separators=(",", ":"))
+
+    assert fingerprint(request) == sha256(canonical.encode()).hexdigest()[:32]
 
 
 def test_the_order_of_further_fields_is_not_part_of_the_fingerprint() -> None:

@@ -105,6 +105,10 @@ UPLOADED = {
 }
 
 
+def test_an_upload_is_called_and_typed_by_its_content() -> None:
+    assert upload().files == {"file": ("reference.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+
+
 @pytest.mark.parametrize("payload", [UPLOADED, {"code": 200, "data": UPLOADED}], ids=["bare", "envelope"])
 def test_an_upload_gives_its_url(payload: Any) -> None:
     assert upload().result(answer(payload)) == "https://cdn.example/reference.png"
@@ -134,7 +138,7 @@ def test_an_upload_that_is_refused_says_why(status: int, message: str) -> None:
 
 
 def upload() -> calls.Call[str]:
-    return calls.upload_image(b"", filename="reference.png", content_type="image/png")
+    return calls.upload_image(b"\x89PNG\r\n\x1a\n")
 
 
 def test_only_a_submit_is_paid_and_only_reads_may_be_repeated(settings: GatewaySettings, image_request: Any) -> None:

@@ -28,6 +28,7 @@ from airflow_provider_apimart.exceptions import (
 )
 from airflow_provider_apimart.gateway import calls
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
+from airflow_provider_apimart.gateway.pace import Pace
 from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
     exchange: Exchange, failure: httpx.Response | Exception, sent: int
 ) -> None:
     transport = Script(failure)
-    call = calls.upload_image(b"GIF89a", filename="a.gif", content_type="image/gif")
+    call = calls.upload_image(b"GIF89a")
 
     with pytest.raises(ApimartError) as raised:
         exchange.send(call, transport)
@@ -331,10 +332,11 @@ def test_a_refusal_of_one_request_pauses_the_others_of_the_client(settings: Gate
     def sleep(seconds: float) -> None:
         if not clock.pauses:  # Another thread sends something while the first request waits.
             clock.pauses.append(0)
-            client.send(calls.upload_image(b"GIF89a", filename="a.gif", content_type="image/gif"))
+            client.send(calls.upload_image(b"GIF89a"))
         clock.sleep(seconds)
 
-    with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, clock=clock) as client:
+    pace = Pace(settings, clock=clock)
+    with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, pace=pace) as client:
         client.send(calls.get_balance())
 
     assert [path for path, _ in sent_at] == ["/v1/balance", "/v1/uploads/images", "/v1/balance"]
@@ -359,7 +361,8 @@ async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_cl
     settings: GatewaySettings,
 ) -> None:
     clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
-    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, clock=clock) as client:
+    pace = Pace(settings, clock=clock)
+    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
         first = asyncio.create_task(client.send(calls.get_balance()))
         await clock.settle()
         others = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(5)]
@@ -377,7 +380,8 @@ async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_cl
 async def test_a_request_that_waits_goes_on_waiting_when_the_pause_is_made_longer(settings: GatewaySettings) -> None:
     refusals = [error_response(429, retry_after="30"), error_response(429, retry_after="59")]
     clock, gate = HeldClock(), Gate(*refusals)
-    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, clock=clock) as client:
+    pace = Pace(settings, clock=clock)
+    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
         refused = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(2)]
         await clock.settle()
         third = asyncio.create_task(client.send(calls.get_balance()))
@@ -399,7 +403,8 @@ async def test_a_failure_of_another_kind_pauses_nobody_else(
     settings: GatewaySettings, failure: httpx.Response | Exception
 ) -> None:
     clock, script = HeldClock(), Script(failure, httpx.Response(200, json={"remain_balance": 1}))
-    async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, clock=clock) as client:
+    pace = Pace(settings, clock=clock)
+    async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, pace=pace) as client:
         failing = asyncio.create_task(client.send(calls.get_balance()))
         await clock.settle()
 
@@ -421,9 +426,6 @@ class Turnstile:
 
     async def try_acquire_async(self, name: str) -> None:
         self._journal.append(name)
-
-    def close(self) -> None:
-        self._journal.append("closed")
 
 
 class Journal(Exchange):
@@ -450,21 +452,18 @@ class Journal(Exchange):
             sleep(seconds)
 
         transport = httpx.MockTransport(answer)
+        pace = Pace(self.settings, clock=self.clock)
+        pace.limiter = Turnstile(journal)
+        pace.pause.extend(pause)
 
         async def asynchronously() -> None:
-            client = AsyncGatewayClient(self.settings, transport=transport, sleep=async_sleep, clock=self.clock)
-            client._limiter = Turnstile(journal)
-            client._pause.extend(pause)
-            async with client:
+            async with AsyncGatewayClient(self.settings, transport=transport, sleep=async_sleep, pace=pace) as client:
                 await client.send(call)
 
         if self.is_async:
             asyncio.run(asynchronously())
             return journal
-        client = GatewayClient(self.settings, transport=transport, sleep=sleep, clock=self.clock)
-        client._limiter = Turnstile(journal)
-        client._pause.extend(pause)
-        with client:
+        with GatewayClient(self.settings, transport=transport, sleep=sleep, pace=pace) as client:
             client.send(call)
         return journal
 
@@ -480,16 +479,16 @@ def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
     submit = calls.submit(journal.settings, image_request)
     balance = httpx.Response(200, json={"remain_balance": 1})
 
-    assert journal.record(submit, accepted()) == ["submit", "POST", "closed"]
+    assert journal.record(submit, accepted()) == ["submit", "POST"]
     assert journal.record(submit, error_response(429), accepted()) == [
         *["submit", "POST", "pause"],
-        *["submit", "POST", "closed"],
+        *["submit", "POST"],
     ]
-    assert journal.record(calls.get_balance(), balance) == ["GET", "closed"]
+    assert journal.record(calls.get_balance(), balance) == ["GET"]
 
 
 def test_a_turn_from_before_a_pause_is_not_used_after_it(journal: Journal, image_request: ImageRequest) -> None:
     submit = calls.submit(journal.settings, image_request)
 
-    assert journal.record(submit, accepted(), pause=30) == ["submit", "pause", "submit", "POST", "closed"]
+    assert journal.record(submit, accepted(), pause=30) == ["submit", "pause", "submit", "POST"]
     assert journal.pauses == [30]

@@ -244,13 +244,15 @@ def test_timeouts_of_3_to_10_minutes_are_advised_so_the_default_is_the_longest()
     assert default_of("timeout") >= 600
 
 
-def test_upload_limit_is_10_or_20_megabytes_so_the_server_decides(exchange: Exchange) -> None:
+def test_upload_limit_is_10_or_20_megabytes_so_the_server_decides_up_to_the_greater(exchange: Exchange) -> None:
     script = Script(httpx.Response(200, json={"url": URL}))
-    content = bytes(21 * 1024 * 1024)
+    content = b"GIF89a" + bytes(20 * 1024 * 1024 - 6)
 
-    exchange.send(calls.upload_image(content, filename="a.png", content_type="image/png"), script)
+    exchange.send(calls.upload_image(content), script)
 
     assert len(script.requests[0].content) > len(content)
+    with pytest.raises(InvalidRequestError, match="at most 20971520 bytes"):
+        calls.upload_image(content + b"\0")
 
 
 @pytest.mark.parametrize("model", ["gpt-image-1-official", "gpt-image-1.5-official", "gpt-image-2"])

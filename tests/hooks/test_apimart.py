@@ -15,6 +15,7 @@ from gateway.exchange import Script, accepted, error_response, html
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
     ConfigurationError,
+    InvalidRequestError,
     NotFoundError,
     TaskNotFoundError,
 )
@@ -242,7 +243,7 @@ def test_an_unknown_task_is_told_apart(apimart_connection: str) -> None:
 def test_a_reference_image_is_uploaded(
     apimart_connection: str, simulator: Simulator, tmp_path: Path, given: str
 ) -> None:
-    path = tmp_path / "reference.gif"
+    path = tmp_path / "of any name"
     path.write_bytes(GIF)
     image = {"path": path, "text": str(path), "bytes": GIF}[given]
 
@@ -250,21 +251,43 @@ def test_a_reference_image_is_uploaded(
         url = hook.upload_image(image)
 
     assert url.startswith(f"{simulator.url}/f/upload/")
+    assert httpx.get(url, trust_env=False).content == GIF
 
 
-def test_an_upload_tells_name_and_type(scripted: MakeHook, tmp_path: Path) -> None:
-    hook, script = scripted(httpx.Response(200, json={"url": "https://cdn.example/1.png"}))
-    path = tmp_path / "reference.png"
-    path.write_bytes(b"...")
+def test_an_upload_is_typed_by_its_content_and_its_name_stays_here(scripted: MakeHook, tmp_path: Path) -> None:
+    hook, script = scripted(httpx.Response(200, json={"url": "https://cdn.example/1.gif"}))
+    path = tmp_path / "unreleased-product.png"
+    path.write_bytes(GIF)
 
     with hook:
         hook.upload_image(path)
-        hook.upload_image(b"...")
+        hook.upload_image(GIF)
 
-    named, nameless = (request.content for request in script.requests)
-    assert b'filename="reference.png"' in named
-    assert b"Content-Type: image/png" in named
-    assert b"Content-Type: application/octet-stream" in nameless
+    for request in script.requests:
+        assert b'filename="reference.gif"' in request.content
+        assert b"Content-Type: image/gif" in request.content
+        assert b"unreleased-product" not in request.content
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<html>", "is no picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024 * 1024), "has 20971528 bytes: it must be of at most 20971520 bytes"),
+    ],
+    ids=["no picture", "too large"],
+)
+def test_what_no_gateway_takes_is_not_uploaded(scripted: MakeHook, tmp_path: Path, content: bytes, reason: str) -> None:
+    hook, script = scripted(httpx.Response(200, json={"url": "https://cdn.example/1.png"}))
+    path = tmp_path / "reference.png"
+    path.write_bytes(content)
+
+    with hook:
+        for image in (content, path):
+            with pytest.raises(InvalidRequestError, match=reason):
+                hook.upload_image(image)
+
+    assert script.requests == []
 
 
 def test_the_balance_is_told(apimart_connection: str) -> None:

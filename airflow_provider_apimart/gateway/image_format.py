@@ -10,9 +10,9 @@ from airflow_provider_apimart.exceptions import ImageRejectedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HEAD_SIZE", "TAIL_SIZE", "ImageFormat", "guess_extensions", "recognise"]
+__all__ = ["HEAD_SIZE", "TAIL_SIZE", "ImageFormat", "format_of", "guess_extensions", "recognise"]
 
-#: Bytes from the beginning and the end that :func:`recognise` looks at.
+#: Bytes from the beginning and the end of a file that tell its format, and whether it is whole.
 HEAD_SIZE: Final = 32
 TAIL_SIZE: Final = 1024
 
@@ -66,21 +66,30 @@ _FORMATS: Final = (
 )
 
 
+def format_of(head: bytes) -> ImageFormat | None:
+    """
+    Return the format of a file, whatever its name or content type said; ``None`` for what is no picture.
+
+    :param head: the first :data:`HEAD_SIZE` bytes, or more.
+    """
+    return next((image_format for image_format in _FORMATS if image_format.matches(head)), None)
+
+
 def recognise(head: bytes, tail: bytes, size: int) -> ImageFormat:
     """
-    Return the format of a file, whatever its name or content type said.
+    Return the format of a finished picture that was downloaded.
 
     :param head: the first :data:`HEAD_SIZE` bytes.
     :param tail: the last :data:`TAIL_SIZE` bytes.
     :param size: of the whole file.
     :raises ImageRejectedError: when it is no picture, or not all of one.
     """
-    for image_format in _FORMATS:
-        if image_format.matches(head):
-            if image_format.is_complete(head, tail, size):
-                return image_format
-            raise ImageRejectedError(f"the {image_format.ext} file ends before the picture does ({size} bytes)")
-    raise ImageRejectedError(f"what was delivered is no picture: it begins with {head[:16]!r}")
+    image_format = format_of(head)
+    if image_format is None:
+        raise ImageRejectedError(f"what was delivered is no picture: it begins with {head[:16]!r}")
+    if not image_format.is_complete(head, tail, size):
+        raise ImageRejectedError(f"the {image_format.ext} file ends before the picture does ({size} bytes)")
+    return image_format
 
 
 def guess_extensions(url: str) -> list[str]:

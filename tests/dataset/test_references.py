@@ -1,0 +1,283 @@
+"""Reference images on their way to a real simulator, out of files and a real S3 server. Uploads are counted."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from dataset.entries import NOW
+from gateway.clock import Clock
+from hooks.hook_without_pauses import HookWithoutPauses
+
+from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    InvalidRequestError,
+    ReferenceUnavailableError,
+    RequestRejectedError,
+)
+from airflow_provider_apimart.gateway.reference import data_uri
+from airflow_provider_apimart.gateway.request import ImageRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from services.seaweedfs import SeaweedFS
+
+    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.simulator import Simulator
+
+    Opened = Callable[..., References]
+    Placed = Callable[..., str]
+
+URL = "https://example.com/a.png"
+HOUR = 3600
+CAT, DOG = b"GIF89a a cat", b"GIF89a a dog"
+
+
+def request(*images: str, mask: str | None = None, model: str = "gpt-image-2-official") -> ImageRequest:
+    return ImageRequest(prompt="a cat", model=model, image_urls=images, mask_url=mask)
+
+
+def contents(outcome: ImageRequest | ApimartError) -> list[bytes]:
+    """Return what the gateway finds at the URLs of a request."""
+    assert isinstance(outcome, ImageRequest)
+    urls = [*(outcome.image_urls or ()), *([outcome.mask_url] if outcome.mask_url else [])]
+    return [httpx.get(url, trust_env=False).raise_for_status().content for url in urls]
+
+
+def reason(outcome: ImageRequest | ApimartError) -> str:
+    assert isinstance(outcome, ApimartError)
+    assert outcome.charged == "no"
+    return str(outcome)
+
+
+def uploads(simulator: Simulator) -> int:
+    count: int = simulator.stats()["requests"]["upload"]
+    return count
+
+
+def noted(objects: LedgerObjects) -> list[dict[str, Any]]:
+    return [json.loads(line) for found in objects.listing() for line in objects.lines(found.name)]
+
+
+@pytest.fixture
+def hook(apimart_connection: str) -> Iterator[HookWithoutPauses]:
+    with HookWithoutPauses(apimart_connection) as hook:
+        yield hook
+
+
+@pytest.fixture
+def opened(hook: HookWithoutPauses, objects: LedgerObjects, aws_connection: str) -> Opened:
+    """Begin anew, as another worker does that knows what is in S3 and nothing else."""
+
+    def open_it(*, at: float = NOW) -> References:
+        return References(hook, objects, aws_conn_id=aws_connection, clock=lambda: at, sleep=Clock().sleep)
+
+    return open_it
+
+
+@pytest.fixture
+def in_s3(s3_server: SeaweedFS, bucket: str) -> Placed:
+    """Put an object and return its address."""
+
+    def put(key: str, content: bytes) -> str:
+        s3_server.client().put_object(Bucket=bucket, Key=key, Body=content)
+        return f"s3://{bucket}/{key}"
+
+    return put
+
+
+class TestUploads:
+    def test_objects_and_files_become_urls_where_the_gateway_finds_them(
+        self, opened: Opened, in_s3: Placed, written: Placed
+    ) -> None:
+        cat, dog = in_s3("cats/1", CAT), written("dog", DOG)
+
+        first, second = opened().resolved([request(cat, mask=f"file://{dog}"), request(dog, URL)])
+
+        assert contents(first) == [CAT, DOG]
+        assert isinstance(second, ImageRequest)
+        assert second.image_urls == (first.mask_url, URL)
+
+    def test_each_address_is_uploaded_once_over_rows_workers_and_runs(
+        self, opened: Opened, in_s3: Placed, simulator: Simulator
+    ) -> None:
+        cat, dog = in_s3("cat", CAT), in_s3("dog", DOG)
+        references = opened()
+
+        outcomes = [
+            *references.resolved([request(cat), request(cat, cat)]),
+            *references.resolved([request(cat), request(dog, mask=cat)]),
+            *opened(at=NOW + 69 * HOUR).resolved([request(dog), request(cat)]),
+        ]
+
+        assert uploads(simulator) == 2
+        assert [contents(outcome) for outcome in outcomes] == [[CAT], [CAT, CAT], [CAT], [DOG, CAT], [DOG], [CAT]]
+
+    def test_after_70_hours_it_is_uploaded_anew(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
+        cat = in_s3("cat", CAT)
+        (first,) = opened().resolved([request(cat)])
+
+        (second,) = opened(at=NOW + 71 * HOUR).resolved([request(cat)])
+
+        assert uploads(simulator) == 2
+        assert first != second
+
+    def test_the_same_content_under_many_addresses_is_uploaded_once(
+        self, opened: Opened, in_s3: Placed, written: Placed, simulator: Simulator
+    ) -> None:
+        copies = [in_s3(f"cat-{number}", CAT) for number in range(10)]
+        simulator.add_fault({"fault": "delay", "on": "upload", "seconds": 0.5})  # Meanwhile the others are read.
+
+        found = opened().resolved([request(*copies)])
+        later = opened().resolved([request(written("cat.gif", CAT))])
+
+        assert uploads(simulator) == 1
+        assert contents(found[0]) == [CAT] * 10
+        assert contents(later[0]) == [CAT]
+
+    def test_what_is_put_under_the_same_name_later_is_not_noticed(self, opened: Opened, in_s3: Placed) -> None:
+        before = opened().resolved([request(in_s3("cat", CAT))])
+
+        assert opened().resolved([request(in_s3("cat", DOG))]) == before
+
+    def test_uploads_are_noted_with_all_that_is_known_in_one_object_for_each_call(
+        self, opened: Opened, in_s3: Placed, objects: LedgerObjects, simulator: Simulator
+    ) -> None:
+        cat, dog = in_s3("cat", CAT), in_s3("dog", DOG)
+        references = opened()
+        (outcome,) = references.resolved([request(cat, dog)])
+        references.resolved([request(cat, dog)])
+
+        first, second = noted(objects)
+
+        assert len(objects.listing()) == 1
+        assert isinstance(outcome, ImageRequest)
+        assert (first["url"], second["url"]) == outcome.image_urls
+        assert {name: value for name, value in first.items() if name != "url"} == {
+            "address": cat,
+            "gateway": simulator.url,
+            "sha256": sha256(CAT).hexdigest(),
+            "bytes": len(CAT),
+            "expires_at": "2025-06-18T15:06:40Z",
+            "schema_version": 1,
+        }
+
+    def test_rows_that_name_no_address_need_neither_ledger_nor_gateway(
+        self, hook: HookWithoutPauses, objects: LedgerObjects, simulator: Simulator
+    ) -> None:
+        plain = [request(URL), ImageRequest(prompt="a cat")]
+
+        assert References(hook, objects, aws_conn_id="nobody").resolved(plain) == plain
+        assert objects.listing() == []
+        assert simulator.stats()["connections"] == 0
+
+
+class TestFailures:
+    def test_one_that_cannot_be_had_fails_only_the_rows_that_name_it(
+        self, opened: Opened, in_s3: Placed, bucket: str, written: Placed, simulator: Simulator
+    ) -> None:
+        cat, missing, text = in_s3("cat", CAT), f"s3://{bucket}/missing", written("a.png", "a text")
+
+        good, second, third, fourth = opened().resolved(
+            [request(cat), request(cat, missing), request(cat, mask=missing), request(text, cat)]
+        )
+
+        assert contents(good) == [CAT]
+        assert reason(second).startswith(f"image_urls='{missing}': The image could not be read: ")
+        assert reason(third).startswith(f"mask_url='{missing}': The image could not be read: ")
+        assert reason(fourth) == (
+            f"image_urls='{text}': The image is no picture: it begins with b'a text': it must be a JPEG, PNG, WebP or "
+            "GIF file. Nothing was sent."
+        )
+        assert all(isinstance(outcome, InvalidRequestError) for outcome in (second, third, fourth))
+        assert uploads(simulator) == 1
+
+    @pytest.mark.parametrize("fault", ["refuse", "accept_then_error", "drop_answer", "html"])
+    def test_an_upload_that_may_succeed_the_next_time_is_made_up_to_three_times(
+        self, opened: Opened, in_s3: Placed, simulator: Simulator, fault: str
+    ) -> None:
+        simulator.add_fault({"fault": fault, "on": "upload", "times": 2})
+
+        (outcome,) = opened().resolved([request(in_s3("cat", CAT))])
+
+        assert contents(outcome) == [CAT]
+        assert uploads(simulator) == 3
+
+    @pytest.mark.parametrize("fault", ["refuse", "drop_answer"])
+    def test_one_that_always_fails_is_not_noted_and_may_succeed_later(
+        self, opened: Opened, in_s3: Placed, simulator: Simulator, objects: LedgerObjects, fault: str
+    ) -> None:
+        cat = in_s3("cat", CAT)
+        simulator.add_fault({"fault": fault, "on": "upload"})
+
+        (outcome,) = opened().resolved([request(cat)])
+
+        assert reason(outcome).startswith(f"image_urls='{cat}': ")
+        assert reason(outcome).endswith(" Nothing was bought.")
+        assert isinstance(outcome, ApimartError)
+        assert outcome.retryable
+        assert uploads(simulator) == 3
+        assert noted(objects) == []
+
+    def test_one_that_is_refused_is_not_tried_again(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
+        simulator.add_fault({"fault": "refuse", "on": "upload", "status": 400})
+
+        (outcome,) = opened().resolved([request(in_s3("cat", CAT))])
+
+        assert isinstance(outcome, RequestRejectedError)
+        assert not outcome.retryable
+        assert uploads(simulator) == 1
+
+    def test_where_one_may_come_and_another_never_the_row_is_told_of_the_latter(
+        self, opened: Opened, bucket: str
+    ) -> None:
+        waiting, failed = opened().resolved(
+            [request("/proc/self/mem"), request("/proc/self/mem", f"s3://{bucket}/missing")]
+        )
+
+        assert isinstance(waiting, ReferenceUnavailableError)
+        assert isinstance(failed, InvalidRequestError)
+
+
+class TestAGatewayWithoutUploads:
+    @pytest.fixture
+    def apimart_connection(self, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> str:
+        extra = {"gateway": "apimaster"}
+        connection = {"conn_type": "apimart", "host": simulator.apimaster_url, "password": "sk-1", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_APIMASTER", json.dumps(connection))
+        return "apimaster"
+
+    def test_gets_data_uris(
+        self, opened: Opened, in_s3: Placed, written: Placed, objects: LedgerObjects, simulator: Simulator
+    ) -> None:
+        cat, dog = in_s3("cat", CAT), written("dog", DOG)
+
+        (found,) = opened().resolved([request(cat, URL, dog, model="gpt-image-2")])
+
+        assert isinstance(found, ImageRequest)
+        assert found.image_urls == (data_uri(CAT), URL, data_uri(DOG))
+        assert uploads(simulator) == 0
+        assert noted(objects) == []
+
+    def test_gets_no_more_of_them_than_a_request_may_hold(self, opened: Opened, tmp_path: Path) -> None:
+        large = tmp_path / "large.gif"
+        large.write_bytes(CAT.ljust(20 * 1024 * 1024, b"\0"))
+
+        fits, does_not = opened().resolved([request(*[str(large)] * number, model="gpt-image-2") for number in (1, 13)])
+
+        assert isinstance(fits, ImageRequest)
+        assert "must be at most 268435456 bytes in all" in reason(does_not)
+
+    def test_fails_only_the_rows_whose_image_cannot_be_had(self, opened: Opened, in_s3: Placed) -> None:
+        good, bad = opened().resolved(
+            [request(in_s3("cat", CAT), model="gpt-image-2"), request(in_s3("text", b"text"), model="gpt-image-2")]
+        )
+
+        assert isinstance(good, ImageRequest)
+        assert "is no picture" in reason(bad)
