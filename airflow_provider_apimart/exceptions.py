@@ -28,7 +28,9 @@ Everything this provider raises on purpose.
     │   ├── TaskTimeoutError            still running at the deadline
     │   └── NoImagesError               completed without a usable URL
     ├── RecordUnavailableError      what was bought before could not be read or noted; nothing was sent
-    ├── BudgetExceededError         more than max_cost allows; nothing was bought
+    ├── ReferenceUnavailableError   a reference image could not be read; nothing was sent
+    ├── BudgetExceededError         more than max_cost allows; nothing was bought beyond it
+    ├── IncompleteDatasetError      rows of a dataset have no picture
     └── TransferError               a finished picture could not be stored
         └── ImageRejectedError          what was downloaded is no complete picture
 
@@ -51,6 +53,7 @@ __all__ = [
     "GatewayError",
     "IdempotencyError",
     "ImageRejectedError",
+    "IncompleteDatasetError",
     "InsufficientBalanceError",
     "InvalidRequestError",
     "ModerationError",
@@ -59,6 +62,7 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "RecordUnavailableError",
+    "ReferenceUnavailableError",
     "RequestRejectedError",
     "ServerError",
     "SubmitOutcomeUnknownError",
@@ -281,8 +285,24 @@ class RecordUnavailableError(ApimartError):
     default_retryable = True
 
 
+class ReferenceUnavailableError(ApimartError):
+    """A reference image could not be read now; the next try may be able to. Nothing was sent, nothing was charged."""
+
+    default_retryable = True
+
+
 class BudgetExceededError(ApimartError):
-    """The estimated price exceeds ``max_cost``, or could not be learned. Nothing was bought."""
+    """The estimated price exceeds what ``max_cost`` leaves, or could not be learned. Nothing was bought beyond it."""
+
+
+class IncompleteDatasetError(ApimartError):
+    """
+    More rows of a dataset have no picture than ``max_failed`` allows.
+
+    The message names the first of them; those that were charged are among the costs. All others are in S3.
+    """
+
+    default_charged = "unknown"
 
 
 class TransferError(ApimartError):

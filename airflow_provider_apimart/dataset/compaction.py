@@ -32,12 +32,15 @@ __all__ = ["compact"]
 _ROUNDS: Final = 5
 
 
-def compact(objects: LedgerObjects, *, at_once: int = 16, clock: Callable[[], float] = time.time) -> None:
+def compact(
+    objects: LedgerObjects, *, at_least: int = 1, at_once: int = 16, clock: Callable[[], float] = time.time
+) -> None:
     """
     Merge the journal, and bring the table up to date.
 
     Memory grows with the number of rows, not with their texts; those pass through a temporary file.
 
+    :param at_least: segments that are worth it.
     :param at_once: objects that are deleted at the same time.
     :param clock: Unix seconds.
     :raises RecordUnavailableError: when something could not be read, written or deleted. Nothing is lost by that.
@@ -51,7 +54,7 @@ def compact(objects: LedgerObjects, *, at_once: int = 16, clock: Callable[[], fl
         is_merged = len(segments) == 1 and {(it.etag, it.size) for it in tables} == {
             (segments[0].etag, segments[0].size)
         }
-        if is_merged or {found.name for found in segments} <= known:
+        if is_merged or len(segments) < at_least or {found.name for found in segments} <= known:
             return
         # What has vanished was merged by another worker: its segment is in the next listing.
         with suppress(FileNotFoundError):
@@ -90,25 +93,32 @@ class _Line(NamedTuple):
 
 @dataclass
 class _Newest:
-    """The newest lines, on disk, and of each purchase where its line is."""
+    """
+    The newest lines, on disk, and where the line of each purchase is.
+
+    What was bought anew on request keeps its line beside the new one: it was paid for as well.
+    """
 
     spool: IO[bytes]
-    _lines: dict[bytes, _Line] = field(default_factory=dict)
+    _lines: dict[tuple[bytes, int], _Line] = field(default_factory=dict)
+    _ranks: dict[bytes, Rank] = field(default_factory=dict)
     _intents: list[tuple[bytes, Rank, str]] = field(default_factory=list)
 
     def add(self, name: str, entries: Iterable[Entry]) -> None:
         for entry in entries:
             key, rank = entry.key, rank_of(entry)
+            self._ranks[key] = max(rank, self._ranks.get(key, rank))
+            known = self._lines.get((key, entry.generation))
             if entry.status is Status.INTENDED:
                 self._intents.append((key, rank, name))
-            elif key not in self._lines or self._lines[key].rank < rank:
+            elif known is None or known.rank < rank:
                 line = to_line(entry) + b"\n"
-                self._lines[key] = _Line(rank, entry.row, self.spool.tell(), len(line))
+                self._lines[key, entry.generation] = _Line(rank, entry.row, self.spool.tell(), len(line))
                 self.spool.write(line)
 
     def unanswered(self) -> set[str]:
         """Return the names of the segments with an intent that nothing newer is known of."""
-        return {name for key, rank, name in self._intents if key not in self._lines or self._lines[key].rank < rank}
+        return {name for key, rank, name in self._intents if self._ranks[key] == rank}
 
     def write_to(self, merged: IO[bytes]) -> bool:
         """Write the newest lines in the order of the dataset, and return whether there are any."""

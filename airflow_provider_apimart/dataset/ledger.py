@@ -70,6 +70,7 @@ class State(NamedTuple):
     refusals: int
     retries: int
     cost: float | None
+    credits_cost: float | None
     reserved: float | None
     kind: Kind
     run_id: str
@@ -151,6 +152,7 @@ class Ledger:
             refusals=entry.refusals,
             retries=entry.retries,
             cost=entry.cost,
+            credits_cost=entry.credits_cost,
             reserved=entry.reserved,
             kind=self._kinds.setdefault(entry.kind, entry.kind),
             run_id=sys.intern(entry.run_id),

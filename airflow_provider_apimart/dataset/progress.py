@@ -50,9 +50,10 @@ class Progress:
         money = f"{_dollars(self.spent)} USD spent"
         if self.projected is not None:
             money += f", about {_dollars(self.projected)} USD in all"
-        if self.per_minute is None or self.seconds_left is None:
+        if self.per_minute is None or not self.seconds_left:
             return f"{rows}; {money}"
-        return f"{rows}; {money}; {self.per_minute:,.3g} pictures/min, {_duration(self.seconds_left)} left"
+        pace = f"{self.per_minute:,.0f}" if self.per_minute >= _TENTHS else f"{self.per_minute:.1f}"
+        return f"{rows}; {money}; {pace} pictures/min, {_duration(self.seconds_left)} left"
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for XCom."""
@@ -96,14 +97,12 @@ def progress_of(found: Survey, budget: Budget, states: Iterable[State], *, now: 
     )
 
 
-def is_due(previous: Progress | None, current: Progress) -> bool:
+def is_due(previous: Progress, current: Progress) -> bool:
     """
     Whether a line in the log is due: at each tenth of the dataset, and else every half minute if something happened.
 
     :param previous: what the last line said.
     """
-    if previous is None:
-        return True
     if _tenth(previous) != _tenth(current):
         return True
     is_news = (previous.done, previous.in_flight, previous.failed) != (current.done, current.in_flight, current.failed)

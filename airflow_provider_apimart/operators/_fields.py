@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.gateway.request import ImageRequest
 
-__all__ = ["literal_request", "rendered_request"]
+__all__ = ["is_literal", "literal_request", "rendered_request", "rendered_values"]
 
 _REQUIRED: Final = frozenset({"prompt", "model", "n"})
 #: What Jinja makes of a value that is not there.
@@ -29,7 +29,7 @@ def literal_request(values: Mapping[str, Any]) -> tuple[ImageRequest, set[str]]:
 
     :param values: the operator's request parameters.
     """
-    unknown = {name for name, value in values.items() if not _is_literal(value)}
+    unknown = {name for name, value in values.items() if not is_literal(value)}
     known = {name: value for name, value in values.items() if name not in unknown}
     return build_request({"prompt": "unknown", **known}), unknown
 
@@ -38,10 +38,19 @@ def rendered_request(values: Mapping[str, Any]) -> ImageRequest:
     """
     Return the request from rendered parameters.
 
-    Texts that rendered to a number or to true or false become that; optional fields that rendered to nothing are
-    left out.
+    Optional fields that rendered to nothing are left out.
     """
-    return build_request({name: _rendered(name, value) for name, value in values.items()})
+    return build_request(rendered_values(values))
+
+
+def rendered_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return what rendered parameters stand for.
+
+    Texts that rendered to a number or to true or false become that, and optional fields that rendered to nothing
+    ``None``.
+    """
+    return {name: _rendered(name, value) for name, value in values.items()}
 
 
 def _rendered(name: str, value: Any) -> Any:
@@ -50,12 +59,12 @@ def _rendered(name: str, value: Any) -> Any:
     return typed(name, value)
 
 
-def _is_literal(value: Any) -> bool:
+def is_literal(value: Any) -> bool:
     """Whether a value will still be the same when the task runs."""
     if isinstance(value, str):
         return "{{" not in value and "{%" not in value
     if isinstance(value, dict):
-        return all(_is_literal(item) for item in value.values())
+        return all(is_literal(item) for item in value.values())
     if isinstance(value, list | tuple):
-        return all(_is_literal(item) for item in value)
+        return all(is_literal(item) for item in value)
     return value is None or isinstance(value, int | float)

@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import logging
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 from weakref import WeakKeyDictionary
 
@@ -27,13 +27,13 @@ from airflow_provider_apimart.gateway.schedule import Schedule, next_pause
 from airflow_provider_apimart.triggers._connection import RenewedHook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.triggers._waiter import Waiter
 
-__all__ = ["TaskPoller"]
+__all__ = ["TaskPoller", "watched"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -243,3 +243,20 @@ class TaskPoller:
         for waiter in {waiter for waiters in self._waiters.values() for waiter in waiters}:
             waiter.fail(error)
             self.unregister(waiter)
+
+
+@contextmanager
+def watched(waiter: Waiter, apimart_conn_id: str, *, first_look: float, poll_interval: float) -> Iterator[None]:
+    """
+    Have the poller of a connection look at a waiter's tasks for as long as the ``with`` statement lasts.
+
+    :param first_look: Unix seconds before which nobody needs to look.
+    :param poll_interval: seconds between looks.
+    """
+    poller = TaskPoller.of(apimart_conn_id)
+    after = max(0.0, first_look - time.time())
+    poller.register(waiter, first_look=time.monotonic() + after, poll_interval=poll_interval)
+    try:
+        yield
+    finally:
+        poller.unregister(waiter)

@@ -22,10 +22,12 @@ class Waiter:
 
     :param task_ids: gateway tasks that it waits for.
     :param report: told of trouble on the way, in the context of the trigger, so that the line lands in its task's log.
+    :param enough: how many of them must have ended; all unless given.
     """
 
-    def __init__(self, task_ids: Iterable[str], report: Callable[[str], None]) -> None:
+    def __init__(self, task_ids: Iterable[str], report: Callable[[str], None], *, enough: int | None = None) -> None:
         self.pending = set(task_ids)
+        self._left_over = 0 if enough is None else max(0, len(self.pending) - enough)
         self.tasks: dict[str, Task] = {}
         self.failures: dict[str, ApimartError] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -53,5 +55,5 @@ class Waiter:
             self.done.exception()  # Counts as heard: a trigger that is cancelled at the same time hears of nothing.
 
     def _end_when_settled(self) -> None:
-        if not self.pending and not self.done.done():
+        if len(self.pending) <= self._left_over and not self.done.done():
             self.done.set_result(None)

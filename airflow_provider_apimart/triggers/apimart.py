@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: TID253 - only operators that defer import this module
 
-from airflow_provider_apimart.triggers._poller import TaskPoller
+from airflow_provider_apimart.triggers._poller import watched
 from airflow_provider_apimart.triggers._waiter import Waiter
 
 if TYPE_CHECKING:
@@ -104,15 +104,9 @@ class ApimartTaskTrigger(BaseTrigger):
     async def _wait(self) -> Waiter:
         finished = {task["id"] for task in self.finished}
         waiter = Waiter((task_id for task_id in self.task_ids if task_id not in finished), self.log.warning)
-        poller = TaskPoller.of(self.apimart_conn_id)
-        now, monotonic = time.time(), time.monotonic()
-        poller.register(
-            waiter, first_look=monotonic + max(0.0, self.first_look - now), poll_interval=self.poll_interval
-        )
-        try:
-            await asyncio.wait_for(waiter.done, max(0.0, self.deadline - now))
-        except TimeoutError:
-            self.log.warning("Deadline reached with %d task(s) still running at the gateway", len(waiter.pending))
-        finally:
-            poller.unregister(waiter)
+        with watched(waiter, self.apimart_conn_id, first_look=self.first_look, poll_interval=self.poll_interval):
+            try:
+                await asyncio.wait_for(waiter.done, max(0.0, self.deadline - time.time()))
+            except TimeoutError:
+                self.log.warning("Deadline reached with %d task(s) still running at the gateway", len(waiter.pending))
         return waiter

@@ -82,6 +82,16 @@ def test_many_segments_become_one_with_the_newest_line_of_each_row(objects: Ledg
     assert table(objects) == [entry(id="a"), entry(id="b", row=2, attempt=1)]
 
 
+def test_what_was_bought_anew_keeps_the_line_of_what_it_replaced(objects: LedgerObjects) -> None:
+    written(objects, entry(cost=0.5), entry(generation=1, **UNANSWERED))
+    written(objects, entry(generation=1, status=Status.ACCEPTED), entry(generation=1, cost=0.25))
+
+    compact(objects)
+
+    assert table(objects) == [entry(cost=0.5), entry(generation=1, cost=0.25)]
+    assert len(segments(objects)) == 1
+
+
 def test_the_table_has_the_order_of_the_dataset_and_is_plain_json(objects: LedgerObjects) -> None:
     written(objects, entry(id="c", row=30), entry(id="a", row=4), entry(id="b", row=11, cost=0.5))
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dataset.entries import CHARGED, FREE, NOW, UNANSWERED, entry, rules
-from dataset.world import rows
+from dataset.world import rows, spool_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.ledger import Ledger
-from airflow_provider_apimart.dataset.survey import Next, Survey, fails_already, survey, verdict
+from airflow_provider_apimart.dataset.survey import Next, Survey, fails_already, survey, turn, verdict
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.entry import Entry
@@ -32,7 +34,7 @@ def known(changes: dict[int, dict[str, Any]], *more: Entry) -> Ledger:
 
 
 def looked(ledger: Ledger, rule: Rules | None = None, *, now: float = NOW, belongs: bool = True) -> Survey:
-    return survey(PARTS, ledger, rule or rules(), now=now, belongs=lambda _: belongs)
+    return survey(spool_of(PARTS), ledger, rule or rules(), now=now, belongs=lambda _: belongs)
 
 
 def test_each_row_is_counted_once_by_what_it_needs() -> None:
@@ -60,7 +62,7 @@ def test_no_more_reasons_are_held_than_somebody_reads() -> None:
     ledger, parts = Ledger(), rows(60)
     ledger.add(entry(id=part.row.id, fingerprint=part.row.fingerprint, **CHARGED) for part in parts)
 
-    found = survey(parts, ledger, rules(), now=NOW, belongs=lambda _: True)
+    found = survey(spool_of(parts), ledger, rules(), now=NOW, belongs=lambda _: True)
 
     assert found.failed == 60
     assert len(found.given_up) == 50
@@ -115,21 +117,63 @@ def test_what_was_never_answered_of_a_row_that_is_gone_is_left_alone() -> None:
     ("found", "objection", "expected"),
     [
         pytest.param({"done": 5}, None, Next.FINISH, id="all is done"),
-        pytest.param({"done": 4, "left": 1}, None, Next.BUY, id="one is left"),
         pytest.param({"done": 3, "left": 2}, "no money", Next.FAIL, id="one is left, and no money"),
         pytest.param({"left": 4, "ask": [entry()]}, "no money", Next.DEFER, id="no money, and one in flight"),
         pytest.param({"left": 3, "ask": [entry()] * 2}, None, Next.DEFER, id="as many in flight as may be"),
-        pytest.param({"left": 4, "ask": [entry()]}, None, Next.BUY, id="room for another one"),
-        pytest.param({"left": 3, "resubmit": [(PARTS[0], entry())] * 2}, "no", Next.BUY, id="one to be sent again"),
         pytest.param({"done": 4, "waiting": 1}, None, Next.DEFER, id="another run is buying"),
         pytest.param({"done": 4, "failed": 1}, None, Next.FAIL, id="one has failed"),
-        pytest.param({"failed": 1, "left": 4}, None, Next.BUY, id="a failure keeps nobody from being bought"),
     ],
 )
-def test_a_task_goes_on_while_there_is_something_to_do_or_to_wait_for(
+def test_a_task_goes_on_while_there_is_something_to_wait_for(
     found: dict[str, Any], objection: str | None, expected: Next
 ) -> None:
     assert verdict(Survey(total=5, **found), rules(max_in_flight=2), objection=objection).next is expected
+
+
+@pytest.mark.parametrize(
+    ("found", "ended", "is_first", "expected"),
+    [
+        pytest.param({}, 0, True, (False, 0, False), id="nothing to do"),
+        pytest.param({"left": 500}, 0, True, (False, 100, False), id="no more than may be in flight"),
+        pytest.param({"left": 5}, 0, False, (False, 5, False), id="all that is left"),
+        pytest.param({"left": 500, "in_flight": 90}, 0, True, (False, 10, False), id="few, by a new worker"),
+        pytest.param({"left": 500, "in_flight": 90}, 0, False, (False, 0, False), id="few are no reason to stay"),
+        pytest.param({"left": 500, "in_flight": 75}, 0, False, (False, 25, False), id="a quarter is"),
+        pytest.param({"left": 500, "in_flight": 110}, 0, True, (False, 0, False), id="more in flight than may be"),
+        pytest.param({"left": 500, "in_flight": 100}, 40, False, (False, 40, True), id="room of those that have ended"),
+        pytest.param({"in_flight": 100}, 3, True, (False, 0, True), id="few have ended for a new worker"),
+        pytest.param({"in_flight": 100}, 3, False, (False, 0, False), id="few are no reason to stay for either"),
+        pytest.param({"in_flight": 3}, 1, False, (False, 0, True), id="one of the last few"),
+        pytest.param({"resubmits": 1}, 0, False, (True, 0, False), id="one to be sent again"),
+    ],
+)
+def test_a_worker_stays_while_there_is_much_to_do(
+    found: dict[str, int], ended: int, is_first: bool, expected: tuple[bool, int, bool]
+) -> None:
+    survey_of_rows = Survey(
+        left=found.get("left", 0),
+        ask=[entry()] * found.get("in_flight", 0),
+        resubmit=[(PARTS[0], entry())] * found.get("resubmits", 0),
+    )
+    rule = rules(max_in_flight=100)
+
+    assert turn(survey_of_rows, rule, ended=ended, may_buy=True, is_first=is_first) == expected
+    resubmit, _, copy = expected
+    assert turn(survey_of_rows, rule, ended=ended, may_buy=False, is_first=is_first) == (resubmit, 0, copy)
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.floats(0, 1), st.integers(1, 500), st.booleans())
+def test_a_worker_never_leaves_rows_that_nobody_would_come_back_for(
+    left: int, in_flight: int, share: float, max_in_flight: int, is_first: bool
+) -> None:
+    ended = int(in_flight * share)
+    found = Survey(left=left, ask=[entry()] * in_flight)
+
+    todo = turn(found, rules(max_in_flight=max_in_flight), ended=ended, may_buy=True, is_first=is_first)
+
+    assert todo.buy <= min(left, max(0, max_in_flight - in_flight + ended))
+    if todo == (False, 0, False):
+        assert in_flight or not left
 
 
 def test_a_task_that_stops_for_money_says_so() -> None:
@@ -169,7 +213,7 @@ def test_nothing_more_is_bought_once_the_task_fails_anyway_but_what_is_in_flight
 
 
 def test_an_empty_dataset_is_finished() -> None:
-    found = survey([], Ledger(), rules(), now=NOW, belongs=lambda _: True)
+    found = survey(spool_of([]), Ledger(), rules(), now=NOW, belongs=lambda _: True)
 
     assert found == Survey(look_again_at=math.inf)
     assert verdict(found, rules(), objection=None).next is Next.FINISH

@@ -1,44 +1,49 @@
-"""A gateway and an S3 server as models, and a worker between them that does what the plan says."""
+"""A gateway and an S3 server as models, and a worker between them, which is the real one."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass, field
+from functools import partial
+from logging import getLogger
+from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from botocore.response import StreamingBody
 
-from airflow_provider_apimart.dataset.claiming import claim, objection_to
+from airflow_provider_apimart.dataset.buying import Buyer
+from airflow_provider_apimart.dataset.collecting import Collector
 from airflow_provider_apimart.dataset.compaction import compact
+from airflow_provider_apimart.dataset.intake import Intake
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
-from airflow_provider_apimart.dataset.outcome import copied, ending_of, failed, submitted, unknown
 from airflow_provider_apimart.dataset.part import parts_of
+from airflow_provider_apimart.dataset.recorder import Recorder
 from airflow_provider_apimart.dataset.row import row_of
-from airflow_provider_apimart.dataset.survey import Next, survey, verdict
+from airflow_provider_apimart.dataset.session import Session, Wait
+from airflow_provider_apimart.dataset.spool import Spool
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     RateLimitError,
-    RecordUnavailableError,
     SubmitOutcomeUnknownError,
 )
+from airflow_provider_apimart.gateway.pricing import Price
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.submission import Submission
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dataset.turns import Worker
 
-    from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.dataset.part import Part
     from airflow_provider_apimart.dataset.plan import Rules
-
-__all__ = ["PRICE", "World", "rows"]
+    from airflow_provider_apimart.transfers.picture import Picture
 
 PRICE = 1.0
 
@@ -61,7 +66,6 @@ class Purchase:
 
     task_id: str
     prompt: str
-    run_id: str
     is_free: bool
 
 
@@ -92,12 +96,12 @@ class World:
         self.now += 0.25
         return self.now + worker.skew
 
-    def post(self, worker: Worker, entry: Entry) -> Submission | ApimartError:
+    def post(self, worker: Worker, prompt: str, key: str) -> Submission | ApimartError:
         def effect() -> Submission | ApimartError:
             if worker.suffers("refuse"):
                 return RateLimitError("too many requests")
-            known = self.by_key.get(entry.idempotency_key) if self.honours_keys else None
-            purchase = known or self._sold(entry)
+            known = self.by_key.get(key) if self.honours_keys else None
+            purchase = known or self._sold(prompt, key)
             if worker.suffers("lose"):
                 return SubmitOutcomeUnknownError("the answer was lost")
             task = Task(task_id=purchase.task_id, status="submitted", state=TaskState.RUNNING)
@@ -105,12 +109,11 @@ class World:
 
         return worker.step(effect)
 
-    def _sold(self, entry: Entry) -> Purchase:
-        earlier = sum(it.prompt == entry.prompt for it in self.purchases)
-        is_free = earlier < self.failures.get(entry.prompt, 0)
-        purchase = Purchase(f"task-{len(self.purchases)}", entry.prompt, entry.run_id, is_free)
+    def _sold(self, prompt: str, key: str) -> Purchase:
+        earlier = sum(it.prompt == prompt for it in self.purchases)
+        purchase = Purchase(f"task-{len(self.purchases)}", prompt, earlier < self.failures.get(prompt, 0))
         self.purchases.append(purchase)
-        self.by_key[entry.idempotency_key] = purchase
+        self.by_key[key] = purchase
         return purchase
 
     def ask(self, worker: Worker, task_id: str) -> Task:
@@ -176,79 +179,90 @@ class World:
             self.written += content.splitlines()
 
     def work(self, worker: Worker, parts: list[Part], rules: Rules) -> None:
-        """Do what a task does, from its start to its end."""
+        """Do what a task does, from its start to its end, with a new session after each wait."""
         objects = LedgerObjects(self.s3(worker), "bucket", "prefix")
-        journal = Journal(objects, at_once=1, clock=lambda: self.clock(worker))
-        task = _Task(self, worker, journal, Ledger(), rules, parts)
-        task.ledger.add(journal.read())
-        while task.goes_on():
+        wait: Wait | None = Wait([], 0, 0.0, 0.0)
+        while wait is not None:
+            session = self._session(worker, objects, parts, rules)
+            try:
+                wait = session.work()
+            except ApimartError as error:
+                if error.retryable:
+                    continue
+                wait = None
             compact(objects, at_once=1, clock=lambda: self.clock(worker))
+            if wait is not None and not wait.task_ids:
+                self.now = max(self.now, wait.wake_at)
+
+    def _session(self, worker: Worker, objects: LedgerObjects, parts: list[Part], rules: Rules) -> Session:
+        journal = Journal(objects, at_once=1, clock=lambda: self.clock(worker))
+        recorder = Recorder(journal, Ledger(), held=0)
+        recorder.ledger.add(journal.read())
+        hook: Any = Hook(self, worker)
+        stopping = Event()
+        now = partial(self.clock, worker)
+        buyer = Buyer(hook, recorder, rules, AsTheyAre(), stopping, clock=now, sleep=lambda _: None)
+        copier: Any = ModelCopier(self, worker)
+        log: Any = getLogger(__name__)
+        return Session(
+            intake=Intake(spool_of(parts)),
+            recorder=recorder,
+            rules=rules,
+            buyer=buyer,
+            collector=Collector(hook, copier, recorder, "prefix", 1, stopping, log, clock=now),
+            written_by=("a_task",),
+            belongs=lambda _: True,
+            began_at=self.now,
+            timeout=math.inf,
+            ends_at=math.inf,
+            report=lambda _: None,
+            stopping=stopping,
+            clock=now,
+        )
 
 
 @dataclass
-class _Task:
+class Hook:
+    """What of the hook a session uses, one call after the other."""
+
     world: World
     worker: Worker
-    journal: Journal
-    ledger: Ledger
-    rules: Rules
-    parts: list[Part]
+    settings: Any = field(default_factory=lambda: SimpleNamespace(gateway="apimart"))
 
-    def goes_on(self) -> bool:
-        found = survey(self.parts, self.ledger, self.rules, now=self._now(), belongs=lambda _: True)
-        for entry in found.lost:
-            self._note(unknown(entry, SubmitOutcomeUnknownError("an earlier try died"), now=self._now()))
-        for _, entry in found.resubmit:
-            self._submit(entry, again=True)
-        try:
-            bought = claim(
-                found.buy[: max(0, self.rules.max_in_flight - found.in_flight)],
-                self.journal,
-                self.ledger,
-                self.rules,
-                listed_price=self._price,
-                clock=self._now,
-                sleep=lambda _: None,
-            )
-        except RecordUnavailableError:
-            return True
-        for _, entry in bought:
-            self._submit(entry, again=False)
-        self._collect()
-        found = survey(self.parts, self.ledger, self.rules, now=self._now(), belongs=lambda _: True)
-        objection = None
-        if found.buy:
-            objection = objection_to(found.buy[0], self.ledger, self.rules, listed_price=self._price)
-        following = verdict(found, self.rules, objection=objection)
-        if found.waiting and not found.in_flight:
-            self.world.now = max(self.world.now, found.look_again_at)
-        return following.next in {Next.BUY, Next.DEFER}
+    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Any]]:
+        for place, (request, key) in enumerate(purchases):
+            yield place, self.world.post(self.worker, request.prompt, key)
 
-    def _price(self, _: ImageRequest) -> float | None:
-        return PRICE
+    def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task]:
+        return {task_id: self.world.ask(self.worker, task_id) for task_id in task_ids}
 
-    def _now(self) -> float:
-        return self.world.clock(self.worker)
+    def get_price(self, model: str) -> Price:
+        return Price(model, {"paid_price": PRICE})
 
-    def _submit(self, entry: Entry, *, again: bool) -> None:
-        answer = self.world.post(self.worker, entry)
-        self._note(submitted(entry, answer, again=again, now=self._now()))
 
-    def _collect(self) -> None:
-        found = survey(self.parts, self.ledger, self.rules, now=self._now(), belongs=lambda _: True)
-        for entry in found.ask:
-            ending = ending_of(entry, {it: self.world.ask(self.worker, it) for it in entry.task_ids})
-            if ending is None:
-                continue
-            if ending.has_pictures:
-                objects = [self.world.copy(self.worker, it) for it in entry.task_ids]
-                self._note(copied(entry, ending, objects, now=self._now()))
-            else:
-                self._note(failed(entry, ending, now=self._now()))
+@dataclass
+class AsTheyAre:
+    """References of a dataset that has none."""
 
-    def _note(self, entry: Entry) -> None:
-        self.journal.append([entry])
-        self.ledger.add([entry])
+    def resolved(self, requests: list[ImageRequest]) -> list[ImageRequest]:
+        return requests
+
+
+@dataclass
+class ModelCopier:
+    world: World
+    worker: Worker
+    key_template: str = ""
+
+    def copy(self, picture: Picture) -> dict[str, Any]:
+        return self.world.copy(self.worker, picture.task_id)
+
+
+def spool_of(parts: Iterable[Part]) -> Spool:
+    spool = Spool(io.BytesIO())
+    for part in parts:
+        spool.add(part)
+    return spool
 
 
 def etag(content: bytes) -> str:

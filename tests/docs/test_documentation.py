@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import re
-import textwrap
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.execution_time.context import set_current_context
+from docs.pages import DOCS, PAGES, blocks, described, run_page
 
 from airflow_provider_apimart import exceptions
 from airflow_provider_apimart.gateway.catalogue import Gateway
@@ -19,6 +17,7 @@ from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators._result import conclude
+from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.transfers._keys import metadata_of
 from airflow_provider_apimart.transfers._source import read_source
@@ -26,39 +25,11 @@ from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_provider_apimart.simulator import Simulator
 
-CHECKOUT = Path(__file__).parents[2]
-DOCS = CHECKOUT / "docs"
-PAGES = [CHECKOUT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language on a page."""
-    fence = re.compile(rf"^( *)```{language}\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-    return [textwrap.dedent(code) for _, code in fence.findall(page.read_text(encoding="utf-8"))]
-
-
-def run_page(page: Path) -> dict[str, Any]:
-    """Run the Python of a page from top to bottom, and return what it defined."""
-    defined: dict[str, Any] = {"__name__": page.stem}
-    for number, code in enumerate(blocks(page, "python"), start=1):
-        # Not inherited: each block says for itself whether its annotations are evaluated.
-        exec(compile(code, f"{page.name}, block {number}", "exec", dont_inherit=True), defined)  # noqa: S102
-    return defined
-
-
-def described(page: Path, heading: str) -> dict[str, list[str]]:
-    """The rows of all tables whose first column has this heading, by what that column holds in backquotes."""
-    found = {}
-    for table in re.finditer(rf"^\| {heading} \|.*\n(?:\|.*\n?)*", page.read_text(encoding="utf-8"), re.MULTILINE):
-        for row in table[0].splitlines()[2:]:
-            first, *others = (cell.strip() for cell in row.strip("|").split("|"))
-            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), others)
-    return found
-
 
 PYTHON_PAGES = [pytest.param(page, id=page.name) for page in PAGES if blocks(page, "python")]
 JSON_BLOCKS = [pytest.param(block, id=page.name) for page in PAGES for block in blocks(page, "json")]
@@ -107,7 +78,12 @@ def test_the_hooks_page_names_every_method_of_the_hook() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operator", "page"), [(ApimartImageOperator, "image.md"), (ApimartToS3Operator, "transfer.md")]
+    ("operator", "page"),
+    [
+        (ApimartImageOperator, "image.md"),
+        (ApimartImageDatasetOperator, "datasets.md"),
+        (ApimartToS3Operator, "transfer.md"),
+    ],
 )
 def test_the_page_of_an_operator_describes_every_parameter_and_no_other(operator: type, page: str) -> None:
     parameters = {

@@ -10,6 +10,7 @@ from operators.task_instance import TaskInstance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
     from airflow_provider_apimart.operators.image import ApimartImageOperator
 
 
@@ -32,5 +33,28 @@ def operator(apimart_connection: str) -> Callable[..., Callable[[], ApimartImage
             "poll_interval": 0.2,
         }
         return lambda: ApimartImageOperator(**{**defaults, **parameters})
+
+    return describe
+
+
+@pytest.fixture
+def dataset_operator(
+    apimart_connection: str, aws_connection: str, bucket: str
+) -> Callable[..., Callable[[], ApimartImageDatasetOperator]]:
+    """Describe an operator that looks often, to be made anew for each segment."""
+    from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
+
+    def describe(prompts: Any, **parameters: Any) -> Callable[[], ApimartImageDatasetOperator]:
+        defaults = {
+            "task_id": "a_task",
+            "prompts": prompts,
+            "s3_bucket": bucket,
+            "s3_prefix": "catalogue",
+            "apimart_conn_id": apimart_connection,
+            "aws_conn_id": aws_connection,
+            "initial_delay": 0,
+            "poll_interval": 0.2,
+        }
+        return lambda: ApimartImageDatasetOperator(**{**defaults, **parameters})
 
     return describe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class StateStore:
 
 @dataclass
 class TaskInstance:
-    """One task instance over all its tries."""
+    """One task instance over all its tries, and the DAG run that it is alone in."""
 
     dag_id: str = "a_dag"
     run_id: str = "a_run"
@@ -46,13 +47,16 @@ class TaskInstance:
     max_tries: int = 2
     store: StateStore | None = field(default_factory=StateStore)
     xcoms: dict[str, Any] = field(default_factory=dict)
+    start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
+    deferrals: int = 0
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
     @property
     def context(self) -> dict[str, Any]:
-        return {"ti": self} if self.store is None else {"ti": self, "task_state_store": self.store}
+        context = {"ti": self, "dag_run": self}
+        return context if self.store is None else {**context, "task_state_store": self.store}
 
     def clear(self) -> None:
         """What a person does: Airflow raises ``max_tries``, which a retry leaves alone."""
@@ -60,10 +64,16 @@ class TaskInstance:
 
     def run(self, make_operator: Callable[[], ApimartImageOperator]) -> Any:
         """Run one try to its end, with a new operator for each segment, as Airflow does."""
+        from airflow.sdk.exceptions import TaskDeferred
+
         trigger = self.run_until_deferred(make_operator)
-        if isinstance(trigger, dict):
-            return trigger
-        return self.resume(make_operator, self.event_of(trigger))
+        while not isinstance(trigger, dict):
+            self.deferrals += 1
+            try:
+                return self.resume(make_operator, self.event_of(trigger))
+            except TaskDeferred as deferred:
+                trigger = deferred.trigger
+        return trigger
 
     def run_until_deferred(self, make_operator: Callable[[], ApimartImageOperator]) -> Any:
         """Run the first segment of a try, and return the trigger, or the result where it did not defer."""

@@ -1,0 +1,76 @@
+"""What a task has made of its dataset: a line for each of its rows, and for no others, as a file. I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_apimart.dataset.journal import Journal
+from airflow_provider_apimart.dataset.line import to_line
+from airflow_provider_apimart.gateway.idempotency import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_apimart.dataset.entry import Entry
+    from airflow_provider_apimart.dataset.ledger import Ledger
+    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+
+__all__ = ["Manifest", "write_manifest"]
+
+_FOLDER: Final = "manifests/"
+_NAME_DIGITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """
+    A list of what a dataset has become.
+
+    :param address: of the file, which has the ledger's columns.
+    :param entries: the first of its lines.
+    """
+
+    address: str
+    entries: list[Entry] = field(default_factory=list)
+
+
+def write_manifest(
+    keys: Iterable[bytes],
+    ledger: Ledger,
+    objects: LedgerObjects,
+    *,
+    written_by: tuple[str | int | None, ...],
+    first: int,
+) -> Manifest:
+    """
+    Write the newest line of each paid call of a dataset, in its order, and return where they are.
+
+    The ledger itself holds the rows of earlier versions of the dataset too. Memory grows with the number of rows, not
+    with their texts; those pass through temporary files.
+
+    :param keys: of the calls, in the order of the dataset.
+    :param ledger: what this worker knows; everything is in S3 as well.
+    :param written_by: identity of the task instance. All its tries write the same object.
+    :param first: how many of the entries are returned.
+    :raises RecordUnavailableError: when something could not be read or written.
+    """
+    places: dict[bytes, tuple[int, int]] = dict.fromkeys(keys, (0, 0))
+    manifest = Manifest(f"{objects.address}{_FOLDER}{digest(written_by)[:_NAME_DIGITS]}.jsonl")
+    held: dict[bytes, Entry] = {}
+    listed = frozenset(list(places)[:first])
+    with TemporaryFile() as spool, TemporaryFile() as file:
+        for entry in Journal(objects).read():
+            if entry.key in places and ledger.is_newest(entry):
+                line = to_line(entry) + b"\n"
+                places[entry.key] = (spool.tell(), len(line))
+                spool.write(line)
+                if entry.key in listed:
+                    held[entry.key] = entry
+        for offset, length in places.values():
+            spool.seek(offset)
+            file.write(spool.read(length))
+        objects.put(manifest.address.removeprefix(objects.address), file)
+    manifest.entries.extend(held[key] for key in places if key in held)
+    return manifest

@@ -1,0 +1,28 @@
+"""Where the pictures of a row go. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["IMAGES", "key_template"]
+
+#: Folder below the dataset's prefix.
+IMAGES: Final = "images/"
+#: What S3, URLs, shells and spreadsheets all leave as it is, in any language.
+_UNUSUAL: Final = re.compile(r"[^\w.-]+")
+_LENGTH: Final = 80
+
+
+def key_template(prefix: str, row_id: str) -> str:
+    """
+    Return the template of the keys of a row's pictures, with ``{task_id}``, ``{index}`` and ``{ext}``.
+
+    The gateway task is part of the name, so that a picture that was bought anew never replaces another one.
+
+    :param prefix: of the dataset, without a slash at its end.
+    :param row_id: comes first, for people; what is unusual in it is replaced.
+    """
+    name = _UNUSUAL.sub("_", row_id).lstrip(".")[:_LENGTH]
+    fixed = f"{prefix}/{IMAGES}{name}" if prefix else f"{IMAGES}{name}"
+    return fixed.replace("{", "{{").replace("}", "}}") + "-{task_id}-{index}.{ext}"

@@ -1,0 +1,194 @@
+"""What a worker needs for a dataset, put together from the operator's parameters, and taken apart again."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_apimart.dataset.buying import Buyer
+from airflow_provider_apimart.dataset.collecting import Collector
+from airflow_provider_apimart.dataset.compaction import compact
+from airflow_provider_apimart.dataset.intake import read_dataset
+from airflow_provider_apimart.dataset.journal import Journal
+from airflow_provider_apimart.dataset.ledger import Ledger
+from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.plan import Rules
+from airflow_provider_apimart.dataset.recorder import Recorder
+from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.dataset.row import shard_of
+from airflow_provider_apimart.dataset.session import Session
+from airflow_provider_apimart.exceptions import RecordUnavailableError
+from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.validation import require
+from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.operators._fields import rendered_values
+from airflow_provider_apimart.operators.dataset import CHOICES
+from airflow_provider_apimart.transfers.copier import open_copier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from threading import Event
+
+    from airflow.sdk import Context
+    from airflow.sdk.types import Logger
+
+    from airflow_provider_apimart.dataset.intake import Intake, Shard
+    from airflow_provider_apimart.dataset.progress import Progress
+    from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
+
+__all__ = ["open_session"]
+
+#: The XCom that shows how far the task has come, also while it is deferred.
+_PROGRESS: Final = "progress"
+#: Objects of a journal that make the next worker slow to read it.
+_MANY_SEGMENTS: Final = 64
+#: Where the task state store keeps when the run first began.
+_BEGAN_AT: Final = "apimart_dataset_began_at"
+
+
+@contextmanager
+def open_session(
+    operator: ApimartImageDatasetOperator, context: Context, *, began_at: float, stopping: Event
+) -> Iterator[Session]:
+    """
+    Connect to the gateway and to S3, read the dataset and its ledger, and leave the ledger in good order.
+
+    :param began_at: Unix seconds, when this try of the task began.
+    :param stopping: set when the worker is about to be killed.
+    """
+    prefix = operator.s3_prefix.strip("/")
+    shard = _shard(operator.shard)
+    ti = context["ti"]
+    written_by = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    with (
+        ApimartHook(operator.apimart_conn_id) as hook,
+        closing(_read(operator, hook, shard)) as intake,
+        open_copier(
+            hook,
+            bucket=operator.s3_bucket,
+            aws_conn_id=operator.aws_conn_id,
+            key_template="{task_id}-{index}.{ext}",
+            on_existing="skip",
+            written_by=written_by,
+            at_once=operator.max_concurrency,
+            max_bytes=operator.max_bytes,
+            extra_args=operator.extra_args or {},
+        ) as copier,
+    ):
+        objects = LedgerObjects(copier.bucket.client, operator.s3_bucket, prefix, operator.extra_args or {})
+        recorder = Recorder(Journal(objects), Ledger())
+        recorder.ledger.add(recorder.journal.read())
+        rules = _rules(operator, context, ledger=objects.address)
+        references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
+        limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
+        session = Session(
+            intake=intake,
+            recorder=recorder,
+            rules=rules,
+            buyer=Buyer(hook, recorder, rules, references, stopping),
+            collector=Collector(hook, copier, recorder, prefix, operator.max_concurrency, stopping, operator.log),
+            written_by=written_by,
+            belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],
+            began_at=began_at,
+            timeout=operator.timeout,
+            ends_at=began_at + limit,
+            report=lambda progress: _show(operator, context, progress),
+            stopping=stopping,
+        )
+        with _kept(session, operator.log):
+            yield session
+
+
+def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard | None) -> Intake:
+    """Return the dataset, after saying what is noteworthy about it."""
+    intake = read_dataset(
+        operator.prompts,
+        defaults=rendered_values({name: getattr(operator, name) for name in REQUEST_PARAMETERS if name != "prompt"}),
+        gateway=hook.settings.gateway,
+        id_column=operator.id_column,
+        shard=shard,
+        aws_conn_id=operator.aws_conn_id,
+        skip_invalid=operator.on_invalid == "skip",
+    )
+    if intake.invalid:
+        operator.log.warning("Skipped: %s", intake)
+    for notice, rows in intake.notices.items():
+        operator.log.warning("Note on %d row(s): %s", rows, notice)
+    if not len(intake.spool):
+        operator.log.warning("There is no row to buy in %s", operator.prompts)
+    return intake
+
+
+def _rules(operator: ApimartImageDatasetOperator, context: Context, *, ledger: str) -> Rules:
+    max_cost = None if operator.max_cost in {None, "", "None"} else float(str(operator.max_cost))
+    require("max_cost", max_cost, max_cost is None or max_cost > 0, "more than 0 US dollars")
+    for name, choices in CHOICES.items():
+        require(name, getattr(operator, name), getattr(operator, name) in choices, " or ".join(map(repr, choices)))
+    ti = context["ti"]
+    return Rules(
+        ledger=ledger,
+        run_id=f"{ti.dag_id}/{ti.run_id}",
+        began_at=_run_began_at(operator, context),
+        max_tries=ti.max_tries,
+        on_existing=operator.on_existing,
+        on_unknown_submit=operator.on_unknown_submit,
+        row_retries=operator.row_retries,
+        max_in_flight=operator.max_in_flight,
+        max_cost=max_cost,
+        max_failed=operator.max_failed,
+    )
+
+
+def _run_began_at(operator: ApimartImageDatasetOperator, context: Context) -> float:
+    """
+    Return when the DAG run began, for the first time where that is known.
+
+    Clearing a run moves its start. What another run has regenerated meanwhile must not be regenerated for that.
+    """
+    start = context["dag_run"].start_date
+    began_at = time.time() if start is None else start.timestamp()
+    store = context.get("task_state_store")
+    if store is None or operator.on_existing != "regenerate":
+        return began_at
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - not there below Airflow 3.3
+
+    noted = store.get(_BEGAN_AT)
+    if noted is None:
+        store.set(_BEGAN_AT, began_at, retention=NEVER_EXPIRE)
+        return began_at
+    return float(str(noted))
+
+
+def _shard(value: Any) -> Shard | None:
+    if value is None:
+        return None
+    allowed = "a pair (index, count) with 0 <= index < count"
+    try:
+        index, count = (int(number) for number in value)
+    except (TypeError, ValueError):
+        index, count = 0, 0
+    require("shard", value, 0 <= index < count, allowed)
+    return index, count
+
+
+def _show(operator: ApimartImageDatasetOperator, context: Context, progress: Progress) -> None:
+    operator.log.info("%s", progress)
+    context["ti"].xcom_push(_PROGRESS, progress.to_json())
+
+
+@contextmanager
+def _kept(session: Session, log: Logger) -> Iterator[None]:
+    """Write down what is held back, and merge the journal, whatever ends the session."""
+    recorder = session.recorder
+    try:
+        yield
+        recorder.flush()
+    finally:
+        with suppress(RecordUnavailableError):
+            recorder.flush()
+        for entry in recorder.unwritten:
+            log.error("Not noted in the ledger: row %s is %s as %s", entry.id, entry.status, entry.task_ids)
+        with suppress(RecordUnavailableError):
+            compact(recorder.journal.objects, at_least=_MANY_SEGMENTS if session.waits else 1)

@@ -1,0 +1,41 @@
+"""Where the pictures of a row go."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_apimart.dataset.object_names import key_template
+
+
+def key(prefix: str, row_id: str) -> str:
+    return key_template(prefix, row_id).format(task_id="task_1", index=0, ext="png")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "row_id", "expected"),
+    [
+        ("catalogue", "sku-1", "catalogue/images/sku-1-task_1-0.png"),
+        ("", "sku-1", "images/sku-1-task_1-0.png"),
+        ("a/b", "lamp, red/blue", "a/b/images/lamp_red_blue-task_1-0.png"),
+        ("a", "Käse 猫", "a/images/Käse_猫-task_1-0.png"),
+        ("a", "../../etc", "a/images/_.._etc-task_1-0.png"),
+        ("a", "=1+1", "a/images/_1_1-task_1-0.png"),
+        ("{date}", "{task_id}", "{date}/images/_task_id_-task_1-0.png"),
+    ],
+)
+def test_the_id_comes_first_and_the_gateway_task_tells_pictures_apart(prefix: str, row_id: str, expected: str) -> None:
+    assert key(prefix, row_id) == expected
+
+
+@given(st.text(max_size=200))
+def test_an_id_never_leaves_its_folder(row_id: str) -> None:
+    made = key("prefix", row_id)
+
+    assert made.startswith("prefix/images/")
+    assert "/" not in made.removeprefix("prefix/images/")
+    assert len(made.encode()) < 1024
+    assert list(string.Formatter().parse(made)) == list(string.Formatter().parse(made.replace("{", "")))

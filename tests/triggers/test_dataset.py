@@ -1,0 +1,133 @@
+"""The trigger of a dataset, against the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.gateway.task import Image, Task, TaskState
+from airflow_provider_apimart.triggers._poller import TaskPoller
+from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger, due_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_apimart.simulator import Simulator
+
+
+def trigger_of(task_ids: list[str], **changes: Any) -> ApimartDatasetTrigger:
+    usual: dict[str, Any] = {
+        "apimart_conn_id": "apimart_default",
+        "task_ids": task_ids,
+        "enough": len(task_ids),
+        "deadline": time.time() + 60,
+        "wake_at": None,
+        "began_at": 1_750_000_000.0,
+        "poll_interval": 0.1,
+    }
+    return ApimartDatasetTrigger(**{**usual, **changes})
+
+
+async def event_of(trigger: ApimartDatasetTrigger) -> dict[str, Any]:
+    """Return what the trigger fires, after a journey to another triggerer."""
+    _, kwargs = trigger.serialize()
+    moved = ApimartDatasetTrigger(**json.loads(json.dumps(kwargs, allow_nan=False)))
+    events = [event.payload async for event in moved.run()]
+    assert len(events) == 1
+    payload: dict[str, Any] = events[0]
+    return payload
+
+
+async def test_it_fires_when_enough_has_ended_and_says_no_more_than_that(
+    simulator: Simulator, buy: Callable[..., list[str]]
+) -> None:
+    simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture [01]$"}})
+    task_ids = buy(12)
+
+    event = await event_of(trigger_of(task_ids, enough=10))
+
+    assert event == {"status": "enough", "ended": 10, "of": 12, "began_at": 1_750_000_000.0}
+
+
+async def test_what_fails_or_is_forgotten_has_ended_too(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+    simulator.add_fault({"fault": "task_failed", "times": 1})
+
+    event = await event_of(trigger_of([*buy(1), "task_unheard_of"]))
+
+    assert (event["status"], event["ended"]) == ("enough", 2)
+
+
+async def test_it_gives_up_at_the_deadline(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+    simulator.add_fault({"fault": "never_finishes"})
+
+    event = await event_of(trigger_of(buy(2), deadline=time.time() + 0.5))
+
+    assert (event["status"], event["ended"]) == ("timeout", 0)
+
+
+async def test_it_fires_when_there_is_something_else_to_do(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+    simulator.add_fault({"fault": "never_finishes"})
+
+    event = await event_of(trigger_of(buy(2), wake_at=time.time() + 0.5))
+
+    assert event["status"] == "due"
+
+
+async def test_it_may_wait_for_nothing_but_the_time(apimart_connection: str, simulator: Simulator) -> None:
+    event = await event_of(trigger_of([], wake_at=time.time() + 0.1, apimart_conn_id=apimart_connection))
+
+    assert event == {"status": "due", "ended": 0, "of": 0, "began_at": 1_750_000_000.0}
+    assert sum(simulator.stats()["requests"].values()) == 0
+
+
+async def test_no_event_fires_before_its_time(buy: Callable[..., list[str]]) -> None:
+    not_before = time.time() + 1
+
+    await event_of(trigger_of(buy(1), not_before=not_before))
+
+    assert time.time() >= not_before
+
+
+async def test_it_ends_when_nobody_can_look_any_more(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+    simulator.add_fault({"fault": "never_finishes"})
+    waiting = asyncio.create_task(event_of(trigger_of(buy(1))))
+    await asyncio.sleep(0.2)
+
+    await TaskPoller.of("apimart_default").aclose()
+
+    with pytest.raises(ApimartError, match="stopped"):
+        await waiting
+
+
+async def test_it_says_what_becomes_of_the_money_when_it_is_killed(buy: Callable[..., list[str]]) -> None:
+    with capture_logs() as logs:
+        await trigger_of(buy(3)).on_kill()
+
+    assert "will be charged" in logs[0]["event"]
+
+
+@pytest.mark.parametrize(
+    ("wake_at", "first_ended_at", "expiry", "expected"),
+    [
+        (None, math.inf, None, math.inf),
+        (500.0, math.inf, None, 500.0),
+        (None, 1_000.0, None, 1_300.0),
+        (None, 1_000.0, 90_000, 1_300.0),
+        (None, 1_000.0, 1_700, 1_100.0),
+        (1_050.0, 1_000.0, 1_700, 1_050.0),
+    ],
+)
+def test_a_finished_picture_waits_a_while_for_others_but_never_until_its_url_dies(
+    wake_at: float | None, first_ended_at: float, expiry: int | None, expected: float
+) -> None:
+    image = Image("https://example.com/a.png", expiry)
+    task = Task(task_id="task_1", status="completed", state=TaskState.COMPLETED, images=(image,))
+
+    assert due_at([task], wake_at=wake_at, first_ended_at=first_ended_at) == expected
