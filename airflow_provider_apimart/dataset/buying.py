@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.dataset.part import Part
     from airflow_provider_apimart.dataset.plan import Rules
+    from airflow_provider_apimart.dataset.queue import Queue
     from airflow_provider_apimart.dataset.recorder import Recorder
     from airflow_provider_apimart.dataset.references import References
     from airflow_provider_apimart.gateway.pricing import Price
@@ -49,11 +50,11 @@ class Buyer:
 
     hook: ApimartHook
     recorder: Recorder
+    queue: Queue
     rules: Rules
     references: References
     stopping: Event
     clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
     trouble: ApimartError | None = None
     _prices: dict[str, Price | None] = field(default_factory=dict)
     _sent_again: set[bytes] = field(default_factory=set)
@@ -76,12 +77,11 @@ class Buyer:
             ready = [part for part in group if part.key in requests]
             intents = claim(
                 ready,
-                self.recorder.journal,
+                self.queue,
                 self.recorder.ledger,
                 self.rules,
                 listed_price=self._listed_price,
                 clock=self.clock,
-                sleep=self.sleep,
             )
             self._send([(requests[part.key], entry) for part, entry in intents], again=False)
             if len(intents) < len(ready) and self.objection(ready[-1]):

@@ -7,7 +7,6 @@ spend the same money twice.
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.entry import Entry
-    from airflow_provider_apimart.dataset.journal import Journal
     from airflow_provider_apimart.dataset.ledger import Ledger
     from airflow_provider_apimart.dataset.part import Kind, Part
     from airflow_provider_apimart.dataset.plan import Rules
+    from airflow_provider_apimart.dataset.queue import Queue
     from airflow_provider_apimart.gateway.request import ImageRequest
 
     ListedPrice = Callable[[ImageRequest], float | None]
@@ -31,20 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["budget_of", "claim", "intents_of", "objection_to"]
 
 _TURNS: Final = 12
-#: Seconds of the longest pause before the first next turn, doubled each time up to the maximum.
-_FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 8.0
 
 
 def claim(
     parts: Sequence[Part],
-    journal: Journal,
+    queue: Queue,
     ledger: Ledger,
     rules: Rules,
     *,
     listed_price: ListedPrice,
     clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> list[tuple[Part, Entry]]:
     """
     Write down what is about to be bought, and return what may be: each paid call may go out, with its entry's key.
@@ -57,22 +52,17 @@ def claim(
     """
     if not parts:
         return []
-    pause = _FIRST_PAUSE
-    for _ in range(_TURNS):
-        mark = journal.claim()
-        ledger.add(journal.read())
-        intents = intents_of(parts, ledger, rules, listed_price=listed_price, now=clock())
-        entries = [entry for _, entry in intents]
-        if not entries:
-            return []
-        if journal.confirm(mark, entries):
-            ledger.add(entries)
-            return intents
-        sleep(random.uniform(0, pause))  # noqa: S311 - no secret, only out of step with the others
-        pause = min(_LONGEST_PAUSE, 2 * pause)
+    with queue.place() as place:
+        for _ in range(_TURNS):
+            ledger.add(place.turn())
+            intents = intents_of(parts, ledger, rules, listed_price=listed_price, now=clock())
+            entries = [entry for _, entry in intents]
+            if not entries or place.confirm(entries):
+                ledger.add(entries)
+                return intents
     raise RecordUnavailableError(
-        f"Other workers buy from the same ledger ({journal.objects.address}), and {_TURNS} times one of them came "
-        "first. Nothing was sent; a retry goes on."
+        f"Other workers buy from the same ledger ({queue.journal.objects.address}), and {_TURNS} times one of them "
+        "came first. Nothing was sent; a retry goes on."
     )
 
 

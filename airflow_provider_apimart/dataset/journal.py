@@ -6,21 +6,11 @@ The ledger in S3, as a journal that several workers write at once. I/O.
 ``{prefix}/ledger/ledger.jsonl``
     What people and pandas open: the newest line of each row, in the order of the dataset, as of the last compaction. It
     is read as well, so that a ledger that was moved without its journal still counts.
-``{prefix}/ledger/claim.json``
-    Whose turn it is to write down what is about to be bought.
-
-**Turns.** Two workers may want to buy the same rows: a try that Airflow has given up for dead and its successor, or
-two runs over one dataset. Each puts its own mark into ``claim.json``, reads what the others have written, writes its
-intents, and looks whether the mark is still its own. If not, it takes its intents back, and begins again. Of two
-workers that both found their mark, one had looked before the other set its own, so that the other has read its
-intents. That needs a store that shows what it has accepted, as S3 does; it needs no lock that could be left behind,
-and no conditional writes, which some stores accept and ignore.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +34,9 @@ __all__ = ["FOLDER", "TABLE", "Journal", "entries_of", "segment_name"]
 FOLDER: Final = "journal/"
 #: What people open.
 TABLE: Final = "ledger.jsonl"
-_CLAIM: Final = "claim.json"
+#: How the names of segments end: that which stands before a paid call, and that which follows from one.
+_INTENTS: Final = "-intents.jsonl"
+_NOTES: Final = "-notes.jsonl"
 #: Bytes. What is larger is read as a stream, one object at a time.
 _LARGE: Final = 1024 * 1024
 
@@ -65,14 +57,16 @@ class Journal:
     _sequence: int = 0
     _read: set[tuple[str, str]] = field(default_factory=set)
 
-    def read(self) -> Iterator[Entry]:
+    def read(self, listed: Sequence[LedgerObject] | None = None) -> Iterator[Entry]:
         """
         Yield what is new since the last call; at the first call, everything.
 
+        :param listed: what there is, where that is known.
         :raises RecordUnavailableError: when it cannot be read, which is no proof that nothing was bought.
         """
         # What has vanished meanwhile has gone into an object that the next listing names.
-        while unread := self._unread():
+        while unread := self._unread(self.objects.listing() if listed is None else listed):
+            listed = None
             yield from self._small([found.name for found in unread if found.size <= _LARGE])
             for found in unread:
                 if found.size > _LARGE:
@@ -82,52 +76,34 @@ class Journal:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """
-        Write entries down.
+        Write entries down that follow from others.
 
         :raises RecordUnavailableError: when it is not certain that they are written.
         """
         if entries:
-            self._append(entries)
+            self._append(entries, _NOTES)
 
-    def claim(self) -> str:
+    def intend(self, intents: Sequence[Entry]) -> str:
         """
-        Ask for the turn to buy, and return the mark by which :meth:`confirm` knows it.
+        Write down what is about to be bought, and return the name of the segment.
 
-        :raises RecordUnavailableError: when the mark could not be set.
+        :raises RecordUnavailableError: when it is not certain that they are written.
         """
-        mark = f"{self._writer}-{uuid.uuid4().hex}"
-        self.objects.put(_CLAIM, io.BytesIO(json.dumps({"claim": mark}).encode()))
-        return mark
+        return self._append(intents, _INTENTS)
 
-    def confirm(self, mark: str, intents: Sequence[Entry]) -> bool:
-        """
-        Write down what is about to be bought, and return whether it may be.
+    def has_news(self, listed: Sequence[LedgerObject]) -> bool:
+        """Whether anything that was not read yet may be the intents of another worker."""
+        return any(not found.name.endswith(_NOTES) for found in self._unread(listed))
 
-        Between :meth:`claim` and this, everything that is new must have been read.
-
-        :return: ``False`` when another worker asked for the turn meanwhile. Nothing must be sent, and the intents are
-            taken back.
-        :raises RecordUnavailableError: when that is not certain. Nothing must be sent.
-        """
-        name = self._append(intents)
-        try:
-            is_mine = b"".join(self.objects.lines(_CLAIM)) == json.dumps({"claim": mark}).encode()
-        except (RecordUnavailableError, FileNotFoundError):
-            is_mine = False
-        if not is_mine:
-            self.objects.delete(name)
-        return is_mine
-
-    def _append(self, entries: Sequence[Entry]) -> str:
+    def _append(self, entries: Sequence[Entry], kind: str) -> str:
         self._sequence += 1
-        name = segment_name(self.clock(), f"{self._writer}-{self._sequence:06}")
+        name = segment_name(self.clock(), f"{self._writer}-{self._sequence:06}", kind)
         lines = b"".join(to_line(entry) + b"\n" for entry in entries)
         written = self.objects.put(name, io.BytesIO(lines))
         self._read.add((written.name, written.etag))
         return name
 
-    def _unread(self) -> list[LedgerObject]:
-        listed = self.objects.listing()
+    def _unread(self, listed: Sequence[LedgerObject]) -> list[LedgerObject]:
         segments = [found for found in listed if found.name.startswith(FOLDER)]
         # The table is most often a copy of a segment.
         contents = {(found.etag, found.size) for found in segments}
@@ -147,9 +123,9 @@ class Journal:
         return []
 
 
-def segment_name(moment: float, suffix: str) -> str:
+def segment_name(moment: float, suffix: str, kind: str = ".jsonl") -> str:
     """Return the name of a segment: those that are written later come later in a listing."""
-    return f"{FOLDER}{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S.%fZ}-{suffix}.jsonl"
+    return f"{FOLDER}{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%S.%fZ}-{suffix}{kind}"
 
 
 def entries_of(objects: LedgerObjects, name: str) -> Iterator[Entry]:

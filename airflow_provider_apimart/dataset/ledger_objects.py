@@ -28,11 +28,13 @@ class LedgerObject:
     :param name: within the ledger.
     :param etag: changes with the content.
     :param size: bytes.
+    :param modified: Unix seconds, by the store's clock; 0 where it was not asked.
     """
 
     name: str
     etag: str
     size: int
+    modified: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class LedgerObjects:
         with self._reporting("listed", self.address):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start)
             return [
-                LedgerObject(entry["Key"].removeprefix(start), entry["ETag"], entry["Size"])
+                LedgerObject(
+                    entry["Key"].removeprefix(start), entry["ETag"], entry["Size"], entry["LastModified"].timestamp()
+                )
                 for page in pages
                 for entry in page.get("Contents", ())
             ]

@@ -15,12 +15,14 @@ from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.plan import Rules
+from airflow_provider_apimart.dataset.queue import Queue
 from airflow_provider_apimart.dataset.recorder import Recorder
 from airflow_provider_apimart.dataset.references import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.idempotency import digest
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators._fields import rendered_values
@@ -42,6 +44,7 @@ __all__ = ["open_session"]
 
 #: The XCom that shows how far the task has come, also while it is deferred.
 _PROGRESS: Final = "progress"
+_OWNER_DIGITS: Final = 16
 #: Objects of a journal that make the next worker slow to read it.
 _MANY_SEGMENTS: Final = 64
 #: Where the task state store keeps when the run first began.
@@ -82,12 +85,13 @@ def open_session(
         recorder.ledger.add(recorder.journal.read())
         rules = _rules(operator, context, ledger=objects.address)
         references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
+        owner = digest(written_by)[:_OWNER_DIGITS]
         limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
         session = Session(
             intake=intake,
             recorder=recorder,
             rules=rules,
-            buyer=Buyer(hook, recorder, rules, references, stopping),
+            buyer=Buyer(hook, recorder, Queue(recorder.journal, owner), rules, references, stopping),
             collector=Collector(hook, copier, recorder, prefix, operator.max_concurrency, stopping, operator.log),
             written_by=written_by,
             belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],

@@ -14,6 +14,7 @@ from airflow_provider_apimart.dataset.buying import Buyer
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
+from airflow_provider_apimart.dataset.queue import Queue
 from airflow_provider_apimart.dataset.recorder import Recorder
 from airflow_provider_apimart.exceptions import (
     ApimartError,
@@ -98,7 +99,8 @@ def counter(objects: LedgerObjects) -> Callable[..., Counter]:
         recorder = Recorder(Journal(objects), Ledger())
         hook: Any = shop
         references: Any = uploads
-        return Counter(Buyer(hook, recorder, rule, references, Event()), shop, uploads, objects)
+        queue = Queue(recorder.journal, "worker")
+        return Counter(Buyer(hook, recorder, queue, rule, references, Event()), shop, uploads, objects)
 
     return make
 

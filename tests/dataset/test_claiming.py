@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.entries import NOW, entry, rules
+from dataset.entries import NOW, UNANSWERED, entry, rules
 from dataset.world import rows
 
 from airflow_provider_apimart.dataset.claiming import budget_of, claim, intents_of, objection_to
+from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
+from airflow_provider_apimart.dataset.queue import FOLDER, Queue
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def test_the_budget_says_why_nothing_more_is_bought() -> None:
 def test_what_is_claimed_is_in_the_ledger_and_in_s3(objects: LedgerObjects) -> None:
     ledger = Ledger()
 
-    intents = claim(PARTS, Journal(objects), ledger, rules(), listed_price=a_dollar)
+    intents = claim(PARTS, Queue(Journal(objects), "one"), ledger, rules(), listed_price=a_dollar)
 
     assert [part for part, _ in intents] == PARTS
     assert list(ledger.unsettled.values()) == [one for _, one in intents]
@@ -106,48 +108,42 @@ def test_what_others_have_bought_meanwhile_is_seen_before_anything_is_claimed(ob
     ledger = Ledger()
     Journal(objects).append([about(PARTS[0])])
 
-    intents = claim(PARTS[:2], Journal(objects), ledger, rules(), listed_price=a_dollar)
+    intents = claim(PARTS[:2], Queue(Journal(objects), "one"), ledger, rules(), listed_price=a_dollar)
 
     assert [part for part, _ in intents] == [PARTS[1]]
     assert ledger.find(PARTS[0].key) is not None
 
 
-def test_where_there_is_nothing_to_buy_no_intent_is_written(objects: LedgerObjects) -> None:
-    journal, ledger = Journal(objects), ledger_of(about(PARTS[0]))
+def test_where_there_is_nothing_to_buy_nothing_is_written(objects: LedgerObjects) -> None:
+    queue, ledger = Queue(Journal(objects), "one"), ledger_of(about(PARTS[0]))
 
-    assert claim([], journal, ledger, rules(), listed_price=a_dollar) == []
+    assert claim([], queue, ledger, rules(), listed_price=a_dollar) == []
+    assert claim(PARTS[:1], queue, ledger, rules(), listed_price=a_dollar) == []
     assert objects.listing() == []
-    assert claim(PARTS[:1], journal, ledger, rules(), listed_price=a_dollar) == []
-    assert [found.name for found in objects.listing()] == ["claim.json"]
 
 
-def test_a_turn_that_was_lost_is_asked_for_again(objects: LedgerObjects) -> None:
-    journal, ledger, pauses = Journal(objects), Ledger(), []
-    rival = Journal(objects)
+def test_what_another_buys_at_the_last_moment_is_not_bought(objects: LedgerObjects) -> None:
+    rival, prices = Journal(objects), []
 
     def price(_: ImageRequest) -> float:
-        if not pauses:
-            rival.append([about(PARTS[0])])
-            rival.claim()
+        if not prices:
+            rival.intend([about(PARTS[0], status=Status.INTENDED, charged="unknown")])
+        prices.append(1.0)
         return 1.0
 
-    intents = claim(PARTS[:2], journal, ledger, rules(), listed_price=price, sleep=pauses.append)
+    intents = claim(PARTS[:2], Queue(Journal(objects), "one"), Ledger(), rules(), listed_price=price)
 
-    assert len(pauses) == 1
     assert [part for part, _ in intents] == [PARTS[1]]
     assert {one.id for one in Journal(objects).read()} == {"row-1", "row-2"}
 
 
-def test_a_worker_that_never_has_its_turn_gives_up_and_has_sent_nothing(objects: LedgerObjects) -> None:
-    pauses: list[float] = []
-
+def test_a_worker_that_is_always_too_late_gives_up_and_has_sent_nothing(objects: LedgerObjects) -> None:
     def price(_: ImageRequest) -> float:
-        Journal(objects).claim()
+        Journal(objects).intend([entry(id="of another", **UNANSWERED)])
         return 1.0
 
     with pytest.raises(RecordUnavailableError, match=r"12 times one of them came first\. Nothing was sent"):
-        claim(PARTS[:1], Journal(objects), Ledger(), rules(), listed_price=price, sleep=pauses.append)
+        claim(PARTS[:1], Queue(Journal(objects), "one"), Ledger(), rules(), listed_price=price)
 
-    assert len(pauses) == 12
-    assert max(pauses) <= 8
-    assert list(Journal(objects).read()) == []
+    assert {one.id for one in Journal(objects).read()} == {"of another"}
+    assert not any(found.name.startswith(FOLDER) for found in objects.listing())

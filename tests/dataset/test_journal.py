@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dataset.entries import NOW, UNANSWERED, entry
 
+from airflow_provider_apimart.dataset.compaction import compact
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.journal import FOLDER, TABLE, Journal, segment_name
 from airflow_provider_apimart.dataset.line import to_line
@@ -117,47 +118,41 @@ def test_a_line_that_cannot_be_read_is_named_and_never_passed_over(objects: Ledg
     assert not raised.value.retryable
 
 
-def test_the_turn_is_kept_while_nobody_else_asks_for_it(objects: LedgerObjects) -> None:
-    journal = Journal(objects)
-
-    for number in range(2):
-        mark = journal.claim()
-        assert journal.confirm(mark, [entry(id=f"{number}", **UNANSWERED)])
-
-    assert ids(Journal(objects)) == ["0", "1"]
-
-
-def test_of_two_that_ask_for_the_turn_the_later_has_it_and_the_other_takes_its_intents_back(
+def test_intents_of_others_are_news_until_they_are_read_and_what_follows_from_them_is_not(
     objects: LedgerObjects,
 ) -> None:
     one, other = Journal(objects), Journal(objects)
-    first = one.claim()
-    second = other.claim()
+    one.append([entry(id="a note")])
+    assert not other.has_news(objects.listing())
+    assert not one.has_news(objects.listing())
 
-    assert not one.confirm(first, [entry(id="one", **UNANSWERED)])
-    assert other.confirm(second, [entry(id="other", **UNANSWERED)])
+    name = one.intend([entry(id="an intent", **UNANSWERED)])
 
-    assert ids(Journal(objects)) == ["other"]
-
-
-def test_whoever_asks_after_a_turn_is_over_reads_what_was_bought_in_it(objects: LedgerObjects) -> None:
-    one, other = Journal(objects), Journal(objects)
-    assert ids(other) == []
-    assert one.confirm(one.claim(), [entry(id="one", **UNANSWERED)])
-
-    mark = other.claim()
-
-    assert ids(other) == ["one"]
-    assert other.confirm(mark, [entry(id="other", **UNANSWERED)])
+    assert other.has_news(objects.listing())
+    assert not one.has_news(objects.listing())
+    assert ids(other) == ["a note", "an intent"]
+    assert not other.has_news(objects.listing())
+    objects.delete(name)
+    assert ids(Journal(objects)) == ["a note"]
 
 
-def test_a_claim_that_was_deleted_by_hand_is_nobodys(objects: LedgerObjects) -> None:
-    journal = Journal(objects)
-    mark = journal.claim()
-    objects.delete("claim.json")
+def test_what_was_merged_may_hold_intents_of_others(objects: LedgerObjects) -> None:
+    one = Journal(objects)
+    one.append([entry(id="a")])
+    one.append([entry(id="b")])
 
-    assert not journal.confirm(mark, [entry(**UNANSWERED)])
-    assert segments(objects) == []
+    compact(objects)
+
+    assert Journal(objects).has_news(objects.listing())
+
+
+def test_a_listing_that_is_there_is_used(objects: LedgerObjects) -> None:
+    Journal(objects).append([entry(id="a")])
+    listed = objects.listing()
+    Journal(objects).append([entry(id="b")])
+
+    assert list(Journal(objects).read([])) == []
+    assert {one.id for one in Journal(objects).read(listed)} == {"a", "b"}
 
 
 def test_segments_are_named_in_the_order_of_time() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from logging import getLogger
 from threading import Event
@@ -22,6 +23,7 @@ from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.part import parts_of
+from airflow_provider_apimart.dataset.queue import Queue
 from airflow_provider_apimart.dataset.recorder import Recorder
 from airflow_provider_apimart.dataset.row import row_of
 from airflow_provider_apimart.dataset.session import Session, Wait
@@ -83,6 +85,7 @@ class World:
     failures: Mapping[str, int] = field(default_factory=dict)
     now: float = 1_750_000_000.0
     objects: dict[str, bytes] = field(default_factory=dict)
+    modified: dict[str, float] = field(default_factory=dict)
     purchases: list[Purchase] = field(default_factory=list)
     by_key: dict[str, Purchase] = field(default_factory=dict)
     pictures: dict[str, int] = field(default_factory=dict)
@@ -95,6 +98,10 @@ class World:
     def clock(self, worker: Worker) -> float:
         self.now += 0.25
         return self.now + worker.skew
+
+    def sleep(self, seconds: float) -> None:
+        """Let more time pass than somebody sleeps, so that what a dead worker has left is soon old."""
+        self.now += 20 * seconds
 
     def post(self, worker: Worker, prompt: str, key: str) -> Submission | ApimartError:
         def effect() -> Submission | ApimartError:
@@ -163,7 +170,7 @@ class World:
 
         def paginate(*, Prefix: str, **_: object) -> list[dict[str, Any]]:  # noqa: N803
             listed = worker.step(lambda: sorted(item for item in self.objects.items() if item[0].startswith(Prefix)))
-            return [{"Contents": [{"Key": key, "ETag": etag(it), "Size": len(it)} for key, it in listed]}]
+            return [{"Contents": [self._described(key, content) for key, content in listed]}]
 
         return SimpleNamespace(
             put_object=put,
@@ -173,8 +180,13 @@ class World:
             exceptions=SimpleNamespace(NoSuchKey=NoSuchKeyError),
         )
 
+    def _described(self, key: str, content: bytes) -> dict[str, Any]:
+        modified = datetime.fromtimestamp(self.modified.get(key, self.now), UTC)
+        return {"Key": key, "ETag": etag(content), "Size": len(content), "LastModified": modified}
+
     def _put(self, key: str, content: bytes) -> None:
         self.objects[key] = content
+        self.modified[key] = self.now
         if key.endswith(".jsonl"):
             self.written += content.splitlines()
 
@@ -201,7 +213,8 @@ class World:
         hook: Any = Hook(self, worker)
         stopping = Event()
         now = partial(self.clock, worker)
-        buyer = Buyer(hook, recorder, rules, AsTheyAre(), stopping, clock=now, sleep=lambda _: None)
+        queue = Queue(journal, rules.run_id, clock=now, elapsed=lambda: self.now, sleep=self.sleep)
+        buyer = Buyer(hook, recorder, queue, rules, AsTheyAre(), stopping, clock=now)
         copier: Any = ModelCopier(self, worker)
         log: Any = getLogger(__name__)
         return Session(
