@@ -25,14 +25,33 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "APIMart", "python-modules": ["airflow_provider_apimart.hooks.apimart"]}],
-        "operators": [{"integration-name": "APIMart", "python-modules": ["airflow_provider_apimart.operators.image"]}],
-        "triggers": [{"integration-name": "APIMart", "python-modules": ["airflow_provider_apimart.triggers.apimart"]}],
+        "operators": [
+            {
+                "integration-name": "APIMart",
+                "python-modules": [
+                    "airflow_provider_apimart.operators.dataset",
+                    "airflow_provider_apimart.operators.image",
+                ],
+            }
+        ],
+        "triggers": [
+            {
+                "integration-name": "APIMart",
+                "python-modules": [
+                    "airflow_provider_apimart.triggers.apimart",
+                    "airflow_provider_apimart.triggers.dataset",
+                ],
+            }
+        ],
         "transfers": [
             {
                 "source-integration-name": "APIMart",
                 "target-integration-name": "Amazon Simple Storage Service (S3)",
                 "python-module": "airflow_provider_apimart.transfers.apimart_to_s3",
             }
+        ],
+        "task-decorators": [
+            {"name": "apimart_images", "class-name": "airflow_provider_apimart.decorators.images.images_task"}
         ],
         "connection-types": [
             {

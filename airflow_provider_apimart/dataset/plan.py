@@ -39,6 +39,8 @@ OnUnknownSubmit = Literal["fail", "resubmit"]
 KEY_LIFETIME: Final = 23 * 60 * 60
 #: Seconds for which a call that another run was about to make is taken to be on its way.
 _PATIENCE: Final = 10 * 60
+#: Seconds after which it is worth looking whether it was answered: most are, at once.
+_NEXT_LOOK: Final = 30
 _PROMPT_LENGTH: Final = 200
 
 
@@ -166,7 +168,7 @@ def intended(part: Part, state: State | None, rules: Rules, *, reserved: float |
 def _unanswered(state: State, rules: Rules, now: float) -> Need:
     answered_by = state.intended_at + _PATIENCE
     if state.status is Status.INTENDED and state.run_id != rules.run_id and now < answered_by:
-        return Need(Step.WAIT, at=answered_by)
+        return Need(Step.WAIT, at=min(answered_by, now + _NEXT_LOOK))
     if _regenerates(state, rules):
         return _BUY
     if rules.on_unknown_submit == "fail":

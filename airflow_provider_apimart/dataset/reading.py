@@ -48,13 +48,22 @@ def read_records(
     :raises InvalidRequestError: for what is no dataset, or is broken as a whole.
     :raises OSError: for a file that could not be read; the next try may be able to.
     """
-    if isinstance(prompts, Iterable) and not isinstance(prompts, str | bytes | Mapping):
+    # A data frame is iterable too: over the names of its columns.
+    if (
+        isinstance(prompts, Iterable)
+        and not isinstance(prompts, str | bytes | Mapping)
+        and not hasattr(prompts, "columns")
+    ):
         for number, item in enumerate(prompts, 1):
             yield record_of(number, item)
     elif isinstance(prompts, str | os.PathLike) or hasattr(prompts, "storage_options"):
         yield from _read_file(prompts, aws_conn_id)
     else:
-        refuse(prompts, f"is a {type(prompts).__name__}: must be a list of texts or mappings, or a file's address")
+        refuse(
+            prompts,
+            f"is a {type(prompts).__name__}: must be a list of texts or mappings (of a data frame, its "
+            ".to_dict('records')), or a file's address",
+        )
 
 
 def _read_file(address: Any, aws_conn_id: str | None) -> Iterator[Record | Unreadable]:

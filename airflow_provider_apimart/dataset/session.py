@@ -133,9 +133,11 @@ class Session:
         self._report(found)
         return found
 
-    def collect(self) -> None:
-        """Copy what has ended, and buy nothing."""
+    def collect(self) -> bool:
+        """Copy what has ended, buy nothing, and return whether nothing is left to do."""
         self.collector.collect(self.collector.ended(self.look().ask))
+        found = self.look()
+        return verdict(found, self.rules, objection=None).next is Next.FINISH
 
     def result(self) -> dict[str, Any]:
         """

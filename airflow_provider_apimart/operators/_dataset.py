@@ -121,13 +121,13 @@ def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard
     for notice, rows in intake.notices.items():
         operator.log.warning("Note on %d row(s): %s", rows, notice)
     if not len(intake.spool):
-        operator.log.warning("There is no row to buy in %s", operator.prompts)
+        operator.log.warning("There is no row to buy%s", "" if shard is None else f" in shard {shard[0]} of {shard[1]}")
     return intake
 
 
 def _rules(operator: ApimartImageDatasetOperator, context: Context, *, ledger: str) -> Rules:
-    max_cost = None if operator.max_cost in {None, "", "None"} else float(str(operator.max_cost))
-    require("max_cost", max_cost, max_cost is None or max_cost > 0, "more than 0 US dollars")
+    max_cost = _dollars(operator.max_cost)
+    require("max_cost", operator.max_cost, max_cost is None or max_cost > 0, "more than 0 US dollars")
     for name, choices in CHOICES.items():
         require(name, getattr(operator, name), getattr(operator, name) in choices, " or ".join(map(repr, choices)))
     ti = context["ti"]
@@ -175,6 +175,15 @@ def _shard(value: Any) -> Shard | None:
         index, count = 0, 0
     require("shard", value, 0 <= index < count, allowed)
     return index, count
+
+
+def _dollars(value: float | str | None) -> float | None:
+    """Return what ``max_cost`` rendered to; 0, which is refused, where that is no number."""
+    if value in {None, "", "None"}:
+        return None
+    with suppress(ValueError):
+        return float(str(value))
+    return 0.0
 
 
 def _show(operator: ApimartImageDatasetOperator, context: Context, progress: Progress) -> None:

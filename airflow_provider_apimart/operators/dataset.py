@@ -219,11 +219,12 @@ class ApimartImageDatasetOperator(BaseOperator):
         return self._work(context, began_at=event["began_at"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Copy what has ended, where Airflow fails a task because its trigger crashed or ran out of time."""
+        """Copy what has ended, where Airflow would fail a task because its trigger crashed or ran out of time."""
         if next_method == "__fail__":
             try:
                 with self._session(context, began_at=time.time()) as session:
-                    session.collect()
+                    if session.collect():
+                        return session.result()
             except ApimartError as error:
                 self.log.warning("The trigger ended without a result, and what is finished was not copied: %s", error)
         return super().resume_execution(next_method, next_kwargs, context)

@@ -107,10 +107,11 @@ def test_what_the_ledger_says_decides(changes: dict[str, Any], rule: dict[str, A
     assert bool(needed.reason) == (step is Step.GIVE_UP)
 
 
-def test_a_row_that_another_run_is_buying_is_looked_at_again_when_that_must_have_ended() -> None:
-    needed = need(state_of(entry(**UNANSWERED, run_id="sunday")), rules(), now=NOW)
+@pytest.mark.parametrize(("age", "wait"), [(0, 30), (560, 30), (590, 10)])
+def test_a_row_that_another_run_is_buying_is_looked_at_again_soon(age: float, wait: float) -> None:
+    now = NOW + age
 
-    assert needed.at == NOW + 600
+    assert need(state_of(entry(**UNANSWERED, run_id="sunday")), rules(), now=now).at == now + wait
 
 
 def test_a_key_that_the_gateway_has_forgotten_is_not_sent_again() -> None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from airflow.sdk import ObjectStoragePath
 
@@ -50,9 +51,9 @@ class TestLists:
         assert isinstance(first, Unreadable)
         assert (first.number, second) == (1, RECORDS[1])
 
-    @pytest.mark.parametrize("prompts", [{"prompt": "a cat"}, b"a cat", 5, None])
+    @pytest.mark.parametrize("prompts", [{"prompt": "a cat"}, b"a cat", 5, None, pa.table({"prompt": ["a cat"]})])
     def test_anything_else_is_refused(self, prompts: Any) -> None:
-        with pytest.raises(InvalidRequestError, match=r"must be a list of texts or mappings, or a file's address\."):
+        with pytest.raises(InvalidRequestError, match=r"must be a list of texts or mappings .*, or a file's address\."):
             list(read_records(prompts))
 
 

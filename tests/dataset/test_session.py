@@ -163,7 +163,7 @@ def test_execution_timeout_ends_the_wait_and_the_buying() -> None:
 def test_calls_that_another_run_is_about_to_make_are_waited_for() -> None:
     session = Work().session({0: {**UNANSWERED, "run_id": "sunday"}})
 
-    assert session.work() == Wait([], 0, NOW + 600, NOW + 600)
+    assert session.work() == Wait([], 0, NOW + 30, NOW + 30)
 
 
 def test_a_gateway_that_has_too_much_to_do_is_called_again_later() -> None:

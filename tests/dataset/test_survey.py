@@ -45,7 +45,7 @@ def test_each_row_is_counted_once_by_what_it_needs() -> None:
     assert (found.total, found.done, found.failed, found.in_flight, found.waiting, found.left) == (5, 1, 1, 1, 1, 1)
     assert found.buy == [PARTS[4]]
     assert found.ask == [ledger.unsettled[PARTS[2].key]]
-    assert found.look_again_at == NOW + 600
+    assert found.look_again_at == NOW + 30
     ((given_up, reason),) = found.given_up
     assert given_up == PARTS[1]
     assert "was charged" in reason

@@ -82,7 +82,7 @@ class TestTheResult:
     ) -> None:
         result = task_instance.run(dataset_operator(rows(2)))
 
-        first, second = simulator.tasks()
+        sold = {task["body"]["prompt"]: task["id"] for task in simulator.tasks()}
         ((manifest, lines),) = stored("ledger/manifests/").items()
         assert [json.loads(line)["id"] for line in lines.splitlines()] == ["sku-0", "sku-1"]
         assert result == {
@@ -102,11 +102,11 @@ class TestTheResult:
                 {
                     "id": f"sku-{place}",
                     "row": place + 1,
-                    "uri": f"s3://{bucket}/catalogue/images/sku-{place}-{task['id']}-0.png",
+                    "uri": f"s3://{bucket}/catalogue/images/sku-{place}-{sold[f'picture {place}']}-0.png",
                     "width": 1024,
                     "height": 1024,
                 }
-                for place, task in enumerate((first, second))
+                for place in range(2)
             ],
         }
 
@@ -495,6 +495,16 @@ class TestTheWait:
         assert len(stored("images/")) == 2
         assert accepted(simulator) == 3
 
+    def test_that_crashed_with_all_pictures_finished_ends_well(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
+    ) -> None:
+        operator = dataset_operator(rows(3))
+        task_instance.event_of(task_instance.run_until_deferred(operator))
+
+        result = operator().resume_execution("__fail__", {"error": "Trigger failure"}, task_instance.context)
+
+        assert (result["done"], accepted(simulator)) == (3, 3)
+
     def test_for_a_gateway_that_has_too_much_to_do_holds_no_worker(
         self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
     ) -> None:
@@ -576,7 +586,9 @@ def test_a_wrong_parameter_fails_when_the_dag_is_parsed(
         dataset_operator(rows(1), **parameters)()
 
 
-@pytest.mark.parametrize("parameters", [{"shard": (3, 3)}, {"shard": "half"}, {"max_cost": "-1"}])
+@pytest.mark.parametrize(
+    "parameters", [{"shard": (3, 3)}, {"shard": "half"}, {"max_cost": "-1"}, {"max_cost": "a lot"}]
+)
 def test_a_wrong_templated_parameter_fails_before_anything_is_bought(
     simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, parameters: dict[str, Any]
 ) -> None:
