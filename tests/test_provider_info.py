@@ -12,6 +12,7 @@ import airflow
 import jsonschema
 import pytest
 
+import airflow_provider_apimart
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.provider_info import get_provider_info
@@ -26,6 +27,7 @@ MODULES = sorted(
             for module in entry["python-modules"]
         ),
         *(entry["python-module"] for entry in INFO["transfers"]),
+        *(entry["class-name"].rpartition(".")[0] for entry in INFO["task-decorators"]),
     }
 )
 
@@ -57,6 +59,15 @@ def test_every_module_that_it_names_exists_and_says_what_is_public(module: str) 
     imported = import_module(module)
 
     assert all(hasattr(imported, name) for name in imported.__all__)
+
+
+@pytest.mark.parametrize("kind", ["operators", "triggers"])
+def test_it_names_every_public_module_of_operators_and_triggers(kind: str) -> None:
+    (entry,) = INFO[kind]
+    package = Path(airflow_provider_apimart.__file__).parent / kind
+    public = sorted(module.stem for module in package.glob("*.py") if not module.stem.startswith("_"))
+
+    assert entry["python-modules"] == [f"airflow_provider_apimart.{kind}.{name}" for name in public]
 
 
 def test_the_connection_type_names_its_hook() -> None:
