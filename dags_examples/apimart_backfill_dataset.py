@@ -1,13 +1,14 @@
 """
 ### A dated prompt dataset, one run for each date
 
-Each run orders the pictures of one date: those in `prompts/campaign/<date>.jsonl`. A date without a file has nothing to
-order, and its run is skipped. Old dates are made up for with
+Each run buys the pictures of one date, a row of `prompts/campaign/<date>.jsonl` each, in one task. A date without a
+file has nothing to buy, and its run is skipped. Old dates are made up for with
 
     airflow backfill create --dag-id apimart_backfill_dataset --from-date 2025-11-03 --to-date 2025-11-05
 
-and a single one by hand with the parameter `date`. Backfilling the same dates again orders nothing, unless
-`--reprocess-behavior` says so.
+and a single one by hand with the parameter `date`. Pictures and ledger are in S3 under a prefix with the date, so that
+every run of a date shares them: to run a date again, also with `--reprocess-behavior completed`, buys only rows that
+are new or changed.
 
 Needs the connections `apimart_default` and `aws_default`. The bucket is the Airflow Variable `apimart_bucket`, or
 `apimart-pictures` where that is not set; it must exist.
@@ -15,18 +16,17 @@ Needs the connections `apimart_default` and `aws_default`. The bucket is the Air
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
-from airflow_provider_apimart.operators.image import ApimartImageOperator
-from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 
 PROMPTS = Path(__file__).parent / "prompts" / "campaign"
 
-# run_after is the scheduled midnight, in a backfill that of the past date; a run by hand has no logical date, so no ds.
+# Every run has run_after: midnight of the date that it is for. A run by hand, or of a partition, has no logical date,
+# so no ds.
 DATE = "{{ params.date or dag_run.run_after | ds }}"
 
 with DAG(
@@ -39,28 +39,18 @@ with DAG(
     doc_md=__doc__,
 ):
 
-    @task
-    def read_prompts(date: str) -> list[dict[str, str]]:
-        prompts = PROMPTS / f"{date}.jsonl"
-        return [json.loads(line) for line in prompts.read_text().splitlines()] if prompts.exists() else []
+    @task.short_circuit
+    def has_prompts(date: str) -> bool:
+        return (PROMPTS / f"{date}.jsonl").exists()
 
-    generate = ApimartImageOperator.partial(
+    generate = ApimartImageDatasetOperator(
         task_id="generate",
-        model="gpt-image-2",
-        map_index_template="{{ task.prompt[:40] }}",
-    ).expand_kwargs(read_prompts(DATE))
-
-    copy_to_s3 = ApimartToS3Operator(
-        task_id="copy_to_s3",
-        source=generate.output,
+        prompts=f"{PROMPTS}/{DATE}.jsonl",
         s3_bucket="{{ var.value.get('apimart_bucket', 'apimart-pictures') }}",
-        s3_key="campaign/" + DATE + "/{task_id}-{index}.{ext}",
-        # What was paid for is copied, also when one prompt failed for good.
-        trigger_rule="all_done_min_one_success",
+        s3_prefix=f"campaign/{DATE}",
+        model="gpt-image-2",
+        # US dollars for each date.
+        max_cost=5,
     )
 
-    @task(trigger_rule="one_failed", retries=0)
-    def fail_the_run() -> None:
-        raise RuntimeError("Not every picture was made and copied: see the failed tasks.")
-
-    [generate, copy_to_s3] >> fail_the_run()
+    has_prompts(DATE) >> generate

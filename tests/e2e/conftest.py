@@ -1,4 +1,4 @@
-"""A real Airflow in which every example DAG runs once."""
+"""A real Airflow in which every example DAG runs once, and one whose DAGs are disturbed on purpose."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from e2e.disturbed import DATASETS, KEY
 from e2e.examples import API_KEY, BUCKET, PARALLELISM, Clock, Examples, Waiting, start_examples, wait_for_deferral
 from services.airflow import AirflowComponents
 from services.airflow_home import AirflowHome
@@ -16,9 +17,11 @@ from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from services.dag_run import DagRun
     from services.seaweedfs import SeaweedFS
 
 DAGS_FOLDER = Path(__file__).parents[2] / "dags_examples"
+DISTURBED_FOLDER = Path(__file__).parent / "dags"
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +66,46 @@ def examples(airflow: AirflowComponents, waiting: Waiting, clock: Clock) -> Exam
     for run in waiting.examples.runs:
         run.wait(while_waiting=airflow.require_alive)
     return waiting.examples
+
+
+@pytest.fixture(scope="session")
+def by_hand(airflow: AirflowComponents, examples: Examples) -> DagRun:
+    """A run of a date whose pictures an earlier run has bought, without a logical date."""
+    assert examples.backfilled
+    run = airflow.api.trigger("apimart_backfill_dataset", date="2025-11-04")
+    run.wait(while_waiting=airflow.require_alive)
+    return run
+
+
+@pytest.fixture(scope="session")
+def frozen_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def frozen(frozen_clock: Clock) -> Iterator[Simulator]:
+    """Finishes nothing before its clock is moved."""
+    with Simulator(SimulatorSettings(clock=frozen_clock)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def instant() -> Iterator[Simulator]:
+    """Finishes everything before anybody can look."""
+    with Simulator(SimulatorSettings(speed=10_000)) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def disturbed(
+    frozen: Simulator, instant: Simulator, s3_server: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AirflowComponents]:
+    """Four components, with a connection to each of the two simulators. No process of theirs is left at the end."""
+    directory = tmp_path_factory.mktemp("disturbed")
+    s3_server.client().create_bucket(Bucket=DATASETS)
+    with AirflowComponents(AirflowHome(directory, dags_folder=DISTURBED_FOLDER)) as airflow:
+        airflow.api.add_connection("aws_default", s3_server.connection)
+        for conn_id, simulator in (("frozen", frozen), ("instant", instant)):
+            airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
+        yield airflow
+    assert processes_in(directory) == []

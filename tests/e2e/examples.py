@@ -16,10 +16,29 @@ if TYPE_CHECKING:
     from services.airflow_home import AirflowHome
     from services.dag_run import DagRun
 
-__all__ = ["API_KEY", "BUCKET", "PARALLELISM", "Clock", "Examples", "Waiting", "start_examples", "wait_for_deferral"]
+__all__ = [
+    "API_KEY",
+    "BUCKET",
+    "PARALLELISM",
+    "Clock",
+    "Examples",
+    "Waiting",
+    "generating",
+    "start_examples",
+    "wait_for_deferral",
+    "xcoms_of_generating",
+]
 
 BUCKET = "examples"
 PARALLELISM = 4
+#: Of each example, the task that generates pictures.
+GENERATING = {
+    "apimart_backfill_dataset": "generate",
+    "apimart_mapped_prompts": "generate",
+    "apimart_scheduled_picture": "generate",
+    "apimart_sharded_dataset": "generate",
+    "apimart_taskflow_prompts": "posters",
+}
 API_KEY = f"sk-{secrets.token_hex(24)}"
 DEFERRAL_SECONDS = 300
 
@@ -45,17 +64,24 @@ class Examples:
     :param scheduled: of the DAG with one scheduled picture.
     :param mapped: of the DAG with mapped prompts.
     :param backfilled: of the DAG with a dated dataset, one for each date.
-    :param by_hand: of the same DAG, triggered with a date as parameter and without a logical date.
+    :param taskflow: of the DAG with a function that gives prompts.
+    :param sharded: of the DAG with a dataset in shards.
     """
 
     scheduled: DagRun
     mapped: DagRun
     backfilled: list[DagRun]
-    by_hand: DagRun
+    taskflow: DagRun
+    sharded: DagRun
 
     @property
     def runs(self) -> list[DagRun]:
-        return [self.scheduled, self.mapped, *self.backfilled, self.by_hand]
+        return [self.scheduled, self.mapped, *self.datasets]
+
+    @property
+    def datasets(self) -> list[DagRun]:
+        """Those that buy a dataset in one task, or in one for each shard."""
+        return [*self.backfilled, self.taskflow, self.sharded]
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,8 @@ class Waiting:
     :param examples: the runs.
     :param states: of every task instance that generates pictures.
     :param holding_slots: task instances that ran, or were on their way to a worker.
-    :param task_ids: the XCom ``task_ids`` of every task instance that generates pictures.
+    :param task_ids: the XCom ``task_ids`` of every task instance that generates one picture.
+    :param progress: the XCom ``progress`` of every task instance that generates a dataset's.
     :param trigger_kwargs: what the triggers were given, as the database holds it: Airflow 3.3.2 does not encrypt it.
     """
 
@@ -74,21 +101,22 @@ class Waiting:
     states: list[str]
     holding_slots: list[dict[str, Any]]
     task_ids: list[list[str]]
+    progress: list[dict[str, Any]]
     trigger_kwargs: list[str]
 
 
 def start_examples(airflow: AirflowComponents) -> Examples:
     """Trigger, or backfill, every example."""
     api = airflow.api
-    for dag_id in ("apimart_scheduled_picture", "apimart_mapped_prompts", "apimart_backfill_dataset"):
+    for dag_id in GENERATING:
         api.wait_for_dag(dag_id)
+    airflow.backfill("apimart_backfill_dataset", "2025-11-03", "2025-11-05")
     mapped = api.trigger("apimart_mapped_prompts")
     scheduled = api.trigger("apimart_scheduled_picture")
-    by_hand = api.trigger("apimart_backfill_dataset", date="2025-11-04")
-    dates = ("--from-date", "2025-11-03", "--to-date", "2025-11-05")
-    airflow.home.run("backfill", "create", "--dag-id", "apimart_backfill_dataset", *dates)
+    taskflow = api.trigger("apimart_taskflow_prompts")
+    sharded = api.trigger("apimart_sharded_dataset")
     backfilled = [run for run in api.dag_runs("apimart_backfill_dataset") if run.details()["run_type"] == "backfill"]
-    return Examples(scheduled, mapped, backfilled, by_hand)
+    return Examples(scheduled, mapped, backfilled, taskflow, sharded)
 
 
 def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting:
@@ -96,7 +124,7 @@ def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting
 
     def all_deferred() -> bool:
         airflow.require_alive()
-        return all({instance["state"] for instance in _generating(run)} == {"deferred"} for run in examples.runs)
+        return all({instance["state"] for instance in generating(run)} == {"deferred"} for run in examples.runs)
 
     wait_until(
         all_deferred,
@@ -105,19 +133,27 @@ def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting
         pause=1,
         explain=lambda: "\n".join([*(run.explain() for run in examples.runs), airflow.scheduler.log_tail()]),
     )
-    generating = [(run, instance) for run in examples.runs for instance in _generating(run)]
     instances = [instance for run in examples.runs for instance in run.task_instances()]
     return Waiting(
         examples,
-        states=[instance["state"] for _, instance in generating],
+        states=[instance["state"] for run in examples.runs for instance in generating(run)],
         holding_slots=[instance for instance in instances if instance["state"] in {"queued", "running"}],
-        task_ids=[run.xcom("generate", "task_ids", map_index=instance["map_index"]) for run, instance in generating],
+        task_ids=[
+            xcom for run in (examples.scheduled, examples.mapped) for xcom in xcoms_of_generating(run, "task_ids")
+        ],
+        progress=[xcom for run in examples.datasets for xcom in xcoms_of_generating(run, "progress")],
         trigger_kwargs=_trigger_kwargs(airflow.home),
     )
 
 
-def _generating(run: DagRun) -> list[dict[str, Any]]:
-    return run.task_instances("generate")
+def generating(run: DagRun) -> list[dict[str, Any]]:
+    """Return the task instances of an example that generate pictures."""
+    return run.task_instances(GENERATING[run.dag_id])
+
+
+def xcoms_of_generating(run: DagRun, key: str = "return_value") -> list[Any]:
+    """Return an XCom of each of the task instances of an example that generate pictures."""
+    return [run.xcom(GENERATING[run.dag_id], key, map_index=instance["map_index"]) for instance in generating(run)]
 
 
 def _trigger_kwargs(home: AirflowHome) -> list[str]:

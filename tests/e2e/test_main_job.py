@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from e2e.examples import BUCKET, PARALLELISM
+from e2e.examples import BUCKET, PARALLELISM, xcoms_of_generating
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from e2e.examples import Examples, Waiting
     from services.dag_run import DagRun
     from services.seaweedfs import SeaweedFS
@@ -19,18 +21,22 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.simulator import Simulator
 
 
-def _generated(run: DagRun) -> list[dict[str, Any]]:
-    """What the tasks that generate pictures have returned."""
-    return [run.xcom("generate", map_index=instance["map_index"]) for instance in run.task_instances("generate")]
+PICTURES = 1 + 12 + 3 * 2 + 6 + 12
 
 
-def _objects(run: DagRun) -> list[dict[str, Any]]:
-    """The objects that the transfer says it has put into S3."""
-    return run.xcom("copy_to_s3")["objects"]
+def _copied(run: DagRun) -> list[dict[str, Any]]:
+    """The objects that a run says it has put into S3."""
+    if "copy_to_s3" in {instance["task_id"] for instance in run.task_instances()}:
+        return run.xcom("copy_to_s3")["objects"]
+    return [item for result in xcoms_of_generating(run) for item in result["objects"]]
+
+
+def _addresses(runs: Iterable[DagRun]) -> set[str]:
+    return {item["uri"] for run in runs for item in _copied(run)}
 
 
 def test_more_tasks_wait_than_there_are_worker_slots_and_none_holds_a_slot(waiting: Waiting) -> None:
-    assert waiting.states == ["deferred"] * 21
+    assert waiting.states == ["deferred"] * 20
     assert len(waiting.states) > PARALLELISM
     assert waiting.holding_slots == []
 
@@ -38,23 +44,26 @@ def test_more_tasks_wait_than_there_are_worker_slots_and_none_holds_a_slot(waiti
 def test_gateway_task_ids_are_readable_while_the_tasks_wait(waiting: Waiting, gateway: Simulator) -> None:
     shown = [task_id for task_ids in waiting.task_ids for task_id in task_ids]
 
-    assert len(shown) == 21
-    assert sorted(shown) == sorted(task["id"] for task in gateway.tasks())
+    assert len(set(shown)) == len(shown) == 13
+    assert set(shown) <= {task["id"] for task in gateway.tasks()}
+
+
+def test_how_far_a_dataset_has_come_is_readable_while_it_waits(waiting: Waiting) -> None:
+    shown = [(progress["total"], progress["in_flight"], progress["done"]) for progress in waiting.progress]
+
+    assert shown[:4] == [(2, 2, 0)] * 3 + [(6, 6, 0)]
+    assert sum(in_flight for _, in_flight, _ in shown[4:]) == 12
 
 
 def test_each_example_has_made_a_picture_for_each_of_its_prompts(examples: Examples) -> None:
-    assert len(_objects(examples.scheduled)) == 1
-    assert len(_objects(examples.mapped)) == 12
-    assert [len(_objects(run)) for run in examples.backfilled] == [2, 2, 2]
-    assert len(_objects(examples.by_hand)) == 2
+    assert [len(_copied(run)) for run in examples.runs] == [1, 12, 2, 2, 2, 6, 12]
 
 
 def test_each_picture_was_submitted_exactly_once(examples: Examples, gateway: Simulator) -> None:
-    pictures = sum(len(_objects(run)) for run in examples.runs)
-
+    assert len(_addresses(examples.runs)) == PICTURES
     assert gateway.stats()["submits"] == {
-        "received": pictures,
-        "accepted": pictures,
+        "received": PICTURES,
+        "accepted": PICTURES,
         "replayed": 0,
         "refused": 0,
         "dropped": 0,
@@ -68,59 +77,98 @@ def test_no_task_needed_a_second_try(examples: Examples) -> None:
     assert {(instance["state"], instance["try_number"]) for instance in instances} == {("success", 1), ("skipped", 0)}
 
 
-def test_s3_holds_what_the_transfers_say_and_nothing_else(examples: Examples, s3_server: SeaweedFS) -> None:
-    listed = s3_server.client().list_objects_v2(Bucket=BUCKET)["Contents"]
-    said = [item for run in examples.runs for item in _objects(run)]
+def test_s3_holds_what_the_tasks_say_and_nothing_else_but_ledgers(examples: Examples, s3_server: SeaweedFS) -> None:
+    keys = [entry["Key"] for entry in s3_server.client().list_objects_v2(Bucket=BUCKET)["Contents"]]
 
-    assert {f"s3://{BUCKET}/{entry['Key']}": entry["Size"] for entry in listed} == {
-        item["uri"]: item["bytes"] for item in said
+    assert {f"s3://{BUCKET}/{key}" for key in keys if "/ledger/" not in key} == _addresses(examples.runs)
+    assert {key.partition("/ledger/")[0] for key in keys if key.endswith("/ledger/ledger.jsonl")} == {
+        "campaign/2025-11-03",
+        "campaign/2025-11-04",
+        "campaign/2025-11-05",
+        "catalogue",
+        "posters",
     }
 
 
 def test_every_object_has_the_bytes_that_the_gateway_serves(examples: Examples, s3_server: SeaweedFS) -> None:
     urls = {
         image["task_id"]: image["url"]
-        for run in examples.runs
-        for generated in _generated(run)
-        for image in generated["images"]
+        for run in (examples.scheduled, examples.mapped)
+        for result in xcoms_of_generating(run)
+        for image in result["images"]
     }
-    for run in examples.runs:
-        for item in _objects(run):
+    for run in (examples.scheduled, examples.mapped):
+        for item in _copied(run):
             stored = _get(s3_server, item["uri"])
             body = stored["Body"].read()
             assert body == httpx.get(urls[item["task_id"]], trust_env=False).content
             assert hashlib.sha256(body).hexdigest() == item["sha256"]
+            assert stored["ContentLength"] == item["bytes"]
             assert stored["ContentType"] == item["content_type"] == "image/png"
             assert item["task_id"] in stored["Metadata"].values()
 
 
+def test_every_object_of_a_dataset_has_the_bytes_that_were_checked(
+    examples: Examples, gateway: Simulator, s3_server: SeaweedFS
+) -> None:
+    sold = {task["id"] for task in gateway.tasks()}
+    for uri in _addresses(examples.datasets):
+        stored = _get(s3_server, uri)
+        assert hashlib.sha256(stored["Body"].read()).hexdigest() == stored["Metadata"]["sha256"]
+        assert stored["ContentType"] == "image/png"
+        assert stored["Metadata"]["apimart-task-id"] in sold
+
+
 def test_pictures_have_the_shape_that_was_asked_for(examples: Examples) -> None:
-    assert Counter((item["width"], item["height"]) for item in _objects(examples.mapped)) == {
-        (1024, 1024): 5,
-        (1024, 1536): 4,
-        (1536, 1024): 3,
-    }
+    asked_for = {(1024, 1024): 5, (1024, 1536): 4, (1536, 1024): 3}
+
+    for run in (examples.mapped, examples.sharded):
+        assert Counter((item["width"], item["height"]) for item in _copied(run)) == asked_for
 
 
 def test_costs_in_xcom_add_up_to_what_the_gateway_has_charged(examples: Examples, gateway: Simulator) -> None:
-    generated = [result for run in examples.runs for result in _generated(run)]
+    results = [result for run in examples.runs for result in xcoms_of_generating(run)]
 
-    assert sum(result["cost"] for result in generated) == pytest.approx(gateway.stats()["cost"])
-    assert sum(result["credits_cost"] for result in generated) == pytest.approx(gateway.stats()["credits_cost"])
-    assert sum(run.xcom("copy_to_s3")["cost"] for run in examples.runs) == pytest.approx(gateway.stats()["cost"])
+    assert sum(result["cost"] for result in results) == pytest.approx(gateway.stats()["cost"])
+    assert sum(result["credits_cost"] for result in results) == pytest.approx(gateway.stats()["credits_cost"])
+
+
+def test_the_transfer_repeats_what_the_pictures_have_cost(examples: Examples) -> None:
+    for run in (examples.scheduled, examples.mapped):
+        assert run.xcom("copy_to_s3")["cost"] == pytest.approx(sum(it["cost"] for it in xcoms_of_generating(run)))
 
 
 def test_a_backfill_makes_one_run_for_each_date(examples: Examples) -> None:
-    folders = [{urlsplit(item["uri"]).path.rpartition("/")[0] for item in _objects(run)} for run in examples.backfilled]
+    assert [_folders(run) for run in examples.backfilled] == [
+        {"/campaign/2025-11-03/images"},
+        {"/campaign/2025-11-04/images"},
+        {"/campaign/2025-11-05/images"},
+    ]
 
-    assert folders == [{"/campaign/2025-11-03"}, {"/campaign/2025-11-04"}, {"/campaign/2025-11-05"}]
+
+def test_a_run_by_hand_takes_its_date_from_the_parameter_and_buys_what_that_date_lacks(
+    examples: Examples, by_hand: DagRun
+) -> None:
+    assert by_hand.details()["logical_date"] is None
+    assert _addresses([by_hand]) == _addresses([examples.backfilled[1]])
+    assert by_hand.xcom("generate")["bought"] == 0
 
 
-def test_a_run_by_hand_takes_its_date_from_the_parameter(examples: Examples) -> None:
-    assert examples.by_hand.details()["logical_date"] is None
-    assert {urlsplit(item["uri"]).path.rpartition("/")[0] for item in _objects(examples.by_hand)} == {
-        "/campaign/2025-11-04"
-    }
+def test_a_function_that_gives_prompts_is_called_once_though_the_task_deferred(examples: Examples) -> None:
+    log = examples.taskflow.log("posters")
+
+    assert log.count("The rows of this try are in") == 1
+    assert "Pausing task as DEFERRED" in log
+
+
+def test_no_row_of_a_dataset_belongs_to_two_shards(examples: Examples) -> None:
+    rows = [item["row"] for result in xcoms_of_generating(examples.sharded) for item in result["objects"]]
+
+    assert sorted(rows) == list(range(1, 13))
+
+
+def _folders(run: DagRun) -> set[str]:
+    return {urlsplit(item["uri"]).path.rpartition("/")[0] for item in _copied(run)}
 
 
 def _get(s3_server: SeaweedFS, uri: str) -> Any:

@@ -2,75 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from e2e.examples import Clock
-from services.airflow import AirflowComponents
-from services.airflow_home import AirflowHome
-from services.process import processes_in
+from e2e.disturbed import wait_for
 from services.waiting import wait_until
 
-from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from e2e.examples import Clock
+    from services.airflow import AirflowComponents
     from services.dag_run import DagRun
 
-KEY = "sk-a-key-for-the-disturbed-airflow"
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def frozen(clock: Clock) -> Iterator[Simulator]:
-    """Finishes nothing before its clock is moved."""
-    with Simulator(SimulatorSettings(clock=clock)) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def instant() -> Iterator[Simulator]:
-    """Finishes everything before anybody can look."""
-    with Simulator(SimulatorSettings(speed=10_000)) as simulator:
-        yield simulator
-
-
-@pytest.fixture(scope="module")
-def airflow(
-    frozen: Simulator, instant: Simulator, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AirflowComponents]:
-    directory = tmp_path_factory.mktemp("disturbed")
-    with AirflowComponents(AirflowHome(directory, dags_folder=Path(__file__).parent / "dags")) as airflow:
-        for conn_id, simulator in (("frozen", frozen), ("instant", instant)):
-            airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
-        yield airflow
-    assert processes_in(directory) == []
+    from airflow_provider_apimart.simulator import Simulator
 
 
 @pytest.fixture
-def start(airflow: AirflowComponents) -> Callable[[str], DagRun]:
+def start(disturbed: AirflowComponents) -> Callable[[str], DagRun]:
     def trigger(dag_id: str) -> DagRun:
-        airflow.api.wait_for_dag(dag_id)
-        return airflow.api.trigger(dag_id)
+        disturbed.api.wait_for_dag(dag_id)
+        return disturbed.api.trigger(dag_id)
 
     return trigger
-
-
-def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict[str, Any]]:
-    """Wait until all instances of a task are in a state, and return them."""
-
-    def reached() -> bool:
-        instances = run.task_instances(task_id)
-        return bool(instances) and {instance["state"] for instance in instances} == {state}
-
-    wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)
-    return run.task_instances(task_id)
 
 
 def wait_for_line(run: DagRun, line: str) -> None:
@@ -112,14 +66,14 @@ def test_pictures_that_are_ready_at_once_burn_no_retry(start: Callable[[str], Da
 
 
 def test_a_triggerer_that_is_killed_and_started_again_goes_on_waiting(
-    start: Callable[[str], DagRun], frozen: Simulator, clock: Clock, airflow: AirflowComponents
+    start: Callable[[str], DagRun], frozen: Simulator, frozen_clock: Clock, disturbed: AirflowComponents
 ) -> None:
     run = start("waits")
     wait_for(run, "deferred")
 
-    airflow.triggerer.kill()
-    airflow.restart(airflow.triggerer)
-    clock.advance(600)
+    disturbed.triggerer.kill()
+    disturbed.restart(disturbed.triggerer)
+    frozen_clock.advance(600)
 
     (instance,) = wait_for(run, "success")
     assert instance["try_number"] == 1
@@ -127,7 +81,7 @@ def test_a_triggerer_that_is_killed_and_started_again_goes_on_waiting(
 
 
 def test_a_person_who_ends_the_wait_reads_what_becomes_of_the_money_and_may_buy_anew(
-    start: Callable[[str], DagRun], frozen: Simulator, clock: Clock
+    start: Callable[[str], DagRun], frozen: Simulator, frozen_clock: Clock
 ) -> None:
     run = start("waits")
     wait_for(run, "deferred")
@@ -141,7 +95,7 @@ def test_a_person_who_ends_the_wait_reads_what_becomes_of_the_money_and_may_buy_
 
     run.clear("generate")
     wait_for(run, "deferred")
-    clock.advance(600)
+    frozen_clock.advance(600)
     wait_for(run, "success")
     first, second = bought(frozen, run)
     assert first == task_id

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.fernet import Fernet
-from e2e.examples import API_KEY
+from e2e.examples import API_KEY, generating
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +61,7 @@ def test_no_rendered_template_and_no_log_shows_a_secret(examples: Examples, secr
 
 
 def test_the_host_of_the_pictures_is_sent_no_key(examples: Examples, gateway: Simulator) -> None:
-    assert gateway.stats()["images_served"] >= sum(len(run.task_instances("generate")) for run in examples.runs)
+    assert gateway.stats()["images_served"] >= sum(len(generating(run)) for run in examples.runs)
     assert gateway.stats()["image_requests_with_authorization"] == 0
 
 

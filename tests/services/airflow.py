@@ -12,7 +12,7 @@ import httpx
 from services.airflow_api import AirflowApi
 from services.environment import executable
 from services.process import ChildProcess
-from services.waiting import wait_until
+from services.waiting import ServiceError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,6 +82,26 @@ class Airflow(ABC):
                 [f"Silent: {', '.join(sorted(silent))}", *(process.log_tail() for process in self.processes)]
             ),
         )
+
+    def backfill(self, dag_id: str, first: str, last: str, *options: str, attempts: int = 5) -> None:
+        """
+        Run ``airflow backfill create``.
+
+        Where that finds SQLite locked by another component, Airflow leaves it to the user to try again.
+
+        :param first: date, the first to be run.
+        :param last: date, the last to be run.
+        """
+        command = ("backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last, *options)
+        for attempt in range(1, attempts + 1):
+            try:
+                self.home.run(*command)
+            except ServiceError as error:
+                if "database is locked" not in str(error) or attempt == attempts:
+                    raise
+                self.api.cancel_backfills(dag_id)
+            else:
+                return
 
     def _silent(self, since: datetime, names: Iterable[str]) -> set[str]:
         try:

@@ -95,6 +95,15 @@ class AirflowApi:
         runs = self.get(f"/dags/{dag_id}/dagRuns", limit=100, order_by="id")["dag_runs"]
         return [DagRun(self, dag_id, run["dag_run_id"]) for run in runs]
 
+    def backfills(self, dag_id: str) -> list[dict[str, Any]]:
+        return self.get("/backfills", dag_id=dag_id)["backfills"]
+
+    def cancel_backfills(self, dag_id: str) -> None:
+        """End what is left of backfills: while there is one, no other can be made."""
+        for backfill in self.backfills(dag_id):
+            if backfill["completed_at"] is None:
+                self._request("PUT", f"/backfills/{backfill['id']}/cancel")
+
     def _request(self, method: str, path: str, **options: Any) -> Any:
         answer = self._client.request(method, path, **options)
         if answer.is_error:

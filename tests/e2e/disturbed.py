@@ -1,0 +1,27 @@
+"""The Airflow whose DAGs are disturbed on purpose: what stands behind its connections, and waiting for its tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.waiting import wait_until
+
+if TYPE_CHECKING:
+    from services.dag_run import DagRun
+
+__all__ = ["DATASETS", "KEY", "wait_for"]
+
+KEY = "sk-a-key-for-the-disturbed-airflow"
+#: The bucket of its datasets.
+DATASETS = "datasets"
+
+
+def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict[str, Any]]:
+    """Wait until all instances of a task are in a state, and return them."""
+
+    def reached() -> bool:
+        instances = run.task_instances(task_id)
+        return bool(instances) and {instance["state"] for instance in instances} == {state}
+
+    wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)
+    return run.task_instances(task_id)
