@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.budget import Budget
+from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.manifest import write_manifest
 from airflow_provider_apimart.dataset.outcome import unknown
 from airflow_provider_apimart.dataset.progress import Progress, is_due, progress_of
@@ -44,7 +45,7 @@ __all__ = ["Session", "Wait"]
 
 #: The share of what is in flight that is worth waiting for: the last few may take long.
 _ENOUGH: Final = 0.95
-#: Seconds after which a gateway that refuses calls without saying for how long is tried again.
+#: Seconds after which a gateway that refuses calls without saying for how long, or an empty purse, is tried again.
 _PAUSE: Final = 60.0
 
 
@@ -202,6 +203,8 @@ class Session:
             raise self._late(running)
         if self.buyer.trouble is not None and not isinstance(self.buyer.trouble, RateLimitError):
             raise self.buyer.trouble
+        if found.left and self._may_get_money_back(now):
+            wake_at = min(wake_at, now + _PAUSE)
         if wake_at < math.inf:
             return Wait([], 0, min(self.ends_at, wake_at), wake_at)
         self._require_completeness(found)
@@ -211,6 +214,11 @@ class Session:
         """Return when a gateway that has too much to do may be called again."""
         trouble = self.buyer.trouble
         return now + max(_PAUSE, trouble.retry_after or 0.0) if isinstance(trouble, RateLimitError) else math.inf
+
+    def _may_get_money_back(self, now: float) -> bool:
+        """Whether other tasks of this run hold money for calls that may yet cost less, or nothing."""
+        held = (entry for entry in self.recorder.ledger.unsettled.values() if entry.status is not Status.UNKNOWN)
+        return any(it.reserved and it.run_id == self.rules.run_id and self._deadline(it) > now for it in held)
 
     def _deadline(self, entry: Entry) -> float:
         return max(entry.updated_at, self.began_at) + self.timeout

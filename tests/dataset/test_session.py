@@ -201,6 +201,28 @@ def test_a_budget_that_is_used_up_is_an_end_that_names_what_is_left() -> None:
     assert "Raise max_cost and clear the task" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "waits"),
+    [
+        pytest.param({}, True, id="in flight"),
+        pytest.param({"reserved": None}, False, id="without money"),
+        pytest.param({"run_id": "sunday"}, False, id="of another run, which has its own money"),
+        pytest.param({"status": Status.UNKNOWN}, False, id="that nobody will hear of"),
+        pytest.param({"updated_at": NOW - 700}, False, id="that nobody waits for any more"),
+    ],
+)
+def test_money_that_another_shard_holds_may_come_back(changes: dict[str, Any], waits: bool) -> None:
+    work = Work(buyer=Buyer(money="0 USD are left."))
+    session = work.session({0: UNKNOWN_ROW}, belongs=lambda _: False, began_at=NOW - 700)
+    work.recorder.ledger.add([entry(id="elsewhere", **{**RUNNING, "reserved": 0.5, **changes})])
+
+    if waits:
+        assert session.work() == Wait([], 0, NOW + 60, NOW + 60)
+        return
+    with pytest.raises(BudgetExceededError):
+        session.work()
+
+
 def test_rows_without_a_picture_are_named_with_the_reason() -> None:
     with pytest.raises(IncompleteDatasetError) as caught:
         Work().session({0: {**FREE, "retries": 9}, 1: CHARGED}).work()
