@@ -6,11 +6,11 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.object_names import key_template
 from airflow_provider_apimart.dataset.outcome import copied, ending_of, failed
-from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.exceptions import ApimartError, TaskNotFoundError
 from airflow_provider_apimart.transfers.picture import facts_of, pictures_of_task
 
 if TYPE_CHECKING:
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.dataset.outcome import Ending
     from airflow_provider_apimart.dataset.recorder import Recorder
+    from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
 
     Ended = tuple[Entry, Ending]
 
 __all__ = ["Collector"]
+
+#: How often a gateway must say that it does not know a task, and the seconds between.
+_LOOKS: Final = 5
+_BETWEEN_LOOKS: Final = 1.0
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Collector:
     stopping: Event
     log: Logger
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
     uncopied: dict[bytes, ApimartError] = field(default_factory=dict)
 
     def ended(self, entries: Iterable[Entry]) -> list[Ended]:
@@ -62,9 +68,22 @@ class Collector:
         wanted = [entry for entry in entries if entry.key not in self.uncopied]
         delivered = {task["id"] for entry in wanted for task in entry.delivered}
         asked = [task_id for entry in wanted for task_id in entry.task_ids if task_id not in delivered]
-        found = self.hook.get_tasks(asked) if asked else {}
-        endings = [(entry, ending_of(entry, found)) for entry in wanted]
+        found = self._found(asked)
+        endings = [(entry, ending_of(entry, found, now=self.clock())) for entry in wanted]
         return [(entry, ending) for entry, ending in endings if ending is not None]
+
+    def _found(self, task_ids: list[str]) -> dict[str, Task | ApimartError]:
+        """Return what the gateway says of tasks; it must deny one several times, since it was paid for."""
+        found: dict[str, Task | ApimartError] = {}
+        asked = task_ids
+        for look in range(_LOOKS):
+            if not asked:
+                break
+            if look:
+                self.sleep(_BETWEEN_LOOKS)
+            found.update(self.hook.get_tasks(asked))
+            asked = [task_id for task_id in asked if isinstance(found.get(task_id), TaskNotFoundError)]
+        return found
 
     def collect(self, ended: Sequence[Ended]) -> None:
         """

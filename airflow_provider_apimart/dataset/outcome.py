@@ -29,6 +29,8 @@ __all__ = ["Ending", "copied", "ending_of", "failed", "submitted", "unknown"]
 
 _OBJECT_FIELDS: Final = ("uri", "bytes", "sha256", "content_type", "width", "height")
 _MESSAGE_LENGTH: Final = 500
+#: Seconds after which a gateway must know the tasks that it has accepted.
+_VISIBLE_AFTER: Final = 120.0
 #: Refusals for what the request says. All others, such as an empty account, may end by themselves.
 _OWN_FAULT: Final = (RequestRejectedError, InvalidRequestError, IdempotencyError)
 
@@ -91,16 +93,21 @@ class Ending:
         return [None for error in self.errors if isinstance(error, TaskNotFoundError)]
 
 
-def ending_of(entry: Entry, found: Mapping[str, Task | ApimartError]) -> Ending | None:
+def ending_of(entry: Entry, found: Mapping[str, Task | ApimartError], *, now: float) -> Ending | None:
     """
     Return what has become of an accepted call, or ``None`` while one of its tasks runs or could not be asked after.
 
+    A task that the gateway does not know is taken for lost only a while after it was accepted: a new one may not be
+    visible at once.
+
     :param found: what the gateway says of task ids.
+    :param now: Unix seconds.
     """
     delivered = {task.task_id: task for task in map(Task.from_json, entry.delivered)}
     known = [delivered.get(task_id) or found.get(task_id) for task_id in entry.task_ids]
     tasks = tuple(task for task in known if isinstance(task, Task) and task.is_finished)
-    forgotten = [error for error in known if isinstance(error, TaskNotFoundError)]
+    is_new = now < entry.updated_at + _VISIBLE_AFTER
+    forgotten = [error for error in known if isinstance(error, TaskNotFoundError) and not is_new]
     if len(tasks) + len(forgotten) < len(known):
         return None
     errors = [error for error in map(task_error, tasks) if error is not None]

@@ -86,7 +86,7 @@ def collector(objects: LedgerObjects) -> Callable[..., Collector]:
         copier: Any = Copier({path.replace("_", "/"): error for path, error in failures.items()})
         log: Any = logging.getLogger(__name__)
         recorder = Recorder(Journal(objects), Ledger())
-        return Collector(hook, copier, recorder, "catalogue", 1, Event(), log, clock=lambda: NOW)
+        return Collector(hook, copier, recorder, "catalogue", 1, Event(), log, clock=lambda: NOW, sleep=lambda _: None)
 
     return make
 
@@ -141,9 +141,28 @@ def test_a_task_that_the_gateway_has_forgotten_is_no_reason_to_wait(collector: C
     one = collector()
     one.hook.tasks["t1"] = TaskNotFoundError("unknown")  # type: ignore[attr-defined]
 
-    noted = collected(one, bought("lamp", "t1"))
+    noted = collected(one, bought("lamp", "t1", updated_at=NOW - 120))
 
     assert (noted["lamp"].status, noted["lamp"].charged, noted["lamp"].cost) == (Status.FAILED, "unknown", None)
+    assert one.hook.asked == ["t1"] * 5  # type: ignore[attr-defined]
+
+
+def test_a_task_that_is_new_may_not_be_visible_yet(collector: Callable[..., Collector]) -> None:
+    one = collector()
+    one.hook.tasks["t1"] = TaskNotFoundError("unknown")  # type: ignore[attr-defined]
+
+    assert one.ended([bought("lamp", "t1", updated_at=NOW - 119)]) == []
+
+
+def test_a_gateway_that_denies_a_task_once_is_not_believed(collector: Callable[..., Collector]) -> None:
+    one = collector([completed("t1", None)])
+    finished = one.hook.tasks["t1"]  # type: ignore[attr-defined]
+    one.hook.tasks["t1"] = TaskNotFoundError("unknown")  # type: ignore[attr-defined]
+    one.sleep = lambda _: one.hook.tasks.update(t1=finished)  # type: ignore[attr-defined]
+
+    noted = collected(one, bought("lamp", "t1", updated_at=NOW - 3600))
+
+    assert noted["lamp"].status is Status.COPIED
 
 
 def test_what_cannot_be_copied_now_keeps_no_other_from_it_and_is_left_to_the_next_worker(

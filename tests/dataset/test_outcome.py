@@ -50,7 +50,7 @@ def task(task_id: str, state: TaskState = TaskState.COMPLETED, **changes: Any) -
 
 
 def ended(**found: Task | ApimartError) -> Ending:
-    ending = ending_of(ACCEPTED, found)
+    ending = ending_of(ACCEPTED, found, now=NOW + 3600)
     assert ending is not None
     return ending
 
@@ -117,14 +117,14 @@ def test_a_call_that_is_given_up_keeps_its_key_and_its_time() -> None:
     ],
 )
 def test_a_call_has_not_ended_while_one_of_its_tasks_may_still_deliver(found: dict[str, Any]) -> None:
-    assert ending_of(ACCEPTED, found) is None
+    assert ending_of(ACCEPTED, found, now=NOW + 3600) is None
 
 
 def test_a_task_that_came_finished_with_the_answer_is_not_asked_after() -> None:
     done = task("sync_1", cost=0.25)
     one = submitted(INTENDED, Submission((done,)), again=False, now=NOW)
 
-    assert ending_of(one, {}) == Ending((done,), ())
+    assert ending_of(one, {}, now=NOW + 3600) == Ending((done,), ())
     assert copied(one, Ending((done,), ()), [OBJECT], now=LATER).delivered == ()
 
 
@@ -225,7 +225,7 @@ def test_pictures_that_cannot_be_had_were_paid_for() -> None:
 def test_a_call_that_was_accepted_as_nothing_was_probably_charged() -> None:
     nothing = entry(status=Status.ACCEPTED, charged="unknown")
 
-    ending = ending_of(nothing, {})
+    ending = ending_of(nothing, {}, now=NOW + 3600)
 
     assert ending is not None
     assert failed(nothing, ending, now=LATER).charged == "yes"
