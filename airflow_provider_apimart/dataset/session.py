@@ -77,6 +77,7 @@ class Session:
     :param timeout: seconds that one try waits for an accepted call.
     :param ends_at: Unix seconds after which nothing is bought or waited for.
     :param report: told how far the dataset has come, at a humane rate.
+    :param warn: told of calls whose outcome nobody knows.
     :param stopping: set when the worker is about to be killed.
     :param waits: whether the task goes on after this session.
     """
@@ -92,6 +93,7 @@ class Session:
     timeout: float
     ends_at: float
     report: Callable[[Progress], None]
+    warn: Callable[[str], None]
     stopping: Event
     clock: Callable[[], float] = time.time
     reported: Progress | None = None
@@ -129,6 +131,7 @@ class Session:
                 "The worker died between writing the paid call down and hearing the answer. Look for it in the "
                 "vendor's console; on_unknown_submit='resubmit' sends its idempotency key once more."
             )
+            self.warn(f"Whether row {entry.row} ({entry.id}) was bought is not known. {lost}")
             self.recorder.note(unknown(entry, lost, now=self.clock()))
         found.resubmit = [call for call in found.resubmit if self.buyer.is_untried(call[1])]
         self._report(found)

@@ -65,6 +65,13 @@ class Survey:
         """Paid calls that have not ended."""
         return len(self.ask) + len(self.resubmit)
 
+    def count_stranger(self, entry: Entry) -> None:
+        """Take note of a purchase that is not settled, and of which the dataset has no row any more."""
+        if entry.status is Status.ACCEPTED:
+            self.ask.append(entry)
+        elif entry.status is Status.INTENDED:
+            self.lost.append(entry)
+
     def count(self, found: Need, part: Callable[[], Part], entry: Entry | None, *, at_most: int) -> None:
         """
         Count one more paid call of the dataset.
@@ -114,8 +121,8 @@ def survey(spool: Spool, ledger: Ledger, rules: Rules, *, now: float, belongs: C
         result.count(found, partial(spool.__getitem__, place), ledger.unsettled.get(key), at_most=rules.max_in_flight)
     for key, entry in ledger.unsettled.items():
         is_abandoned = entry.run_id == rules.run_id or now >= entry.updated_at + _ABANDONED
-        if key not in met and entry.status is Status.ACCEPTED and is_abandoned and belongs(entry):
-            result.ask.append(entry)
+        if key not in met and is_abandoned and belongs(entry):
+            result.count_stranger(entry)
     return result
 
 

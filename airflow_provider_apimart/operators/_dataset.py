@@ -99,6 +99,7 @@ def open_session(
             timeout=operator.timeout,
             ends_at=began_at + limit,
             report=lambda progress: _show(operator, context, progress),
+            warn=operator.log.warning,
             stopping=stopping,
         )
         with _kept(session, operator.log):

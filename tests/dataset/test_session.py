@@ -89,6 +89,7 @@ class Work:
     collector: Collector = field(default_factory=Collector)
     recorder: Recorder = field(default_factory=Recorder)
     reports: list[Progress] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def session(self, states: dict[int, dict[str, Any]], **changes: Any) -> Session:
         """Return a session; ``None`` is a row that the ledger does not know, and those that are not named are done."""
@@ -109,6 +110,7 @@ class Work:
             "timeout": 600.0,
             "ends_at": math.inf,
             "report": self.reports.append,
+            "warn": self.warnings.append,
             "stopping": Event(),
             "clock": lambda: NOW,
         }
@@ -239,6 +241,7 @@ def test_a_call_that_nobody_will_ever_hear_of_is_noted_as_unknown() -> None:
         work.session({0: UNANSWERED}, rules=rules(on_unknown_submit="fail")).work()
 
     assert [noted.status for noted in work.recorder.noted] == [Status.UNKNOWN]
+    assert "row 1 (row-1)" in work.warnings[0]
 
 
 def test_a_lost_call_is_sent_again_once() -> None:

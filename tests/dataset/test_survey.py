@@ -107,10 +107,12 @@ def test_what_is_paid_for_is_collected_although_the_dataset_has_no_such_row_any_
     assert found.total == 5
 
 
-def test_what_was_never_answered_of_a_row_that_is_gone_is_left_alone() -> None:
-    found = looked(known({}, entry(id="gone", **UNANSWERED)), rules(on_unknown_submit="resubmit"))
+def test_a_call_without_an_answer_of_a_row_that_is_gone_cannot_be_sent_again_and_is_lost() -> None:
+    gone, noted = entry(id="gone", **UNANSWERED), entry(id="noted", **{**UNANSWERED, "status": Status.UNKNOWN})
 
-    assert (found.ask, found.resubmit, found.lost) == ([], [], [])
+    found = looked(known({}, gone, noted), rules(on_unknown_submit="resubmit"))
+
+    assert (found.ask, found.resubmit, found.lost) == ([], [], [gone])
 
 
 @pytest.mark.parametrize(

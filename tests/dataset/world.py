@@ -229,6 +229,7 @@ class World:
             timeout=math.inf,
             ends_at=math.inf,
             report=lambda _: None,
+            warn=lambda _: None,
             stopping=stopping,
             clock=now,
         )
