@@ -8,7 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dataset.entries import entry
 
+from airflow_provider_apimart.dataset.checking import check_rows
+from airflow_provider_apimart.dataset.journal import Journal
+from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.reading import read_records
+from airflow_provider_apimart.dataset.row import Row
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     AuthenticationError,
@@ -21,6 +27,7 @@ from airflow_provider_apimart.exceptions import (
     TaskTimeoutError,
     TransferError,
 )
+from airflow_provider_apimart.gateway.catalogue import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,6 +219,28 @@ class TestALaterRun:
 
         assert result["bought"] == 2
         assert {task["body"]["prompt"] for task in simulator.tasks()[5:]} == {"another picture", "picture 5"}
+
+    def test_buys_a_hundred_rows_of_ten_thousand_where_a_hundred_were_edited(
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        dataset_operator: Describe,
+        s3_server: SeaweedFS,
+        bucket: str,
+        tmp_path: Path,
+    ) -> None:
+        objects = LedgerObjects(s3_server.client(), bucket, "catalogue")
+        known = list(check_rows(read_records(rows(10_000)), defaults={}, gateway=Gateway.APIMART))
+        Journal(objects).append(
+            [entry(row=row.number, id=row.id, fingerprint=row.fingerprint) for row in known if isinstance(row, Row)]
+        )
+        edited = [{**row, "size": "16:9"} if place % 100 == 0 else row for place, row in enumerate(rows(10_000))]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in edited))
+
+        result = task_instance.run(dataset_operator(str(tmp_path / "rows.jsonl")))
+
+        assert (result["total"], result["done"], result["bought"]) == (10_000, 10_000, 100)
+        assert simulator.stats()["submits"]["received"] == 100
 
     def test_buys_everything_anew_on_request_but_not_in_its_own_retry(
         self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
