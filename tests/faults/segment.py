@@ -8,7 +8,9 @@ import json
 import os
 import traceback
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import TaskDeferred
@@ -116,4 +118,5 @@ def _context(order: Mapping[str, Any], injector: Injector) -> dict[str, Any]:
     store = StateStore(
         directory / f"state-{ti.task_id}.json", order["try_id"], directory / f"current-{ti.task_id}", injector
     )
-    return {"ti": ti, "task_state_store": store}
+    dag_run = SimpleNamespace(start_date=datetime.fromtimestamp(order["run_began_at"], UTC))
+    return {"ti": ti, "dag_run": dag_run, "task_state_store": store}

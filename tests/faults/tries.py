@@ -48,6 +48,7 @@ class Tries:
         self._number = Counter({"generate": 0, "copy": 0})
         self._max_tries = Counter({"generate": scenario.retries, "copy": scenario.retries})
         self._started: Counter[str] = Counter()
+        self._began_at = time.time()
         self._latest: Child | None = None
 
     def begin(self, task_id: str) -> None:
@@ -87,6 +88,7 @@ class Tries:
             "faults": faults,
             "environment": self._environment(),
             "try_id": self._try_id(task_id),
+            "run_began_at": self._began_at,
             "task_instance": self._task_instance(task_id),
             **(self._copy_operator(more.pop("source")) if task_id == "copy" else self._image_operator()),
             **more,

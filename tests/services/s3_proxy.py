@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
@@ -66,10 +68,13 @@ class S3Proxy:
 
     The ``Host`` header passes through, so that signatures made for the proxy's address are valid at the server.
 
+    ``written`` counts by path how often the server has taken an object.
+
     :param upstream: address of the S3 server.
     """
 
     upstream: str
+    written: Counter[str] = field(default_factory=Counter)
     _rules: list[S3Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -89,6 +94,12 @@ class S3Proxy:
         """Return the first rule that happens to a request."""
         with self._lock:
             return next((rule for rule in self._rules if rule.fires(method, path)), None)
+
+    def count(self, method: str, path: str, status: int) -> None:
+        """Take note of an answer of the server."""
+        if method == "PUT" and status == HTTPStatus.OK:
+            with self._lock:
+                self.written[path] += 1
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -128,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with self._forward(body, length) as answer:
             content = answer.read()
+        self.server.proxy.count(self.command, self.path, answer.status)
         if rule is not None:
             rule.notify()
         if rule is not None and rule.action == "cut_after":
