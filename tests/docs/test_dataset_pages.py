@@ -139,7 +139,8 @@ def test_everything_is_where_it_says(bought: Bought) -> None:
     found = {key: [pattern for pattern in patterns if re.fullmatch(pattern, key)] for key in bought.objects}
 
     assert all(len(matches) == 1 for matches in found.values()), found
-    assert len({matches[0] for matches in found.values()}) == len(places) - 2  # No function gave the rows, and nobody queues up any more.
+    # No function gave the rows, and nobody queues up any more.
+    assert len({matches[0] for matches in found.values()}) == len(places) - 2
 
 
 def test_the_results_page_shows_what_the_operator_returns_and_how_far_it_is(bought: Bought) -> None:
