@@ -1,1 +1,1 @@
-"""What waiting, copying, importing and submitting cost, and what others pay for the same: see docs/performance.md."""
+"""What waiting, copying, importing, submitting and whole datasets cost, and what others pay: docs/performance.md."""

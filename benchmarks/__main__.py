@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-BENCHMARKS: Final = ("triggerer", "copying", "imports", "submits")
+BENCHMARKS: Final = ("triggerer", "copying", "imports", "submits", "dataset")
 PAGE: Final = Path(__file__).parents[1] / "docs" / "performance.md"
 
 
