@@ -34,7 +34,7 @@ class LedgerObject:
     name: str
     etag: str
     size: int
-    modified: float = 0.0
+    modified: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
