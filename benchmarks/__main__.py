@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,4 +61,6 @@ def _benchmark(name: str) -> str:
 
 
 if __name__ == "__main__":
+    # Whatever was started is then stopped, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(main())

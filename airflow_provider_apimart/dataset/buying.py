@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.claiming import claim, objection_to
 from airflow_provider_apimart.dataset.entry import Status
-from airflow_provider_apimart.dataset.outcome import submitted
+from airflow_provider_apimart.dataset.outcome import OWN_FAULT, submitted
 from airflow_provider_apimart.dataset.plan import intended
-from airflow_provider_apimart.exceptions import (
-    ApimartError,
-    BusyError,
-    InvalidRequestError,
-    RequestRejectedError,
-    SubmitOutcomeUnknownError,
-)
+from airflow_provider_apimart.exceptions import ApimartError, BusyError, SubmitOutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -117,7 +111,7 @@ class Buyer:
         for place, answer in self.hook.submit_many(purchases()):
             entry = submitted(calls[place][1], answer, again=again, now=self.clock())
             self.recorder.note(entry)
-            if isinstance(answer, ApimartError) and _is_trouble(entry):
+            if isinstance(answer, ApimartError) and _is_trouble(entry, answer):
                 troubles.append(answer)
         if not again:
             # What did not go out is taken back, so that nobody has to wonder whether it did.
@@ -125,15 +119,15 @@ class Buyer:
             for _, intent in calls[drawn:]:
                 self.recorder.note(submitted(intent, ended, again=False, now=self.clock()))
         self.recorder.flush()
-        self._judge(troubles, of=len(calls), again=again)
+        self._judge(troubles, of=len(calls))
 
-    def _judge(self, troubles: Sequence[ApimartError], *, of: int, again: bool) -> None:
+    def _judge(self, troubles: Sequence[ApimartError], *, of: int) -> None:
         """Stop where buying on would only make more of the same."""
         lasting = [error for error in troubles if not error.retryable and error.charged == "no"]
         if lasting:
             self.trouble = lasting[0]
-        elif again or 2 * len(troubles) > of:
-            self.trouble = next(iter(troubles), self.trouble)
+        elif 2 * len(troubles) > of:
+            self.trouble = troubles[0]
         if isinstance(self.trouble, SubmitOutcomeUnknownError) and self.rules.on_unknown_submit == "resubmit":
             self.trouble.retryable = True
 
@@ -149,7 +143,7 @@ class Buyer:
                 now = self.clock()
                 unsent = intended(part, state, self.rules, reserved=None, now=now)
                 self.recorder.note(submitted(unsent, request, again=False, now=now))
-            if not isinstance(request, InvalidRequestError | RequestRejectedError):
+            if not isinstance(request, OWN_FAULT):
                 self.trouble = request
         return requests
 
@@ -165,6 +159,8 @@ class Buyer:
         return None if price is None else price.estimate(request)
 
 
-def _is_trouble(entry: Entry) -> bool:
+def _is_trouble(entry: Entry, answer: ApimartError) -> bool:
     """Whether the answer has nothing to do with what the row asks for."""
+    if isinstance(answer, OWN_FAULT):
+        return False
     return entry.status is Status.UNKNOWN or (entry.error is not None and entry.error.retryable)

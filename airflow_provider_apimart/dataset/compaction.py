@@ -101,24 +101,26 @@ class _Newest:
 
     spool: IO[bytes]
     _lines: dict[tuple[bytes, int], _Line] = field(default_factory=dict)
-    _ranks: dict[bytes, Rank] = field(default_factory=dict)
+    _answers: dict[bytes, Rank] = field(default_factory=dict)
     _intents: list[tuple[bytes, Rank, str]] = field(default_factory=list)
 
     def add(self, name: str, entries: Iterable[Entry]) -> None:
         for entry in entries:
             key, rank = entry.key, rank_of(entry)
-            self._ranks[key] = max(rank, self._ranks.get(key, rank))
             known = self._lines.get((key, entry.generation))
             if entry.status is Status.INTENDED:
+                # It answers no other one: it may be taken back.
                 self._intents.append((key, rank, name))
-            elif known is None or known.rank < rank:
+                continue
+            self._answers[key] = max(rank, self._answers.get(key, rank))
+            if known is None or known.rank < rank:
                 line = to_line(entry) + b"\n"
                 self._lines[key, entry.generation] = _Line(rank, entry.row, self.spool.tell(), len(line))
                 self.spool.write(line)
 
     def unanswered(self) -> set[str]:
         """Return the names of the segments with an intent that nothing newer is known of."""
-        return {name for key, rank, name in self._intents if self._ranks[key] == rank}
+        return {name for key, rank, name in self._intents if key not in self._answers or self._answers[key] < rank}
 
     def write_to(self, merged: IO[bytes]) -> bool:
         """Write the newest lines in the order of the dataset, and return whether there are any."""

@@ -81,27 +81,35 @@ class Journal:
         :raises RecordUnavailableError: when it is not certain that they are written.
         """
         if entries:
-            self._append(entries, _NOTES)
+            self._write(self._next_name(_NOTES), entries)
 
     def intend(self, intents: Sequence[Entry]) -> str:
         """
         Write down what is about to be bought, and return the name of the segment.
 
-        :raises RecordUnavailableError: when it is not certain that they are written.
+        :raises RecordUnavailableError: when it is not certain that they are written. They are taken back then.
         """
-        return self._append(intents, _INTENTS)
+        name = self._next_name(_INTENTS)
+        try:
+            self._write(name, intents)
+        except RecordUnavailableError:
+            with suppress(RecordUnavailableError):
+                self.objects.delete(name)
+            raise
+        return name
 
     def has_news(self, listed: Sequence[LedgerObject]) -> bool:
         """Whether anything that was not read yet may be the intents of another worker."""
         return any(not found.name.endswith(_NOTES) for found in self._unread(listed))
 
-    def _append(self, entries: Sequence[Entry], kind: str) -> str:
+    def _next_name(self, kind: str) -> str:
         self._sequence += 1
-        name = segment_name(self.clock(), f"{self._writer}-{self._sequence:06}", kind)
+        return segment_name(self.clock(), f"{self._writer}-{self._sequence:06}", kind)
+
+    def _write(self, name: str, entries: Sequence[Entry]) -> None:
         lines = b"".join(to_line(entry) + b"\n" for entry in entries)
         written = self.objects.put(name, io.BytesIO(lines))
         self._read.add((written.name, written.etag))
-        return name
 
     def _unread(self, listed: Sequence[LedgerObject]) -> list[LedgerObject]:
         segments = [found for found in listed if found.name.startswith(FOLDER)]

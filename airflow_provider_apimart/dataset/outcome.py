@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.exceptions import Charged
     from airflow_provider_apimart.gateway.submission import Submission
 
-__all__ = ["Ending", "copied", "ending_of", "failed", "submitted", "unknown"]
+__all__ = ["OWN_FAULT", "Ending", "copied", "ending_of", "failed", "submitted", "unknown"]
 
 _OBJECT_FIELDS: Final = ("uri", "bytes", "sha256", "content_type", "width", "height")
 _MESSAGE_LENGTH: Final = 500
 #: Seconds after which a gateway must know the tasks that it has accepted.
 _VISIBLE_AFTER: Final = 120.0
 #: Refusals for what the request says. All others, such as an empty account, may end by themselves.
-_OWN_FAULT: Final = (RequestRejectedError, InvalidRequestError, IdempotencyError)
+OWN_FAULT: Final = (RequestRejectedError, InvalidRequestError, IdempotencyError)
 
 
 def submitted(entry: Entry, answer: Submission | ApimartError, *, again: bool, now: float) -> Entry:
@@ -48,12 +48,12 @@ def submitted(entry: Entry, answer: Submission | ApimartError, *, again: bool, n
         return replace(entry, status=Status.ACCEPTED, task_ids=ids, delivered=delivered, error=None, updated_at=now)
     if again or isinstance(answer, SubmitOutcomeUnknownError):
         return unknown(entry, answer, now=now)
-    return _ended(entry, Status.REFUSED, answer, "no", retryable=not isinstance(answer, _OWN_FAULT), now=now)
+    return _ended(entry, Status.REFUSED, answer, "no", retryable=not isinstance(answer, OWN_FAULT), now=now)
 
 
 def unknown(entry: Entry, reason: ApimartError, *, now: float) -> Entry:
-    """Return the entry of a paid call that nobody knows the outcome of, and that is not sent again by itself."""
-    return _ended(entry, Status.UNKNOWN, reason, "unknown", retryable=False, now=now)
+    """Return the entry of a paid call that nobody knows the outcome of."""
+    return _ended(entry, Status.UNKNOWN, reason, "unknown", retryable=not isinstance(reason, OWN_FAULT), now=now)
 
 
 @dataclass(frozen=True, slots=True)

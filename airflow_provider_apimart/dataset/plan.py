@@ -182,6 +182,11 @@ def _unanswered(state: State, rules: Rules, now: float) -> Need:
             Step.GIVE_UP,
             "the outcome of the paid call is not known, and it is too long ago for the gateway to recognise its key",
         )
+    if state.status is Status.UNKNOWN and not state.retryable and not _is_earlier(state, rules):
+        return Need(
+            Step.GIVE_UP,
+            "the outcome of the paid call is not known, and the gateway has refused its key for what the row asks for",
+        )
     return Need(Step.RESUBMIT)
 
 

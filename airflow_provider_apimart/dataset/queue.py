@@ -65,6 +65,16 @@ class Queue:
     elapsed: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
+    def remove_earlier(self) -> None:
+        """
+        Remove what an earlier try of the same task instance has left behind, for which others would wait.
+
+        :raises RecordUnavailableError: when the store refuses.
+        """
+        for ticket in _tickets(self.journal.objects.listing()).values():
+            if _owner(ticket) == self.owner:
+                self.journal.objects.delete(ticket.name)
+
     @contextmanager
     def place(self) -> Iterator[Place]:
         """
@@ -152,7 +162,7 @@ class Place:
         )
 
     def _is_dead(self, ticket: LedgerObject, own: LedgerObject) -> bool:
-        if ticket.name.split("-")[1] == self.queue.owner:
+        if _owner(ticket) == self.queue.owner:
             return True
         # In the store's own time, whatever the clocks of the workers say.
         now = own.modified + self.queue.elapsed() - self._renewed_at
@@ -161,6 +171,10 @@ class Place:
 
 def _tickets(listed: Sequence[LedgerObject]) -> dict[str, LedgerObject]:
     return {found.name: found for found in listed if found.name.startswith(FOLDER)}
+
+
+def _owner(ticket: LedgerObject) -> str:
+    return ticket.name.split("-")[1]
 
 
 def _stamp(moment: float) -> str:

@@ -80,6 +80,7 @@ class Session:
     :param warn: told of calls whose outcome nobody knows.
     :param stopping: set when the worker is about to be killed.
     :param waits: whether the task goes on after this session.
+    :param unanswered: calls that were sent once more in this session, and of which nobody knows more than before.
     """
 
     intake: Intake
@@ -98,6 +99,7 @@ class Session:
     clock: Callable[[], float] = time.time
     reported: Progress | None = None
     waits: bool = False
+    unanswered: int = 0
 
     def work(self) -> Wait | None:
         """
@@ -133,7 +135,9 @@ class Session:
             )
             self.warn(f"Whether row {entry.row} ({entry.id}) was bought is not known. {lost}")
             self.recorder.note(unknown(entry, lost, now=self.clock()))
-        found.resubmit = [call for call in found.resubmit if self.buyer.is_untried(call[1])]
+        untried = [call for call in found.resubmit if self.buyer.is_untried(call[1])]
+        self.unanswered = len(found.resubmit) - len(untried)
+        found.resubmit = untried
         self._report(found)
         return found
 
@@ -210,6 +214,12 @@ class Session:
             wake_at = min(wake_at, now + _PAUSE)
         if wake_at < math.inf:
             return Wait([], 0, min(self.ends_at, wake_at), wake_at)
+        if self.unanswered:
+            raise SubmitOutcomeUnknownError(
+                f"The outcome of {self.unanswered} paid call(s) is still not known, although their keys were sent once "
+                "more. The ledger names each with the reason. All others are done; a retry sends the keys again.",
+                retryable=True,
+            )
         self._require_completeness(found)
         return None
 

@@ -85,13 +85,14 @@ def open_session(
         recorder.ledger.add(recorder.journal.read())
         rules = _rules(operator, context, ledger=objects.address)
         references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
-        owner = digest(written_by)[:_OWNER_DIGITS]
+        queue = Queue(recorder.journal, digest(written_by)[:_OWNER_DIGITS])
+        queue.remove_earlier()
         limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
         session = Session(
             intake=intake,
             recorder=recorder,
             rules=rules,
-            buyer=Buyer(hook, recorder, Queue(recorder.journal, owner), rules, references, stopping),
+            buyer=Buyer(hook, recorder, queue, rules, references, stopping),
             collector=Collector(hook, copier, recorder, prefix, operator.max_concurrency, stopping, operator.log),
             written_by=written_by,
             belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],
@@ -204,5 +205,7 @@ def _kept(session: Session, log: Logger) -> Iterator[None]:
             recorder.flush()
         for entry in recorder.unwritten:
             log.error("Not noted in the ledger: row %s is %s as %s", entry.id, entry.status, entry.task_ids)
-        with suppress(RecordUnavailableError):
+        try:
             compact(recorder.journal.objects, at_least=_MANY_SEGMENTS if session.waits else 1)
+        except RecordUnavailableError as error:
+            log.warning("The journal holds everything, but ledger.jsonl could not be brought up to date: %s", error)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_apimart.dataset.entry import Entry, Failure, Status
 from airflow_provider_apimart.dataset.plan import Rules
 
-__all__ = ["CHARGED", "FINAL", "FREE", "NOW", "UNANSWERED", "entries", "entry", "rules"]
+__all__ = ["CHARGED", "FINAL", "FREE", "LOST", "NOW", "UNANSWERED", "entries", "entry", "rules"]
 
 #: Unix seconds.
 NOW = 1_750_000_000.0
@@ -48,6 +48,8 @@ FREE: dict[str, Any] = {
 CHARGED: dict[str, Any] = {"status": Status.FAILED, "charged": "yes", "error": FINAL}
 #: Of one that may have gone out.
 UNANSWERED: dict[str, Any] = {"status": Status.INTENDED, "charged": "unknown"}
+#: Of one that went out, and whose answer was lost.
+LOST: dict[str, Any] = {"status": Status.UNKNOWN, "charged": "unknown", "error": Failure(None, "lost", retryable=True)}
 
 
 def entry(**changes: Any) -> Entry:

@@ -250,3 +250,15 @@ def test_workers_who_go_on_writing_keep_nobody_merging_for_ever(objects: LedgerO
 
     assert 1 < busy.happened < 10
     assert len(ledger_of(objects)) == 1 + busy.happened
+
+
+def test_an_intent_is_no_answer_to_an_earlier_one_which_may_have_been_sent(objects: LedgerObjects) -> None:
+    sent = Journal(objects)
+    sent.intend([entry(**UNANSWERED)])
+    taken_back = Journal(objects).intend([entry(**{**UNANSWERED, "updated_at": NOW + 1})])
+    Journal(objects).append([entry(id="another row")])
+
+    compact(objects)
+    objects.delete(taken_back)
+
+    assert entry(**UNANSWERED) in list(Journal(objects).read())

@@ -93,7 +93,7 @@ def test_a_lost_answer_is_unknown_and_its_money_stays_held(again: bool) -> None:
     one = submitted(INTENDED, SubmitOutcomeUnknownError("lost", code=502), again=again, now=LATER)
 
     assert (one.status, one.charged, one.cost, one.reserved) == (Status.UNKNOWN, "unknown", None, 0.5)
-    assert one.error == Failure("502", "lost", retryable=False)
+    assert one.error == Failure("502", "lost", retryable=True)
 
 
 def test_a_refusal_of_the_second_call_says_nothing_of_the_first() -> None:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from dataset.entries import CHARGED, FINAL, FREE, NOW, UNANSWERED, entries, entry, rules
+from dataset.entries import CHARGED, FINAL, FREE, LOST, NOW, UNANSWERED, entries, entry, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,9 +65,21 @@ def test_a_row_that_nothing_is_known_of_is_bought() -> None:
         ),
         pytest.param(UNANSWERED, {}, Step.GIVE_UP, id="without an answer"),
         pytest.param(UNANSWERED, {"on_unknown_submit": "resubmit"}, Step.RESUBMIT, id="without an answer, again"),
-        pytest.param({**UNANSWERED, "status": Status.UNKNOWN}, {}, Step.GIVE_UP, id="unknown"),
+        pytest.param(LOST, {}, Step.GIVE_UP, id="unknown"),
         pytest.param(
-            {**UNANSWERED, "status": Status.UNKNOWN},
+            {**LOST, "error": FINAL},
+            {"on_unknown_submit": "resubmit"},
+            Step.GIVE_UP,
+            id="unknown, and refused when it was sent again",
+        ),
+        pytest.param(
+            {**LOST, "error": FINAL},
+            {"on_unknown_submit": "resubmit", "max_tries": 1},
+            Step.RESUBMIT,
+            id="the same, after a person has cleared the task",
+        ),
+        pytest.param(
+            LOST,
             {"on_unknown_submit": "resubmit"},
             Step.RESUBMIT,
             id="unknown, again",

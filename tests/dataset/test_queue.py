@@ -141,6 +141,27 @@ def test_a_later_try_does_not_wait_for_an_earlier_one_which_can_confirm_nothing_
         assert clock.pauses == []
 
 
+def test_what_an_earlier_try_has_left_behind_is_removed_and_nothing_else(objects: LedgerObjects) -> None:
+    for owner in ("task", "other"):
+        objects.put(f"{FOLDER}20250615T150000.000000Z-{owner}-1.json", io.BytesIO(b"{}"))
+
+    queue_of(objects, "task").remove_earlier()
+
+    assert tickets(objects) == ["other"]
+
+
+def test_intents_whose_answer_was_lost_are_taken_back(objects: LedgerObjects) -> None:
+    queue = queue_of(objects, "one")
+    with queue.place() as place:
+        list(place.turn())
+        queue.journal.objects = LosingAnswers(objects)  # type: ignore[assignment]
+
+        with pytest.raises(RecordUnavailableError):
+            place.confirm([INTENT])
+
+    assert list(Journal(objects).read()) == []
+
+
 def test_a_worker_whose_ticket_was_removed_puts_it_back_and_reads_anew(objects: LedgerObjects) -> None:
     with queue_of(objects, "one").place() as place:
         list(place.turn())
@@ -204,6 +225,20 @@ class Aged:
     def listing(self) -> list[LedgerObject]:
         listed = self.objects.listing()
         return [replace(it, modified=it.modified - self.age) if it.name == self.name else it for it in listed]
+
+
+class LosingAnswers:
+    """Writes, and says that it could not."""
+
+    def __init__(self, objects: LedgerObjects) -> None:
+        self._objects = objects
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    def put(self, name: str, content: Any) -> Any:
+        self._objects.put(name, content)
+        raise RecordUnavailableError("the answer was lost")
 
 
 class Unlistable:

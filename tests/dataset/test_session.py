@@ -22,6 +22,7 @@ from airflow_provider_apimart.exceptions import (
     BudgetExceededError,
     IncompleteDatasetError,
     RateLimitError,
+    SubmitOutcomeUnknownError,
     TaskTimeoutError,
     TransferError,
 )
@@ -251,6 +252,17 @@ def test_a_lost_call_is_sent_again_once() -> None:
     assert session.work() is not None
 
     assert [one.id for one in work.buyer.sent_again] == ["row-1"]
+
+
+def test_a_call_that_is_not_answered_even_then_is_no_end() -> None:
+    work = Work()
+    session = work.session({0: UNANSWERED}, rules=rules(on_unknown_submit="resubmit"))
+
+    with pytest.raises(SubmitOutcomeUnknownError, match=r"1 paid call\(s\) is still not known") as caught:
+        session.work()
+
+    assert [one.id for one in work.buyer.sent_again] == ["row-1"]
+    assert caught.value.retryable
 
 
 def test_a_worker_that_is_about_to_be_killed_does_nothing() -> None:

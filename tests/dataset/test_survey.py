@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.entries import CHARGED, FREE, NOW, UNANSWERED, entry, rules
+from dataset.entries import CHARGED, FREE, LOST, NOW, UNANSWERED, entry, rules
 from dataset.world import rows, spool_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def test_no_more_reasons_are_held_than_somebody_reads() -> None:
 
 
 def test_a_call_without_an_answer_goes_out_again_with_its_old_entry() -> None:
-    ledger = known({1: UNANSWERED, 2: {**UNANSWERED, "status": Status.UNKNOWN}})
+    ledger = known({1: UNANSWERED, 2: LOST})
 
     found = looked(ledger, rules(on_unknown_submit="resubmit"))
 
@@ -78,7 +78,7 @@ def test_a_call_without_an_answer_goes_out_again_with_its_old_entry() -> None:
 
 
 def test_a_call_without_an_answer_that_is_given_up_is_to_be_noted_as_unknown_once() -> None:
-    ledger = known({1: UNANSWERED, 2: {**UNANSWERED, "status": Status.UNKNOWN}})
+    ledger = known({1: UNANSWERED, 2: LOST})
 
     found = looked(ledger)
 
@@ -108,7 +108,7 @@ def test_what_is_paid_for_is_collected_although_the_dataset_has_no_such_row_any_
 
 
 def test_a_call_without_an_answer_of_a_row_that_is_gone_cannot_be_sent_again_and_is_lost() -> None:
-    gone, noted = entry(id="gone", **UNANSWERED), entry(id="noted", **{**UNANSWERED, "status": Status.UNKNOWN})
+    gone, noted = entry(id="gone", **UNANSWERED), entry(id="noted", **LOST)
 
     found = looked(known({}, gone, noted), rules(on_unknown_submit="resubmit"))
 

@@ -86,9 +86,9 @@ class Books:
 
     @property
     def is_merged(self) -> bool:
-        """Whether the journal says what the table says, and nothing else."""
-        segments = [content for key, content in self.objects.items() if key.startswith("ledger/journal/")]
-        return segments == [self.objects["ledger/ledger.jsonl"]]
+        """Whether the journal says what the table says: once, or several times where workers ended together."""
+        segments = {content for key, content in self.objects.items() if key.startswith("ledger/journal/")}
+        return segments == {self.objects["ledger/ledger.jsonl"]}
 
     def lines(self) -> Counter[tuple[str, int]]:
         """Return row and part of each line of the table."""

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from services.airflow_home import AirflowHome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from faults.dataset_rows import Row
     from services.seaweedfs import SeaweedFS
@@ -192,6 +192,36 @@ def test_a_changed_dataset_buys_what_was_changed(open_shop: OpenShop) -> None:
     assert bought("second", changed) == pictures_of(list(edited.values()))
     assert len(edited) == 20
     assert bought("third", changed) == Counter()
+
+
+def test_a_row_that_is_refused_after_a_crash_does_not_keep_the_others_from_being_bought(
+    open_shop: OpenShop, read_books: ReadBooks
+) -> None:
+    shop, rows = open_shop(honours_keys=True, speed=FAST), some_rows(40)
+    shop.gateway.add_faults([{"fault": "refuse", "on": "submit", "status": 400, "match": {"prompt": "picture 5$"}}])
+    kill = Kill("paid call", "gateway", "POST", "/images/generations", "cut_before")
+
+    with task(shop, rows, "run", kills=[kill], max_in_flight=10, on_unknown_submit="resubmit") as buyer:
+        outcome = buyer.run()
+
+    books = read_books(shop)
+    assert books.bought() == pictures_of([row for row in rows if row["prompt"] != "picture 5"])
+    assert books.statuses()["copied"] == call_count(rows) - 1
+    assert outcome["type"] == "IncompleteDatasetError"
+
+
+def test_a_call_without_an_answer_is_accounted_for_although_its_row_has_left_the_dataset(
+    open_shop: OpenShop, read_books: ReadBooks
+) -> None:
+    shop, rows = open_shop(honours_keys=True, speed=FAST), some_rows(20)
+    kill = Kill("paid call", "gateway", "POST", "/images/generations", "cut_after", skip=3)
+
+    with task(shop, rows, "run", kills=[kill], max_in_flight=10, on_unknown_submit="resubmit") as buyer:
+        buyer._try()
+        write_rows(Path(buyer.parameters["prompts"]), [{**row, "prompt": f"new {row['prompt']}"} for row in rows])
+        buyer.run()
+
+    assert read_books(shop).unaccounted() == []
 
 
 def test_a_row_that_is_bought_twice_is_seen(open_shop: OpenShop, read_books: ReadBooks) -> None:
