@@ -29,7 +29,7 @@ test: .venv/.installed ## Build the wheel, install it and run all tests against 
 faults: .venv/.installed ## Inject a thousand faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
 
-bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (half an hour)
+bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (an hour)
 	PYTHONPATH=tests $(BENCH_BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 lint: .venv/.locked ## Check style, types and the direction of imports
