@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.idempotency import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["save_rows", "to_json_line"]
 
 _FOLDER: Final = "inputs/"
-_NAME_DIGITS: Final = 16
 
 
 def save_rows(
@@ -31,7 +29,7 @@ def save_rows(
     prefix: str,
     aws_conn_id: str | None,
     extra_args: Mapping[str, Any],
-    written_by: tuple[str | int | None, ...],
+    writer: str,
 ) -> str:
     """
     Write rows to ``{prefix}/ledger/inputs/``, and return the address of the file.
@@ -41,13 +39,13 @@ def save_rows(
     :param rows: as a function gave them.
     :param prefix: of the dataset, without slashes at its ends.
     :param extra_args: further arguments of ``PutObject``.
-    :param written_by: identity of the task instance. All its tries write the same object.
+    :param writer: stands for the task instance. All its tries write the same object.
     :raises InvalidRequestError: naming the first row that JSON has no form for.
     :raises RecordUnavailableError: when it is not certain that the store has them.
     """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    name = f"{_FOLDER}{digest(written_by)[:_NAME_DIGITS]}.jsonl"
+    name = f"{_FOLDER}{writer}.jsonl"
     with TemporaryFile() as file:
         for number, row in enumerate(rows, 1):
             file.write(to_json_line(number, row))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.line import to_line
-from airflow_provider_apimart.gateway.idempotency import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Manifest", "write_manifest"]
 
 _FOLDER: Final = "manifests/"
-_NAME_DIGITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ def write_manifest(
     ledger: Ledger,
     objects: LedgerObjects,
     *,
-    written_by: tuple[str | int | None, ...],
+    writer: str,
     first: int,
 ) -> Manifest:
     """
@@ -52,12 +50,12 @@ def write_manifest(
 
     :param keys: of the calls, in the order of the dataset.
     :param ledger: what this worker knows; everything is in S3 as well.
-    :param written_by: identity of the task instance. All its tries write the same object.
+    :param writer: stands for the task instance. All its tries write the same object.
     :param first: how many of the entries are returned.
     :raises RecordUnavailableError: when something could not be read or written.
     """
     places: dict[bytes, tuple[int, int]] = dict.fromkeys(keys, (0, 0))
-    manifest = Manifest(f"{objects.address}{_FOLDER}{digest(written_by)[:_NAME_DIGITS]}.jsonl")
+    manifest = Manifest(f"{objects.address}{_FOLDER}{writer}.jsonl")
     held: dict[bytes, Entry] = {}
     listed = frozenset(list(places)[:first])
     with TemporaryFile() as spool, TemporaryFile() as file:

@@ -69,11 +69,6 @@ class Ending:
     errors: tuple[ApimartError, ...]
 
     @property
-    def has_pictures(self) -> bool:
-        """Whether there is anything to copy. One picture is enough: it must not be lost over those that failed."""
-        return any(task.images for task in self.tasks)
-
-    @property
     def cost(self) -> float | None:
         """US dollars, or ``None`` where they are not known."""
         return total([*(task.cost for task in self._charged), *self._forgotten])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.budget import Budget
@@ -71,7 +71,7 @@ class Session:
     Works on a dataset.
 
     :param intake: the dataset as this worker has read it.
-    :param written_by: identity of the task instance, the same for all its tries.
+    :param writer: stands for the task instance, the same for all its tries.
     :param belongs: whether a purchase without a row would be of this task's shard.
     :param began_at: Unix seconds, when this try of the task began.
     :param timeout: seconds that one try waits for an accepted call.
@@ -88,7 +88,7 @@ class Session:
     rules: Rules
     buyer: Buyer
     collector: Collector
-    written_by: tuple[str | int | None, ...]
+    writer: str
     belongs: Callable[[Entry], bool]
     began_at: float
     timeout: float
@@ -97,9 +97,9 @@ class Session:
     warn: Callable[[str], None]
     stopping: Event
     clock: Callable[[], float] = time.time
-    reported: Progress | None = None
-    waits: bool = False
-    unanswered: int = 0
+    reported: Progress | None = field(default=None, init=False)
+    waits: bool = field(default=False, init=False)
+    unanswered: int = field(default=0, init=False)
 
     def work(self) -> Wait | None:
         """
@@ -157,7 +157,7 @@ class Session:
         self.recorder.flush()
         ledger, objects = self.recorder.ledger, self.recorder.journal.objects
         keys = self.intake.spool.keys()
-        manifest = write_manifest(keys, ledger, objects, written_by=self.written_by, first=MOST_OBJECTS)
+        manifest = write_manifest(keys, ledger, objects, writer=self.writer, first=MOST_OBJECTS)
         return report_of(found, self._own(), manifest, invalid=self.intake.invalid, ledger=objects.address)
 
     def _own(self) -> list[State]:
@@ -239,12 +239,12 @@ class Session:
     def _require_completeness(self, found: Survey) -> None:
         objection = self.buyer.objection(found.buy[0]) if found.buy else None
         following, reason = verdict(found, self.rules, objection=objection)
-        if following is not Next.FAIL:
+        if following is Next.FINISH:
             return
         given_up = "; ".join(f"row {part.row.number} ({part.row.id}): {why}" for part, why in found.given_up)
         progress = self._progress(found)
         money = f"{progress.spent:g} USD were spent by this run."
-        if objection and not found.failed:
+        if following is Next.OVER_BUDGET:
             raise BudgetExceededError(
                 f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to go on."
             )

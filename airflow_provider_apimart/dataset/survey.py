@@ -65,7 +65,7 @@ class Survey:
         """Paid calls that have not ended."""
         return len(self.ask) + len(self.resubmit)
 
-    def count_stranger(self, entry: Entry) -> None:
+    def count_orphan(self, entry: Entry) -> None:
         """Take note of a purchase that is not settled, and of which the dataset has no row any more."""
         if entry.status is Status.ACCEPTED:
             self.ask.append(entry)
@@ -122,7 +122,7 @@ def survey(spool: Spool, ledger: Ledger, rules: Rules, *, now: float, belongs: C
     for key, entry in ledger.unsettled.items():
         is_abandoned = entry.run_id == rules.run_id or now >= entry.updated_at + _ABANDONED
         if key not in met and is_abandoned and belongs(entry):
-            result.count_stranger(entry)
+            result.count_orphan(entry)
     return result
 
 
@@ -167,6 +167,7 @@ class Next(StrEnum):
 
     DEFER = "defer"
     FINISH = "finish"
+    OVER_BUDGET = "over budget"
     FAIL = "fail"
 
 
@@ -195,10 +196,10 @@ def verdict(found: Survey, rules: Rules, *, objection: str | None) -> Verdict:
     if found.in_flight or found.waiting:
         return Verdict(Next.DEFER)
     if found.failed > _allowed(found, rules):
-        unbought = f" {found.left} of the others were not bought." if found.left else ""
-        return Verdict(Next.FAIL, f"{found.failed} of {found.total} rows gave no picture.{unbought}")
+        unbought = f" {found.left} of the others were not bought. {objection or ''}" if found.left else ""
+        return Verdict(Next.FAIL, f"{found.failed} of {found.total} rows gave no picture.{unbought}".rstrip())
     if found.left:
-        return Verdict(Next.FAIL, f"{found.left} of {found.total} rows were not bought. {objection}")
+        return Verdict(Next.OVER_BUDGET, f"{found.left} of {found.total} rows were not bought. {objection}")
     return Verdict(Next.FINISH)
 
 

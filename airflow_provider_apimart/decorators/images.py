@@ -12,6 +12,7 @@ from airflow.sdk.definitions.context import context_merge
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.retry_policy import failing_fast
+from airflow_provider_apimart.transfers.writer import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -92,14 +93,13 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
                 field="prompts",
                 value=given,
             )
-        ti = context["ti"]
         address = save_rows(
             given,
             bucket=self.s3_bucket,
             prefix=self.s3_prefix.strip("/"),
             aws_conn_id=self.aws_conn_id,
             extra_args=self.extra_args or {},
-            written_by=(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+            writer=writer_id(context["ti"]),
         )
         self.log.info("The rows of this try are in %s", address)
         return address

@@ -22,12 +22,11 @@ from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
-from airflow_provider_apimart.gateway.idempotency import digest
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators._fields import rendered_values
-from airflow_provider_apimart.operators.dataset import CHOICES
 from airflow_provider_apimart.transfers.copier import open_copier
+from airflow_provider_apimart.transfers.writer import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,6 @@ __all__ = ["open_session"]
 
 #: The XCom that shows how far the task has come, also while it is deferred.
 _PROGRESS: Final = "progress"
-_OWNER_DIGITS: Final = 16
 #: Objects of a journal that make the next worker slow to read it.
 _MANY_SEGMENTS: Final = 64
 #: Where the task state store keeps when the run first began.
@@ -63,8 +61,7 @@ def open_session(
     """
     prefix = operator.s3_prefix.strip("/")
     shard = _shard(operator.shard)
-    ti = context["ti"]
-    written_by = (ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    writer = writer_id(context["ti"])
     with (
         ApimartHook(operator.apimart_conn_id) as hook,
         closing(_read(operator, hook, shard)) as intake,
@@ -74,7 +71,7 @@ def open_session(
             aws_conn_id=operator.aws_conn_id,
             key_template="{task_id}-{index}.{ext}",
             on_existing="skip",
-            written_by=written_by,
+            writer=writer,
             at_once=operator.max_concurrency,
             max_bytes=operator.max_bytes,
             extra_args=operator.extra_args or {},
@@ -85,7 +82,7 @@ def open_session(
         recorder.ledger.add(recorder.journal.read())
         rules = _rules(operator, context, ledger=objects.address)
         references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
-        queue = Queue(recorder.journal, digest(written_by)[:_OWNER_DIGITS])
+        queue = Queue(recorder.journal, writer)
         queue.remove_earlier()
         limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
         session = Session(
@@ -94,7 +91,7 @@ def open_session(
             rules=rules,
             buyer=Buyer(hook, recorder, queue, rules, references, stopping),
             collector=Collector(hook, copier, recorder, prefix, operator.max_concurrency, stopping, operator.log),
-            written_by=written_by,
+            writer=writer,
             belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],
             began_at=began_at,
             timeout=operator.timeout,
@@ -130,8 +127,6 @@ def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard
 def _rules(operator: ApimartImageDatasetOperator, context: Context, *, ledger: str) -> Rules:
     max_cost = _dollars(operator.max_cost)
     require("max_cost", operator.max_cost, max_cost is None or max_cost > 0, "more than 0 US dollars")
-    for name, choices in CHOICES.items():
-        require(name, getattr(operator, name), getattr(operator, name) in choices, " or ".join(map(repr, choices)))
     ti = context["ti"]
     return Rules(
         ledger=ledger,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,6 +13,7 @@ from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
+from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
 from airflow_provider_apimart.operators._fields import is_literal, literal_request
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
@@ -27,19 +27,15 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.dataset.session import Session, Wait
 
-__all__ = ["CHOICES", "DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
+__all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
 
 #: The same for all runs, so that each buys only what the earlier ones have not.
 DEFAULT_PREFIX: Final = "apimart/{{ dag.dag_id }}/{{ task.task_id }}"
 
-#: Seconds between a deferral and its event, and by which Airflow's own timeout outlasts the trigger's: see the operator
-#: for one picture.
-_HOLD_EVENT: Final = 10.0
-_BACKSTOP: Final = 60.0
 #: Request fields that the operator takes for all rows.
 _DEFAULTS: Final = tuple(name for name in REQUEST_PARAMETERS if name != "prompt")
 #: Allowed values of parameters, which may also be templates.
-CHOICES: Final = {
+_CHOICES: Final = {
     "on_existing": ("reuse", "regenerate"),
     "on_invalid": ("fail", "skip"),
     "on_unknown_submit": ("fail", "resubmit"),
@@ -105,7 +101,7 @@ class ApimartImageDatasetOperator(BaseOperator):
         *_DEFAULTS,
         "shard",
         "max_cost",
-        *CHOICES,
+        *_CHOICES,
         "apimart_conn_id",
         "aws_conn_id",
         "extra_args",
@@ -187,14 +183,12 @@ class ApimartImageDatasetOperator(BaseOperator):
         self.max_concurrency = max_concurrency
         self.max_bytes = max_bytes
         self.extra_args = extra_args
-        self._stopping: Event | None = None
+        self._stopping: Event | None = None  # Made when the task runs: a DAG is copied, and an event cannot be.
         self._check_parameters()
 
     def _check_parameters(self) -> None:
         """Refuse what is wrong for any dataset, as far as it is known when the DAG is parsed."""
-        for name, choices in CHOICES.items():
-            is_possible = getattr(self, name) in choices or not is_literal(getattr(self, name))
-            require(name, getattr(self, name), is_possible, " or ".join(map(repr, choices)))
+        self._check_choices([name for name in _CHOICES if is_literal(getattr(self, name))])
         for name in ("max_in_flight", "max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("poll_interval", "timeout"):
@@ -208,6 +202,11 @@ class ApimartImageDatasetOperator(BaseOperator):
         request, unknown = literal_request({name: getattr(self, name) for name in _DEFAULTS})
         # A row may name another model, to which the rest of the defaults belongs: only the types are certain.
         check_anywhere(request, unknown={*unknown, "model", "image_urls", "mask_url"})
+
+    def _check_choices(self, names: Iterable[str]) -> None:
+        for name in names:
+            choices = _CHOICES[name]
+            require(name, getattr(self, name), getattr(self, name) in choices, " or ".join(map(repr, choices)))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy and copy what the ledger lacks."""
@@ -235,17 +234,21 @@ class ApimartImageDatasetOperator(BaseOperator):
             self._stopping.set()
 
     def _work(self, context: Context, *, began_at: float) -> dict[str, Any]:
-        with failing_fast(), self._session(context, began_at=began_at) as session:
-            while (wait := session.work()) is not None:
+        while True:
+            with failing_fast(), self._session(context, began_at=began_at) as session:
+                wait = session.work()
+                if wait is None:
+                    return session.result()
                 if self.deferrable:
                     self._defer(wait, began_at=began_at)
-                time.sleep(self.poll_interval)
-            return session.result()
+            # On the worker too a new session follows, which sees what others have written, and has no old troubles.
+            time.sleep(self.poll_interval if wait.task_ids else max(0.0, wait.wake_at - time.time()))
 
     def _session(self, context: Context, *, began_at: float) -> AbstractContextManager[Session]:
         from airflow_provider_apimart.operators._dataset import open_session  # noqa: PLC0415 - loads boto3 and urllib3
 
-        self._stopping = Event()
+        self._check_choices(_CHOICES)
+        self._stopping = self._stopping or Event()
         return open_session(self, context, began_at=began_at, stopping=self._stopping)
 
     def _defer(self, wait: Wait, *, began_at: float) -> NoReturn:
@@ -261,9 +264,9 @@ class ApimartImageDatasetOperator(BaseOperator):
                 wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
                 began_at=began_at,
                 first_look=now + self.initial_delay,
-                not_before=now + _HOLD_EVENT,
+                not_before=now + HOLD_EVENT,
                 poll_interval=self.poll_interval,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(wait.deadline - now, _HOLD_EVENT) + self.poll_interval + _BACKSTOP),
+            timeout=timeout_of(wait.deadline, now=now, poll_interval=self.poll_interval),
         )

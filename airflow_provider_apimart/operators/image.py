@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import BaseOperator
@@ -20,6 +19,7 @@ from airflow_provider_apimart.gateway.idempotency import fingerprint
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
 from airflow_provider_apimart.operators._fields import literal_request, rendered_request
 from airflow_provider_apimart.operators._purchase import Purchase, naming
 from airflow_provider_apimart.operators._record import Record
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.request import ImageRequest
 
 __all__ = ["ApimartImageOperator"]
-
-#: Seconds between a deferral and its event. An event that comes sooner can meet a scheduler that has not yet seen the
-#: worker's process end, and takes the resumed task for a killed one (apache/airflow#67287, alive in 3.3.2).
-_HOLD_EVENT = 10.0
-#: Seconds by which Airflow's own timeout of the deferral outlasts the trigger's, which knows what it is doing.
-_BACKSTOP = 60.0
 
 
 class ApimartImageOperator(BaseOperator):
@@ -291,11 +285,11 @@ class ApimartImageOperator(BaseOperator):
                 finished=[task.to_json() for task in finished.values()],
                 deadline=deadline,
                 first_look=now + self.initial_delay,
-                not_before=now + _HOLD_EVENT,
+                not_before=now + HOLD_EVENT,
                 poll_interval=self.poll_interval,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(deadline - now, _HOLD_EVENT) + self.poll_interval + _BACKSTOP),
+            timeout=timeout_of(deadline, now=now, poll_interval=self.poll_interval),
         )
 
     def _wait_inline(self, hook: ApimartHook, task_ids: Sequence[str]) -> dict[str, Task]:

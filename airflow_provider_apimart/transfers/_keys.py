@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ __all__ = [
     "key_of",
     "metadata_of",
     "must_copy",
-    "writer_id",
 ]
 
 OnExisting = Literal["skip", "overwrite", "fail"]
@@ -71,11 +69,6 @@ def check_distinct(template: str, pictures: Iterable[Picture]) -> None:
                 f"picture {other.index} of task {other.task_id} and picture {picture.index} of task {picture.task_id} "
                 "get the same key; add {task_id} and {index}",
             )
-
-
-def writer_id(*identity: object) -> str:
-    """Return what stands in an object's metadata for the task instance that wrote it, the same for all its tries."""
-    return hashlib.sha256("\0".join(map(str, identity)).encode()).hexdigest()[:16]
 
 
 def metadata_of(picture: Picture, *, size: int, sha256: str, width: int, height: int, writer: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from airflow_provider_apimart.retry_policy import failing_fast, with_retry_polic
 from airflow_provider_apimart.transfers._keys import check_distinct, check_template
 from airflow_provider_apimart.transfers._source import read_source
 from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
+from airflow_provider_apimart.transfers.writer import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,14 +147,13 @@ class ApimartToS3Operator(BaseOperator):
     def _copier(self, context: Context, hook: ApimartHook) -> AbstractContextManager[Copier]:
         from airflow_provider_apimart.transfers.copier import open_copier  # noqa: PLC0415 - loads boto3 and urllib3
 
-        ti = context["ti"]
         return open_copier(
             hook,
             bucket=self.s3_bucket,
             aws_conn_id=self.aws_conn_id,
             key_template=self.s3_key,
             on_existing=self.on_existing,
-            written_by=(ti.dag_id, ti.run_id, ti.task_id, ti.map_index),
+            writer=writer_id(context["ti"]),
             at_once=self.max_concurrency,
             max_bytes=self.max_bytes,
             extra_args=self.extra_args or {},

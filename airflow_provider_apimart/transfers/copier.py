@@ -10,11 +10,11 @@ from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.image_format import guess_extensions
 from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
 from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy, writer_id
+from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy
 from airflow_provider_apimart.transfers._upload import open_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -34,7 +34,7 @@ def open_copier(
     aws_conn_id: str | None,
     key_template: str,
     on_existing: OnExisting,
-    written_by: Sequence[object],
+    writer: str,
     at_once: int,
     max_bytes: int,
     extra_args: Mapping[str, Any],
@@ -44,7 +44,7 @@ def open_copier(
 
     :param hook: asks the gateway for fresh URLs.
     :param aws_conn_id: connection of type ``aws``.
-    :param written_by: identity of the task instance, the same for all its tries.
+    :param writer: stands for the task instance, see :func:`~airflow_provider_apimart.transfers.writer.writer_id`.
     :param at_once: pictures that will be copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of every ``PutObject``.
@@ -59,7 +59,7 @@ def open_copier(
             bucket=opened,
             key_template=key_template,
             on_existing=on_existing,
-            writer=writer_id(*written_by),
+            writer=writer,
             get_task=hook.get_task,
         )
 

@@ -31,7 +31,7 @@ def save(aws_connection: str, bucket: str) -> Save:
             prefix="catalogue",
             aws_conn_id=aws_connection,
             extra_args={},
-            written_by=("a_dag", "a_run", "a_task", -1),
+            writer="0123456789abcdef",
         )
 
     return write

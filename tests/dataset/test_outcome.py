@@ -133,7 +133,6 @@ def test_pictures_that_are_in_s3_settle_the_purchase() -> None:
 
     one = copied(ACCEPTED, ending, [OBJECT], now=LATER)
 
-    assert ending.has_pictures
     assert (one.status, one.charged, one.reserved, one.error) == (Status.COPIED, "yes", None, None)
     assert (one.cost, one.credits_cost) == (0.75, 7.5)
     assert one.objects == ({name: OBJECT[name] for name in OBJECT if name not in {"task_id", "index", "outcome"}},)
@@ -148,14 +147,12 @@ def test_a_cost_that_is_not_named_keeps_what_was_held() -> None:
 def test_one_picture_is_enough_and_a_task_that_failed_beside_it_costs_nothing() -> None:
     ending = ended(a=task("a", cost=0.25), b=task("b", TaskState.FAILED))
 
-    assert ending.has_pictures
     assert ending.cost == 0.25
 
 
 def test_what_the_gateway_has_forgotten_may_have_cost_something() -> None:
     ending = ended(a=task("a", cost=0.25), b=TaskNotFoundError("no such task"))
 
-    assert ending.has_pictures
     assert ending.cost is ending.credits_cost is None
 
 
@@ -205,7 +202,6 @@ def test_without_a_picture_the_worst_of_the_tasks_says_what_may_be_done(
 
     one = failed(ACCEPTED, ending, now=LATER)
 
-    assert not ending.has_pictures
     assert (one.status, one.charged, one.cost) == (Status.FAILED, charged, cost)
     assert one.error is not None
     assert one.error.retryable is retryable

@@ -105,7 +105,7 @@ class Work:
             "rules": rules(),
             "buyer": fakes.buyer,
             "collector": fakes.collector,
-            "written_by": ("a_task",),
+            "writer": "a_task",
             "belongs": lambda _: True,
             "began_at": NOW,
             "timeout": 600.0,

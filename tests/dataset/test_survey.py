@@ -119,7 +119,8 @@ def test_a_call_without_an_answer_of_a_row_that_is_gone_cannot_be_sent_again_and
     ("found", "objection", "expected"),
     [
         pytest.param({"done": 5}, None, Next.FINISH, id="all is done"),
-        pytest.param({"done": 3, "left": 2}, "no money", Next.FAIL, id="one is left, and no money"),
+        pytest.param({"done": 3, "left": 2}, "no money", Next.OVER_BUDGET, id="two are left, and no money"),
+        pytest.param({"done": 2, "left": 2, "failed": 1}, "no money", Next.FAIL, id="no money, and one has failed"),
         pytest.param({"left": 4, "ask": [entry()]}, "no money", Next.DEFER, id="no money, and one in flight"),
         pytest.param({"left": 3, "ask": [entry()] * 2}, None, Next.DEFER, id="as many in flight as may be"),
         pytest.param({"done": 4, "waiting": 1}, None, Next.DEFER, id="another run is buying"),
@@ -182,6 +183,11 @@ def test_a_task_that_stops_for_money_says_so() -> None:
     found = Survey(total=5, done=3, left=2)
 
     assert verdict(found, rules(), objection="0 USD are left.").reason == "2 of 5 rows were not bought. 0 USD are left."
+    found.failed = 1
+    allowing = rules(max_failed=1)
+    assert verdict(found, allowing, objection="0 USD are left.").next is Next.OVER_BUDGET
+    failing = verdict(found, rules(), objection="0 USD are left.")
+    assert failing.reason == "1 of 5 rows gave no picture. 2 of the others were not bought. 0 USD are left."
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ class World:
             rules=rules,
             buyer=buyer,
             collector=Collector(hook, copier, recorder, "prefix", 1, stopping, log, clock=now),
-            written_by=("a_task",),
+            writer="a_task",
             belongs=lambda _: True,
             began_at=self.now,
             timeout=math.inf,

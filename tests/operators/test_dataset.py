@@ -487,6 +487,19 @@ class TestTheWait:
 
         assert (result["done"], task_instance.deferrals) == (12, 0)
 
+    def test_on_the_worker_gives_what_could_not_be_copied_another_chance(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
+    ) -> None:
+        # As often as one session asks for the picture, while another one runs on.
+        simulator.add_fault({"fault": "image_truncated", "match": {"prompt": "picture 0"}, "times": 4})
+        simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
+
+        with pytest.raises(TaskTimeoutError):
+            task_instance.run(dataset_operator(rows(2), deferrable=False, timeout=8))
+
+        assert len(stored("images/")) == 1
+        assert accepted(simulator) == 2
+
     def test_ends_at_the_timeout_with_what_is_finished_in_s3_and_a_retry_collects_the_rest(
         self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
     ) -> None:

@@ -14,7 +14,6 @@ from airflow_provider_apimart.transfers._keys import (
     key_of,
     metadata_of,
     must_copy,
-    writer_id,
 )
 from airflow_provider_apimart.transfers.picture import Picture
 
@@ -88,8 +87,3 @@ def test_pictures_that_would_overwrite_each_other_are_found_before_anything_is_c
     if len({task_id for task_id, _ in names}) < len(names):
         with pytest.raises(InvalidRequestError, match=r"add \{task_id\} and \{index\}"):
             check_distinct("{task_id}", pictures)
-
-
-def test_the_writer_is_the_same_for_all_tries_and_another_for_each_task_instance() -> None:
-    assert writer_id("d", "r", "t", 0) == writer_id("d", "r", "t", 0)
-    assert len({writer_id("d", "r", "t", index) for index in range(10)}) == 10
