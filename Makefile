@@ -8,23 +8,28 @@ BENCH_BIN := .venv-bench/bin
 BENCH_LOCK := benchmarks/requirements.lock
 COMPILE := $(UV) pip compile pyproject.toml --extra simulator --universal --python-version 3.11 \
 	--generate-hashes --no-header --no-annotate --quiet
-SOURCES := pyproject.toml $(shell find airflow_provider_apimart -name '*.py' -o -name py.typed)
+SOURCES := pyproject.toml $(shell find airflow_provider_apimart -type f ! -path '*/__pycache__/*')
 
 # Airflow starts a dozen processes; compiled once, each of them starts in half the time.
 export UV_COMPILE_BYTECODE = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench lint format docs build lock clean
+.PHONY: help demo test screenshots faults bench lint format docs build lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: .venv/.installed ## Generate pictures into a local S3 server through a real Airflow (ONCE=1: then stop)
 	cd tests && ../$(BIN)/python -m services.demo
 
 test: .venv/.installed ## Build the wheel, install it and run all tests against it
 	$(BIN)/pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml $(ARGS)
+
+screenshots: .venv/.installed ## Run the browser tests and renew docs/images/*.png from what they saw
+	rm -rf build/screenshots
+	$(BIN)/pytest -m browser $(ARGS)
+	$(foreach image,$(notdir $(wildcard docs/images/*.png)),cp build/screenshots/$(image) docs/images/ && )true
 
 faults: .venv/.installed ## Inject a thousand faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)

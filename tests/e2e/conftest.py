@@ -1,27 +1,78 @@
-"""A real Airflow in which every example DAG runs once, and one whose DAGs are disturbed on purpose."""
+"""A real Airflow in which every example DAG runs once, one whose DAGs are disturbed on purpose, and a real browser."""
 
 from __future__ import annotations
 
+import os
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.disturbed import DATASETS, KEY
-from e2e.examples import API_KEY, BUCKET, PARALLELISM, Clock, Examples, Waiting, start_examples, wait_for_deferral
+from e2e.examples import (
+    API_KEY,
+    BUCKET,
+    GENERATING,
+    PARALLELISM,
+    Clock,
+    Examples,
+    Waiting,
+    start_examples,
+    wait_for_deferral,
+    wait_for_question,
+    wait_for_run,
+)
+from e2e.visitors import Visitors
 from services.airflow import AirflowComponents
 from services.airflow_home import AirflowHome
+from services.browser import Browser
+from services.chromium import require_chromium
+from services.fab import FabApiServer
+from services.net_log import contacted_hosts
 from services.process import processes_in
+from services.waiting import ServiceError
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from services.dag_run import DagRun
     from services.seaweedfs import SeaweedFS
 
-DAGS_FOLDER = Path(__file__).parents[2] / "dags_examples"
+CHECKOUT = Path(__file__).parents[2]
+DAGS_FOLDER = CHECKOUT / "dags_examples"
 DISTURBED_FOLDER = Path(__file__).parent / "dags"
+SCREENSHOTS = CHECKOUT / "build" / "screenshots"
+CHROMIUM = pytest.StashKey[Path]()
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for the browser can be left out with ``-m 'not browser'``."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say at once, and not after half an hour, that there is no Chromium."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):
+        return
+    tell = session.config.pluginmanager.get_plugin("terminalreporter").write_line
+    try:
+        session.config.stash[CHROMIUM] = require_chromium(os.environ, is_root=os.geteuid() == 0, tell=tell)
+    except ServiceError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the fixtures whether the test has failed."""
+    report = yield
+    item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +93,13 @@ def airflow(
 ) -> Iterator[AirflowComponents]:
     """Four components, with both connections in Airflow's database. No process of theirs is left at the end."""
     directory = tmp_path_factory.mktemp("airflow")
-    home = AirflowHome(directory, dags_folder=DAGS_FOLDER, parallelism=PARALLELISM, AIRFLOW_VAR_APIMART_BUCKET=BUCKET)
+    home = AirflowHome(
+        directory,
+        dags_folder=DAGS_FOLDER,
+        parallelism=PARALLELISM,
+        users={"viewer": "viewer"},
+        AIRFLOW_VAR_APIMART_BUCKET=BUCKET,
+    )
     s3_server.client().create_bucket(Bucket=BUCKET)
     with AirflowComponents(home) as airflow:
         airflow.api.add_connection("aws_default", s3_server.connection)
@@ -60,12 +117,28 @@ def waiting(airflow: AirflowComponents) -> Waiting:
 
 
 @pytest.fixture(scope="session")
-def examples(airflow: AirflowComponents, waiting: Waiting, clock: Clock) -> Examples:
-    """Every example has run to its end."""
+def question(airflow: AirflowComponents, waiting: Waiting, clock: Clock) -> dict[str, Any]:
+    """What a person was asked, who has agreed."""
     clock.advance(600)
+    asked = wait_for_question(airflow, waiting.examples.approved, "approve")
+    waiting.examples.approved.answer("approve", "Approve")
+    return asked
+
+
+@pytest.fixture(scope="session")
+def examples(airflow: AirflowComponents, waiting: Waiting, question: dict[str, Any]) -> Examples:
+    """Every example has run to its end."""
+    assert question
     for run in waiting.examples.runs:
         run.wait(while_waiting=airflow.require_alive)
     return waiting.examples
+
+
+@pytest.fixture(scope="session")
+def catalogue(airflow: AirflowComponents, examples: Examples) -> DagRun:
+    """The run that Airflow has started by itself when posters were there."""
+    assert examples.taskflow
+    return wait_for_run(airflow, "apimart_poster_catalogue")
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +182,34 @@ def disturbed(
             airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
         yield airflow
     assert processes_in(directory) == []
+
+
+@pytest.fixture(scope="session")
+def fab(airflow: AirflowComponents) -> Iterator[FabApiServer]:
+    """The same Airflow once more: under the path ``/airflow``, and behind the FAB auth manager."""
+    for dag_id in GENERATING:
+        airflow.api.wait_for_dag(dag_id)
+    with FabApiServer(airflow.home) as fab:
+        yield fab
+
+
+@pytest.fixture(scope="module")
+def browser(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Open while the tests of one module run. At its end, it must have contacted nothing beyond loopback."""
+    directory = tmp_path_factory.mktemp("browser")
+    with Browser(pytestconfig.stash[CHROMIUM], directory, screenshots=SCREENSHOTS) as browser:
+        yield browser
+    hosts = contacted_hosts(browser.net_log)
+    assert {host for host in hosts if not ip_address(host).is_loopback} == set()
+
+
+@pytest.fixture
+def visitors(browser: Browser, airflow: AirflowComponents, request: pytest.FixtureRequest) -> Iterator[Visitors]:
+    """Nothing must have gone wrong in any of their windows at the end, and no request must have aimed elsewhere."""
+    visitors = Visitors(browser, airflow.home)
+    yield visitors
+    if request.node.stash[FAILED]:
+        visitors.take_screenshots(f"failed/{request.node.name}")
+    visitors.leave()
+    assert visitors.problems == []
+    assert visitors.hosts <= {"127.0.0.1"}

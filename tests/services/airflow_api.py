@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["AirflowApi"]
 
+ATTEMPTS = 5
+
 
 class _Login(httpx.Auth):
     """Fetches a token for the first request and sends it with every one."""
 
     requires_response_body = True
 
-    def __init__(self, username: str, password: str) -> None:
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._url = url
         self._credentials = {"username": username, "password": password}
         self._token: str | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         if self._token is None:
-            answer = yield httpx.Request("POST", request.url.join("/auth/token"), json=self._credentials)
+            answer = yield httpx.Request("POST", f"{self._url}/auth/token", json=self._credentials)
             self._token = answer.raise_for_status().json()["access_token"]
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
@@ -44,7 +47,7 @@ class AirflowApi:
 
     def __init__(self, url: str, *, username: str, password: str) -> None:
         self._client = httpx.Client(
-            base_url=f"{url}/api/v2", auth=_Login(username, password), timeout=30, trust_env=False
+            base_url=f"{url}/api/v2", auth=_Login(url, username, password), timeout=30, trust_env=False
         )
 
     def close(self) -> None:
@@ -87,8 +90,19 @@ class AirflowApi:
         wait_until(is_known, what=f"Airflow to read the DAG {dag_id}", within=within)
 
     def trigger(self, dag_id: str, **conf: Any) -> DagRun:
-        """Start a run by hand, without a logical date."""
-        run = self.post(f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
+        """
+        Start a run by hand, without a logical date.
+
+        Where Airflow finds SQLite locked by another component, it has started nothing and leaves it to the user.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                run = self.post(f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
+            except ServiceError as error:
+                if "Database error" not in str(error) or attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                break
         return DagRun(self, dag_id, run["dag_run_id"])
 
     def dag_runs(self, dag_id: str) -> list[DagRun]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import secrets
 import subprocess
@@ -13,7 +14,9 @@ from services.ports import free_port
 from services.waiting import ServiceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import Self
 
 __all__ = ["AirflowHome"]
 
@@ -25,14 +28,24 @@ class AirflowHome:
     :param directory: becomes ``AIRFLOW_HOME``; made if missing.
     :param dags_folder: holds the DAG files. Their runs are not paused.
     :param parallelism: how many task processes may run at the same time. Tasks that wait deferred hold none.
+    :param users: the roles of those who may sign in besides ``admin``, by name.
     :param settings: more environment variables, such as ``AIRFLOW_VAR_*``.
     """
 
     username = "admin"
 
-    def __init__(self, directory: Path, *, dags_folder: Path, parallelism: int = 4, **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        dags_folder: Path,
+        parallelism: int = 4,
+        users: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
+        roles = {self.username: "admin", **(users or {})}
         self.directory = directory
-        self.password = secrets.token_urlsafe(12)
+        self.passwords = {name: secrets.token_urlsafe(12) for name in roles}
         self.url = f"http://127.0.0.1:{free_port()}"
         self.environment = clean_environment(
             AIRFLOW_HOME=str(directory),
@@ -49,6 +62,7 @@ class AirflowHome:
             AIRFLOW__CORE__FERNET_KEY=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             AIRFLOW__CORE__LOAD_EXAMPLES="False",
             AIRFLOW__CORE__PARALLELISM=str(parallelism),
+            AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=",".join(f"{name}:{role}" for name, role in roles.items()),
             AIRFLOW__CORE__TEST_CONNECTION="Enabled",
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{self.database}",
             AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL="5",
@@ -56,6 +70,29 @@ class AirflowHome:
             AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(free_port()),
         )
         self.environment |= settings
+
+    def another_api_server(self, *, path: str, **settings: str) -> Self:
+        """
+        Return a home with the same database and secrets, for one more API server. Tasks know only the first.
+
+        :param path: of the URL under which it serves, such as ``/airflow``.
+        :param settings: environment variables that are its own.
+        """
+        other = copy.copy(self)
+        port = free_port()
+        other.url = f"http://127.0.0.1:{port}{path}"
+        other.passwords = dict(self.passwords)
+        other.environment = self.environment | {
+            "AIRFLOW__API__BASE_URL": other.url,
+            "AIRFLOW__API__PORT": str(port),
+            **settings,
+        }
+        return other
+
+    @property
+    def password(self) -> str:
+        """Of ``admin``."""
+        return self.passwords[self.username]
 
     @property
     def logs(self) -> Path:
@@ -70,12 +107,14 @@ class AirflowHome:
         """Make the folders, and the password file that Airflow would otherwise fill by itself."""
         self.logs.mkdir(parents=True, exist_ok=True)
         passwords = self.directory / "simple_auth_manager_passwords.json.generated"
-        passwords.write_text(json.dumps({self.username: self.password}))
+        passwords.write_text(json.dumps(self.passwords))
 
-    def run(self, *arguments: str, within: float = 120) -> str:
+    def run(self, *arguments: str, within: float = 120, attempts: int = 1) -> str:
         """
         Run an ``airflow`` command to its end.
 
+        :param attempts: more than one for a command that may be repeated: where that finds SQLite locked by another
+            component, Airflow leaves it to the user to try again.
         :returns: what it wrote to stdout.
         :raises ServiceError: when it fails, with all that it wrote.
         """
@@ -89,9 +128,9 @@ class AirflowHome:
             timeout=within,
             check=False,
         )
-        if finished.returncode != 0:
-            raise ServiceError(
-                f"airflow {' '.join(arguments)} ended with exit status {finished.returncode}.\n"
-                f"{finished.stdout}{finished.stderr}"
-            )
-        return finished.stdout
+        if finished.returncode == 0:
+            return finished.stdout
+        output = f"{finished.stdout}{finished.stderr}"
+        if "database is locked" in output and attempts > 1:
+            return self.run(*arguments, within=within, attempts=attempts - 1)
+        raise ServiceError(f"airflow {' '.join(arguments)} ended with exit status {finished.returncode}.\n{output}")

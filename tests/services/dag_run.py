@@ -52,6 +52,20 @@ class DagRun:
         content = self._api.get(path, map_index=map_index, full_content=True)["content"]
         return "\n".join(line for entry in content for line in _lines(entry))
 
+    def links(self, task_id: str, *, map_index: int = UNMAPPED) -> dict[str, str | None]:
+        """Return the addresses of the buttons on the page of a task instance, by what is written on them."""
+        return self._api.get(f"{self._path}/taskInstances/{task_id}/links", map_index=map_index)["extra_links"]
+
+    def question(self, task_id: str) -> dict[str, Any] | None:
+        """Return what a task asks a person, or ``None`` while it asks nothing."""
+        listed = self._api.get(f"{self._path}/hitlDetails", task_id=task_id)["hitl_details"]
+        return next(iter(listed), None)
+
+    def answer(self, task_id: str, option: str) -> None:
+        """Choose one of the options that a task offers."""
+        path = f"{self._path}/taskInstances/{task_id}/{UNMAPPED}/hitlDetails"
+        self._api.patch(path, chosen_options=[option], params_input={})
+
     def clear(self, *task_ids: str) -> None:
         """Clear tasks, with their finished or failed runs, so that they run anew."""
         self._api.post(
