@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 WAVES = 10
 WAITS_PER_WAVE = 1000
-#: Bytes. If each wait left no more than an entry in a dictionary behind, ten thousand would leave four times as much.
-TOLERANCE = 256 * 1024
+#: Bytes. If each wait left no more than an entry in a dictionary behind, ten thousand would leave twice as much.
+TOLERANCE = 512 * 1024
 
 
 @dataclass(frozen=True)
