@@ -76,6 +76,7 @@ class Downloader:
     :param connections: what carries the requests.
     :param max_bytes: the largest picture that is accepted.
     :param allow_private: whether pictures may come from a private address.
+    :param attempts: how often a picture is asked for at most.
     :param sleep: what pauses before another try.
     """
 
@@ -85,11 +86,13 @@ class Downloader:
         *,
         max_bytes: int,
         allow_private: bool,
+        attempts: int = _ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connections = connections
         self._max_bytes = max_bytes
         self._allow_private = allow_private
+        self._attempts = attempts
         self._sleep = sleep
         #: Files that are not in use. Writing over one costs a third of making a new one.
         self._files: SimpleQueue[IO[bytes]] = SimpleQueue()
@@ -121,7 +124,7 @@ class Downloader:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, TransferError) and error.retryable),
             wait=tenacity.wait_exponential(multiplier=0.5, max=10.0) + tenacity.wait_random(0.0, 0.5),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            stop=tenacity.stop_after_attempt(self._attempts),
             sleep=self._sleep,
             reraise=True,
         )

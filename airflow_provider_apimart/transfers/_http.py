@@ -24,7 +24,7 @@ __all__ = ["CHUNK", "Connections"]
 
 #: Bytes in one piece. A larger one is no faster, and every simultaneous copy holds a few of them.
 CHUNK: Final = 64 * 1024
-#: Seconds of silence after which a connection is given up.
+#: Seconds, for a task, which has time.
 _TIMEOUT: Final = 60.0
 
 
@@ -36,17 +36,18 @@ class Connections:
 
     :param verify: ``False`` to accept any certificate, or a file of authorities to trust instead of the usual ones.
     :param at_once: simultaneous requests to one host.
+    :param timeout: seconds of silence after which a connection is given up.
     :raises ConfigurationError: when the file of authorities cannot be read.
     """
 
-    def __init__(self, *, verify: bool | str = True, at_once: int) -> None:
+    def __init__(self, *, verify: bool | str = True, at_once: int, timeout: float = _TIMEOUT) -> None:
         self._options: dict[str, Any] = {
             "ssl_context": _tls_context(verify=verify),
             "maxsize": at_once,
             "block": True,
             "blocksize": CHUNK,
             "retries": False,
-            "timeout": urllib3.Timeout(connect=_TIMEOUT, read=_TIMEOUT),
+            "timeout": urllib3.Timeout(connect=timeout, read=timeout),
         }
         self._environment = getproxies()
         self._direct = urllib3.PoolManager(**self._options)

@@ -1,0 +1,1 @@
+"""Pages of the provider in Airflow's own UI."""

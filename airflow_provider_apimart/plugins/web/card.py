@@ -1,0 +1,139 @@
+"""One picture, or what is to become one, as the gallery shows it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_apimart.plugins.web.events import Event
+    from airflow_provider_apimart.plugins.web.scope import Scope
+
+__all__ = ["Card", "Status", "card_of_image", "cards_of_event", "cards_of_line"]
+
+
+class Status(StrEnum):
+    """How far a picture has come."""
+
+    STORED = "stored"
+    BOUGHT = "bought"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """
+    One tile of the gallery.
+
+    :param source: the task instance that reported it.
+    :param at: Unix seconds, when it was reported.
+    :param facts: what is known of it, under the names of :mod:`airflow_provider_apimart.assets`: ``prompt``, ``model``,
+        ``size``, ``cost``, ``task_id``, ``index``, ``uri``, ``seconds``, ``expires_at`` and others.
+    :param error: why there is no picture.
+    :param progress: of a dataset that is being worked on, as its XCom has it.
+    """
+
+    status: Status
+    source: Scope
+    at: float | None
+    facts: Mapping[str, Any]
+    error: str | None = None
+    progress: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """The gateway's name of the picture: its task and its place among the pictures of that."""
+        return f"{self.facts['task_id']}-{self.facts.get('index', 0)}" if "task_id" in self.facts else ""
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is something to look at."""
+        return self.status in {Status.STORED, Status.BOUGHT}
+
+    @property
+    def title(self) -> str:
+        """What it shows, or what it is called where that is not known."""
+        return str(self.facts.get("prompt") or self.facts.get("id") or self.name or self.source.task_id)
+
+    @property
+    def size(self) -> str:
+        """The size of the picture, or else the one that was asked for."""
+        if "width" in self.facts and "height" in self.facts:
+            return f"{self.facts['width']} x {self.facts['height']}"
+        return str(self.facts.get("size") or "")
+
+    def address(self) -> dict[str, Any]:
+        """Return the parameters by which the picture is asked for."""
+        held = {"uri": self.facts["uri"]} if "uri" in self.facts else {"picture": self.name}
+        return {**self.source.query(), **held}
+
+    def matches(self, text: str) -> bool:
+        """Whether a text that somebody looks for is in it, whatever the case."""
+        wanted = text.casefold()
+        searched = (self.facts.get(name) for name in ("prompt", "id", "model", "task_id", "uri"))
+        return any(wanted in str(value).casefold() for value in (*searched, self.error) if value)
+
+
+def cards_of_event(event: Event) -> list[Card]:
+    """Return the pictures that an event lists itself."""
+    return [card_of_image(event, image) for image in event.images]
+
+
+def card_of_image(event: Event, image: Mapping[str, Any]) -> Card:
+    """
+    Return a picture that a task has reported.
+
+    :param image: from the event, or from the ``objects`` of the transfer's XCom.
+    """
+    facts = {name: value for name, value in image.items() if value is not None}
+    return Card(
+        status=Status.STORED if "uri" in facts else Status.BOUGHT, source=event.source, at=event.at, facts=facts
+    )
+
+
+def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
+    """
+    Return what a line of a dataset's ledger or manifest tells of.
+
+    :param source: the task instance whose dataset it is.
+    :param line: see :mod:`airflow_provider_apimart.dataset.line`.
+    """
+    at = datetime.fromisoformat(line["updated_at"]).timestamp()
+    asked = {name: line.get(name) for name in ("id", "row", "prompt", "model", "resolution", "quality", "size")}
+    if not line["objects"]:
+        ended = line["status"] in {"failed", "refused", "unknown"}
+        facts = {**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}
+        return [
+            Card(
+                status=Status.FAILED if ended else Status.RUNNING,
+                source=source,
+                at=at,
+                facts=_known(facts),
+                error=(line["error"] or {}).get("message", "Nobody knows what became of it.") if ended else None,
+            )
+        ]
+    share = None if line["cost"] is None else line["cost"] / len(line["objects"])
+    seconds = round(at - datetime.fromisoformat(line["intended_at"]).timestamp())
+    return [
+        Card(
+            status=Status.STORED,
+            source=source,
+            at=at,
+            facts=_known({**asked, **held, "cost": share, "seconds": seconds, **_named(held, line)}),
+        )
+        for held in line["objects"]
+    ]
+
+
+def _named(held: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which picture of which gateway task it is, where the object itself does not say."""
+    return {"task_id": held.get("task_id") or next(iter(line["task_ids"]), None), "index": held.get("index", 0)}
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}

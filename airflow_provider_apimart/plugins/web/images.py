@@ -1,0 +1,171 @@
+"""The bytes of one picture, or of a thumbnail of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http import HTTPStatus
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+from anyio import CapacityLimiter, to_thread, wrap_file
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
+
+from airflow_provider_apimart.exceptions import ApimartError, ImageRejectedError
+from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
+from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
+from airflow_provider_apimart.plugins.web.origins import Origin
+from airflow_provider_apimart.plugins.web.reported import find_delivered, find_stored
+from airflow_provider_apimart.plugins.web.scope import ScopeQuery
+from airflow_provider_apimart.plugins.web.thumbnails import KEPT, make_thumbnail
+from airflow_provider_apimart.transfers.delivered import ExpiredError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.types import Receive, Scope, Send
+
+    from airflow_provider_apimart.gateway.image_format import ImageFormat
+
+__all__ = ["content_disposition", "router", "status_of"]
+
+#: Pictures that are fetched at once, in threads and temporary files of their own: Airflow's API needs its own too.
+_FETCHING: Final = CapacityLimiter(8)
+#: Decodes as many of these at once, in the same threads each time: each keeps the memory that its largest picture took.
+_DECODERS: Final = ThreadPoolExecutor(2, thread_name_prefix="apimart-thumbnail")
+_CHUNK: Final = MEBIBYTE // 4
+#: What a browser draws, and no script can be in.
+_SHOWN: Final = frozenset({"png", "jpg", "webp"})
+#: A key is written once, unless ``on_existing="overwrite"``: then the new picture is seen after these seconds. The
+#: cookie says who looks: another one in the same browser is to be asked for their rights.
+_CACHING: Final = {"Cache-Control": "private, max-age=300", "Vary": "Authorization, Cookie"}
+
+router = APIRouter()
+
+
+@router.get("/image")
+async def image(
+    request: Request,
+    scope: ScopeQuery,
+    uri: str = "",
+    picture: str = "",
+    size: Literal["thumbnail", "full"] = "full",
+) -> Response:
+    """
+    Return a picture that a task instance has reported.
+
+    :param uri: of its object in S3.
+    :param picture: the gateway's name of one that is in no store.
+    """
+    if not scope.is_task or bool(uri) == bool(picture):
+        raise HTTPException(422, "A picture is named by its task instance and by either its uri or its picture.")
+    async with AirflowApi(request) as api:
+        await api.require_access(scope)
+        origin = await (find_stored(api, scope, uri) if uri else find_delivered(api, scope, picture))
+    try:
+        version = await to_thread.run_sync(_version, origin, size, limiter=_FETCHING)
+        if f'"{version}"' in request.headers.get("if-none-match", ""):
+            answer = Response(status_code=HTTPStatus.NOT_MODIFIED)
+        elif size == "thumbnail":
+            answer = await _thumbnail(origin, version)
+        else:
+            answer = await to_thread.run_sync(_full, origin, limiter=_FETCHING)
+    except ApimartError as error:
+        raise HTTPException(status_of(error), _sentence(error)) from error
+    answer.headers.update({"ETag": f'"{version}"', **_CACHING})
+    return answer
+
+
+def status_of(error: ApimartError) -> int:
+    """Return the HTTP status for a picture that cannot be shown."""
+    if isinstance(error, ExpiredError):
+        return HTTPStatus.GONE
+    if isinstance(error, ImageRejectedError):
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    return HTTPStatus.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_GATEWAY
+
+
+def content_disposition(name: str, ext: str) -> str:
+    """
+    Return the header that names the file for whoever saves it.
+
+    :param name: as the store or the gateway calls it, which may be any text.
+    :param ext: what it really is.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name.removesuffix(f".{ext}"))
+    return f'inline; filename="{stem[-100:]}.{ext}"'
+
+
+def _version(origin: Origin, size: str) -> str:
+    """Return what stands for the bytes of an answer."""
+    return hashlib.sha256(repr((origin, origin.version(), size)).encode()).hexdigest()
+
+
+async def _thumbnail(origin: Origin, version: str) -> Response:
+    made = KEPT.get(version)
+    if made is None:
+        made = KEPT[version] = await to_thread.run_sync(_make_thumbnail, origin, limiter=_FETCHING)
+    return Response(
+        made, media_type="image/webp", headers={"Content-Disposition": content_disposition(origin.name, "webp")}
+    )
+
+
+def _make_thumbnail(origin: Origin) -> bytes:
+    with TemporaryFile() as file:
+        _fetch(origin, file)
+        return _DECODERS.submit(make_thumbnail, file).result()
+
+
+def _full(origin: Origin) -> Response:
+    with ExitStack() as opened:
+        file = opened.enter_context(TemporaryFile())
+        image_format = _fetch(origin, file)
+        answer = _FileResponse(file, image_format, origin.name)
+        opened.pop_all()
+        return answer
+
+
+def _fetch(origin: Origin, file: IO[bytes]) -> ImageFormat:
+    image_format = origin.fetch(file)
+    file.seek(0)
+    if image_format.ext not in _SHOWN:
+        raise ImageRejectedError(f"pictures of the format {image_format.ext} are not shown here", retryable=False)
+    return image_format
+
+
+def _sentence(error: ApimartError) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+class _FileResponse(StreamingResponse):
+    """
+    Sends a file piece by piece, and closes it, whatever becomes of whoever waits for it.
+
+    :param file: at its beginning.
+    """
+
+    def __init__(self, file: IO[bytes], image_format: ImageFormat, name: str) -> None:
+        self._file = file
+        size = file.seek(0, 2)
+        file.seek(0)
+        super().__init__(
+            self._pieces(),
+            media_type=image_format.content_type,
+            headers={
+                "Content-Length": str(size),
+                "Content-Disposition": content_disposition(name, image_format.ext),
+            },
+        )
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        file = wrap_file(self._file)
+        while piece := await file.read(_CHUNK):
+            yield piece
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from plugins.database import BEGAN_AT
+from plugins.page import Page, read
+from plugins.reports import BOUGHT, PREFIX, STORED, image, images, purchase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+    from plugins.database import Database
+    from services.seaweedfs import SeaweedFS
+
+
+OF_DAG = "/apimart/gallery?dag_id=posters"
+OF_RUN = f"{OF_DAG}&run_id=run"
+
+
+def of_task(task_id: str, map_index: object = "%7BMAP_INDEX%7D") -> str:
+    return f"{OF_RUN}&task_id={task_id}&map_index={map_index}"
+
+
+async def show(client: httpx.AsyncClient, address: str, **filters: str) -> Page:
+    return read(await client.get(address + "".join(f"&{name}={value}" for name, value in filters.items())))
+
+
+@pytest.fixture
+def posters(database: Database) -> Database:
+    """A run that has bought three pictures and copied them."""
+    database.add_run("posters")
+    database.add_task("posters", "generate")
+    database.add_task("posters", "copy", operator="ApimartToS3Operator")
+    database.add_event("posters", "generate", BOUGHT, purchase([1, 2, 3]))
+    database.add_event("posters", "copy", STORED, images([image(1), image(2), image(3)]))
+    return database
+
+
+@pytest.mark.usefixtures("posters")
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN, of_task("copy"), of_task("generate")])
+async def test_the_tabs_show_each_picture_once_with_its_facts(admin: httpx.AsyncClient, address: str) -> None:
+    page = await show(admin, address)
+    assert page.prompts == ["a lighthouse, 1", "a lighthouse, 2", "a lighthouse, 3"]
+    assert [found["alt"] for found in page.all("img")] == page.prompts
+    for fact in ("gpt-image-2", "1024 x 1536", "$0.0085", "6 h ago"):
+        assert page.texts.count(fact) == 3, fact
+    assert len(page.all("span", **{"class": "status stored"})) == 3
+
+
+@pytest.mark.usefixtures("posters")
+async def test_a_purchase_is_shown_with_the_copy_that_another_task_made_of_it(admin: httpx.AsyncClient) -> None:
+    page = await show(admin, of_task("generate"))
+    asked = [parse_qs(urlsplit(found["src"]).query) for found in page.all("img")]
+    assert [(it["task_id"], it["uri"]) for it in asked] == [
+        (["copy"], [f"{PREFIX}/task_{number}-0.png"]) for number in (1, 2, 3)
+    ]
+    assert {tuple(it["size"]) for it in asked} == {("thumbnail",)}
+
+
+async def test_a_purchase_that_nobody_copied_is_shown_by_its_url(admin: httpx.AsyncClient, database: Database) -> None:
+    database.add_run("posters")
+    database.add_event("posters", "generate", BOUGHT, purchase([7]), map_index=4)
+    page = await show(admin, of_task("generate", 4))
+    [shown] = page.all("img")
+    assert parse_qs(urlsplit(shown["src"]).query) == {
+        "dag_id": ["posters"],
+        "run_id": ["run"],
+        "task_id": ["generate"],
+        "map_index": ["4"],
+        "picture": ["task_7-0"],
+        "size": ["thumbnail"],
+    }
+    assert page.all("span", **{"class": "status bought"})
+
+
+async def test_the_copy_of_a_mapped_purchase_is_found_among_thousands(
+    admin: httpx.AsyncClient, database: Database
+) -> None:
+    database.add_run("posters")
+    add_many(database, 500)
+    database.add_event("posters", "generate", BOUGHT, purchase([7]), map_index=7)
+    [shown] = (await show(admin, of_task("generate", 7))).all("img")
+    assert parse_qs(urlsplit(shown["src"]).query)["uri"] == [f"{PREFIX}/task_7-0.png"]
+
+
+async def test_a_task_that_is_not_ours_is_told_what_the_tab_is_for(
+    admin: httpx.AsyncClient, database: Database
+) -> None:
+    database.add_run("posters")
+    database.add_task("posters", "clean_up", operator="BashOperator", return_value={"images": [1]})
+    database.add_event("posters", "clean_up", STORED, {"rows": 7})
+    page = await show(admin, of_task("clean_up"))
+    assert page.all("section", id="empty")
+    assert "This tab shows the pictures that APIMart tasks buy" in page.text
+    assert not page.all("img")
+    assert not page.all("form")
+
+
+async def test_a_mapped_task_shows_the_pictures_of_its_own_index(admin: httpx.AsyncClient, database: Database) -> None:
+    database.add_run("posters")
+    for index in range(3):
+        database.add_event("posters", "copy", STORED, images([image(index)]), map_index=index)
+    assert (await show(admin, of_task("copy", 1))).prompts == ["a lighthouse, 1"]
+    assert (await show(admin, OF_RUN)).prompts == [f"a lighthouse, {index}" for index in (2, 1, 0)]
+
+
+async def test_what_is_still_being_generated_comes_first(admin: httpx.AsyncClient, posters: Database) -> None:
+    for index, state in enumerate(["deferred", "running", "up_for_retry", "success", "queued"]):
+        posters.add_task(
+            "posters",
+            "generate_more",
+            map_index=index,
+            state=state,
+            rendered={"prompt": f"a harbour, {index}", "model": "gpt-image-2", "size": "2:3"},
+        )
+    page = await show(admin, OF_RUN)
+    assert page.prompts[:3] == ["a harbour, 2", "a harbour, 1", "a harbour, 0"]
+    assert len(page.prompts) == 6
+    assert len(page.all("span", **{"class": "status running"})) == 3
+    assert page.all("body", **{"data-refresh": "15"})
+
+
+async def test_a_dataset_at_work_shows_how_far_it_is(admin: httpx.AsyncClient, database: Database) -> None:
+    progress = {"total": 10_000, "done": 1_240, "in_flight": 198, "failed": 3, "spent": 10.54}
+    database.add_run("posters")
+    database.add_task(
+        "posters", "dataset", operator="ApimartImageDatasetOperator", state="deferred", rendered={}, progress=progress
+    )
+    page = await show(admin, of_task("dataset"))
+    assert page.all("progress") == [{"max": "10000", "value": "1243"}]
+    assert "1240 of 10000 done, 198 in flight, 3 failed" in page.text
+    assert "$10.54 spent" in page.text
+
+
+async def test_failed_tasks_are_found_by_their_status(admin: httpx.AsyncClient, posters: Database) -> None:
+    posters.add_task("posters", "generate_more", state="failed", rendered={"prompt": "a wreck"})
+    page = await show(admin, OF_RUN, status="failed")
+    assert page.prompts == ["a wreck"]
+    assert "The task failed; its log says what was charged." in page.text
+    assert not page.all("img")
+
+
+@pytest.mark.usefixtures("posters")
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("LIGHTHOUSE, 2", ["a lighthouse, 2"]), ("task_3-0.png", ["a lighthouse, 3"]), ("harbour", [])],
+)
+async def test_a_text_is_looked_for_in_all_that_is_known(admin: httpx.AsyncClient, text: str, found: list[str]) -> None:
+    page = await show(admin, OF_RUN, text=text)
+    assert page.prompts == found
+    assert bool(found) != ("Nothing matches." in page.text)
+
+
+async def test_pages_follow_each_other_without_a_gap_while_new_pictures_come_in(
+    admin: httpx.AsyncClient, database: Database
+) -> None:
+    database.add_run("posters")
+    for event in range(3):
+        listed = [image(100 * event + number) for number in range(20)]
+        database.add_event("posters", "copy", STORED, images(listed), map_index=event)
+    page = await show(admin, OF_RUN)
+    shown = list(page.prompts)
+    database.add_event("posters", "late", STORED, images([image(999)]), at=BEGAN_AT + timedelta(days=1))
+    while page.following:
+        page = await show(admin, page.following)
+        shown += page.prompts
+    assert shown == [f"a lighthouse, {100 * event + number}" for event in (2, 1, 0) for number in range(20)]
+
+
+async def test_a_search_goes_on_where_it_left_off(admin: httpx.AsyncClient, database: Database) -> None:
+    database.add_run("posters")
+    add_many(database, 700)
+    page = await show(admin, OF_RUN, text="lighthouse,%203.")
+    assert page.prompts == []
+    assert "Nothing among the newest pictures matches." in page.text
+    assert page.following is not None
+    assert (await show(admin, page.following)).prompts == ["a lighthouse, 3."]
+
+
+async def test_a_transfer_of_many_pictures_shows_them_all(admin: httpx.AsyncClient, database: Database) -> None:
+    listed = [image(number) for number in range(130)]
+    database.add_run("posters")
+    database.add_task("posters", "copy", operator="ApimartToS3Operator", return_value={"objects": listed})
+    database.add_event("posters", "copy", STORED, images(listed[:100], count=130))
+    page, shown = await show(admin, OF_RUN), []
+    while True:
+        shown += page.prompts
+        if page.following is None:
+            break
+        page = await show(admin, page.following)
+    assert shown == [it["prompt"] for it in listed]
+
+
+async def test_says_when_the_rest_of_many_pictures_is_gone(admin: httpx.AsyncClient, database: Database) -> None:
+    database.add_run("posters")
+    database.add_event("posters", "copy", STORED, images([image(1)], count=130))
+    page = await show(admin, OF_RUN)
+    assert page.prompts == ["a lighthouse, 1"]
+    assert "1 of 130 pictures of copy are shown: the task's XCom is not there any more" in page.text
+
+
+def line(number: int, *, run_id: str = "posters/run", **changes: object) -> dict[str, object]:
+    return {
+        "row": number,
+        "id": f"row-{number}",
+        "status": "copied",
+        "prompt": f"a lighthouse, {number}",
+        "model": "gpt-image-2",
+        "size": "1:1",
+        "resolution": None,
+        "quality": None,
+        "cost": 0.0085,
+        "task_ids": [f"task_{number}"],
+        "objects": [{"uri": f"s3://bucket/pictures/images/{number}.png", "width": 8, "height": 8, "bytes": 1}],
+        "error": None,
+        "run_id": run_id,
+        "intended_at": "2026-11-22T09:00:00.000Z",
+        "updated_at": "2026-11-22T09:00:52.000Z",
+        **changes,
+    }
+
+
+@pytest.fixture
+def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str) -> Database:
+    """A dataset of a hundred and fifty rows: one failed, another was bought by an earlier run."""
+    lines = [line(number) for number in range(150)]
+    lines[0] |= {"status": "failed", "objects": [], "error": {"code": "moderation", "message": "Refused for its words"}}
+    lines[1] |= {"run_id": "posters/before"}
+    body = "".join(json.dumps(it) + "\n" for it in lines)
+    s3_server.client().put_object(Bucket=bucket, Key="ledger/manifests/m.jsonl", Body=body.encode())
+    database.add_run("posters")
+    database.add_task("posters", "dataset", operator="ApimartImageDatasetOperator")
+    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
+    database.add_event(
+        "posters", "dataset", STORED, images([], count=149, manifest=manifest, aws_connection=aws_connection)
+    )
+    yield database
+    s3_server.client().delete_object(Bucket=bucket, Key="ledger/manifests/m.jsonl")
+
+
+@pytest.mark.usefixtures("dataset")
+async def test_a_dataset_shows_every_row_in_its_order(admin: httpx.AsyncClient) -> None:
+    page, shown = await show(admin, OF_RUN), []
+    assert "Refused for its words" in page.text
+    while True:
+        shown += page.prompts
+        if page.following is None:
+            break
+        page = await show(admin, page.following)
+    assert shown == [f"a lighthouse, {number}" for number in range(150)]
+
+
+@pytest.mark.usefixtures("dataset")
+async def test_a_dag_shows_a_row_with_the_run_that_bought_it_only(admin: httpx.AsyncClient) -> None:
+    assert "a lighthouse, 1" in (await show(admin, OF_RUN)).prompts
+    assert "a lighthouse, 1" not in (await show(admin, OF_DAG)).prompts
+
+
+@pytest.mark.usefixtures("dataset")
+async def test_the_failed_rows_of_a_dataset_are_found_by_their_status(admin: httpx.AsyncClient) -> None:
+    page = await show(admin, OF_RUN, status="failed")
+    assert page.prompts == ["a lighthouse, 0"]
+    assert not (await show(admin, OF_RUN, status="stored", text="lighthouse,%200")).prompts
+
+
+def add_many(database: Database, count: int) -> None:
+    """As a mapped transfer of as many pictures leaves them: the last is the newest."""
+    database.add_events(
+        [
+            {
+                "source_dag_id": "posters",
+                "source_task_id": "copy",
+                "source_run_id": "run",
+                "source_map_index": index,
+                "extra": images([image(index, prompt=f"a lighthouse, {index}.")]),
+                "timestamp": BEGAN_AT + timedelta(seconds=index),
+            }
+            for index in range(count)
+        ],
+        STORED,
+    )
+
+
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN])
+async def test_the_first_page_of_ten_thousand_pictures_needs_as_many_queries_as_that_of_thirty(
+    admin: httpx.AsyncClient, database: Database, queries: list[str], address: str
+) -> None:
+    counts = []
+    for count in (30, 10_000):
+        database.clear()
+        database.add_run("posters")
+        add_many(database, count)
+        await show(admin, address)  # What is loaded once only.
+        queries.clear()
+        page = await show(admin, address)
+        assert page.prompts == [f"a lighthouse, {index}." for index in range(count - 1, count - 25, -1)]
+        counts.append(len(queries))
+    assert counts[0] == counts[1] < 40
+
+
+@pytest.mark.usefixtures("posters")
+@pytest.mark.parametrize(("who", "status"), [(None, 401), ("stranger", 403), ("viewer", 200), ("admin", 200)])
+@pytest.mark.parametrize(
+    "address", [OF_DAG, OF_RUN, of_task("copy"), f"{OF_DAG}&status=bought", f"{OF_DAG}&after=x~1~1"]
+)
+async def test_nobody_sees_what_airflow_would_not_show_them(
+    signed_in: Callable[[str | None], httpx.AsyncClient], who: str | None, status: int, address: str
+) -> None:
+    answer = await signed_in(who).get(address)
+    assert answer.status_code == status
+    assert ("lighthouse" in answer.text) == (status == 200)
+
+
+async def test_what_a_prompt_says_is_text_and_nothing_else(admin: httpx.AsyncClient, database: Database) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+    database.add_run("posters")
+    database.add_event("posters", "copy", STORED, images([image(1, prompt=evil)]))
+    page = await show(admin, OF_RUN, text="%22%3E%3Cscript%3E")
+    assert page.all("input", type="search")[0]["value"] == '"><script>'
+    page = await show(admin, OF_RUN)
+    assert page.prompts == [evil]
+    assert [found.get("src") for found in page.all("script")] == [
+        "/apimart/static/theme.js",
+        "/apimart/static/refresh.js",
+    ]
+    assert len(page.all("img")) == 1

@@ -1,0 +1,155 @@
+"""What a request may name. The other tests of the same: ``test_images.py``, through the whole of Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from plugins.reports import images, purchase
+
+from airflow_provider_apimart.plugins.web.events import Event
+from airflow_provider_apimart.plugins.web.origins import DeliveredPicture, StoredPicture
+from airflow_provider_apimart.plugins.web.reported import delivered_by, is_below, stored_by, stored_by_dataset
+from airflow_provider_apimart.plugins.web.scope import Scope
+
+SOURCE = Scope("posters", "run", "copy", -1)
+PREFIX = "s3://bucket/pictures"
+RETURNED = {"images": [{"task_id": "task_1", "index": 0, "url": "https://images.example/1.png"}]}
+
+
+def event(extra: dict[str, Any]) -> Event:
+    return Event(source=SOURCE, at=0.0, extra=extra)
+
+
+def stored(prefix: str, aws_connection: str | None = "aws_default") -> Event:
+    return event(images([], prefix=prefix, aws_connection=aws_connection))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket/pictures/1.png",
+        "s3://bucket/pictures/2026/1.png",
+        "s3://bucket/pictures/a b?c#d%2e/ä.png",
+        "s3://bucket/pictures/...",
+        "s3://bucket/pictures//1.png",
+    ],
+)
+def test_an_object_below_the_prefix_may_be_named(uri: str) -> None:
+    assert is_below(uri, PREFIX)
+    assert is_below(uri, f"{PREFIX}/")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "s3://bucket/pictures",
+        "s3://bucket/pictures/",
+        "s3://bucket/pictures2/1.png",
+        "s3://bucket/pictures-private/1.png",
+        "s3://bucket/Pictures/1.png",
+        "s3://bucket/1.png",
+        "s3://bucket2/pictures/1.png",
+        "s3://buck/et/pictures/1.png",
+        "s3://other/pictures/1.png",
+        "s3://other/s3://bucket/pictures/1.png",
+        "s3:///bucket/pictures/1.png",
+        "S3://bucket/pictures/1.png",
+        "https://bucket/pictures/1.png",
+        "file:///etc/passwd",
+        "bucket/pictures/1.png",
+        " s3://bucket/pictures/1.png",
+        "s3://bucket//pictures/1.png",
+        "s3://user@bucket/pictures/1.png",
+        "s3://bucket/pictures/../private/1.png",
+        "s3://bucket/pictures/..",
+        "s3://bucket/pictures/./../private/1.png",
+        "s3://bucket/pictures/a/../../private/1.png",
+        "s3://bucket/pictures/../../other/1.png",
+        "s3://bucket/./pictures/1.png",
+        "s3://bucket/private/../pictures/1.png",
+    ],
+)
+def test_no_other_object_may_be_named(uri: str) -> None:
+    assert not is_below(uri, PREFIX)
+
+
+@pytest.mark.parametrize("prefix", [None, "", "s3", "s3://", "s3:///", "https://bucket/pictures", 7, ["s3://bucket"]])
+def test_what_is_no_prefix_has_nothing_below_it(prefix: Any) -> None:
+    for uri in ("s3://bucket/pictures/1.png", "s3:///1.png", "https://bucket/pictures/1.png"):
+        assert not is_below(uri, prefix)
+
+
+def test_a_whole_bucket_may_be_a_prefix() -> None:
+    assert is_below("s3://bucket/1.png", "s3://bucket")
+    assert not is_below("s3://bucket2/1.png", "s3://bucket")
+
+
+def test_an_object_is_reached_by_the_connection_of_the_event_that_reported_its_prefix() -> None:
+    events = [stored("s3://bucket/drafts", "of_drafts"), stored(PREFIX, "of_pictures"), stored(PREFIX, "of_yore")]
+
+    assert stored_by(events, "s3://bucket/pictures/1.png") == StoredPicture("s3://bucket/pictures/1.png", "of_pictures")
+    assert stored_by(events, "s3://bucket/elsewhere/1.png") is None
+
+
+def test_a_task_that_uses_the_credentials_of_its_machine_has_no_connection() -> None:
+    assert stored_by([stored(PREFIX, None)], "s3://bucket/pictures/1.png") == StoredPicture(
+        "s3://bucket/pictures/1.png", None
+    )
+
+
+def test_a_purchase_gives_no_right_to_a_store() -> None:
+    assert stored_by([event(purchase([1]))], "s3://bucket/pictures/1.png") is None
+
+
+@pytest.mark.parametrize("prefix", ["pictures", "/pictures/", "pictures/"])
+def test_a_dataset_that_is_being_worked_on_is_known_by_its_template_fields(prefix: str) -> None:
+    rendered = {"s3_bucket": "bucket", "s3_prefix": prefix, "aws_conn_id": "aws_private"}
+
+    assert stored_by_dataset(rendered, "s3://bucket/pictures/images/1.png") == StoredPicture(
+        "s3://bucket/pictures/images/1.png", "aws_private"
+    )
+    assert stored_by_dataset(rendered, "s3://bucket/private/1.png") is None
+
+
+@pytest.mark.parametrize(
+    "rendered",
+    [
+        {},
+        {"prompt": "a lighthouse"},
+        {"s3_bucket": "bucket"},
+        {"s3_prefix": "pictures"},
+        {"s3_bucket": "", "s3_prefix": "bucket/pictures"},
+        {"s3_bucket": None, "s3_prefix": "pictures"},
+        {"s3_bucket": ["bucket"], "s3_prefix": ["pictures"]},
+    ],
+)
+def test_other_template_fields_give_no_right(rendered: dict[str, Any]) -> None:
+    for uri in ("s3://bucket/pictures/1.png", "s3:///bucket/pictures/1.png"):
+        assert stored_by_dataset(rendered, uri) is None
+
+
+def test_a_delivered_picture_is_reached_by_the_connection_that_bought_it() -> None:
+    events = [event(purchase([2], connection="another")), event(purchase([1], connection="apimart_private"))]
+
+    assert delivered_by(events, RETURNED, "task_1-0") == DeliveredPicture(
+        "https://images.example/1.png", "apimart_private", "task_1-0"
+    )
+
+
+@pytest.mark.parametrize("name", ["task_1-1", "task_1", "task_2-0", "-0", "task_1-00", "https://images.example/1.png"])
+def test_a_name_that_the_task_has_not_returned_is_unknown(name: str) -> None:
+    assert delivered_by([event(purchase([1, 2]))], RETURNED, name) is None
+
+
+def test_what_no_purchase_tells_of_is_unknown_whatever_the_xcom_says() -> None:
+    assert delivered_by([], RETURNED, "task_1-0") is None
+    assert delivered_by([event(purchase([2]))], RETURNED, "task_1-0") is None
+
+
+@pytest.mark.parametrize(
+    "returned", [None, "s3://xcoms/7.json", [], {}, {"images": None}, {"images": "task_1-0"}, {"images": ["task_1-0"]}]
+)
+def test_an_xcom_that_is_no_result_has_no_picture(returned: Any) -> None:
+    assert delivered_by([event(purchase([1]))], returned, "task_1-0") is None

@@ -1,0 +1,63 @@
+"""Pictures for somebody who waits: the rules of the transfer, and less patience. The rest: ``test_download.py``."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from transfers.http_server import Answer, HttpServer
+from transfers.picture_files import png
+
+from airflow_provider_apimart.exceptions import TransferError
+from airflow_provider_apimart.transfers.delivered import ExpiredError, fetch_delivered
+
+PICTURE = png()
+
+
+def closing(answer: Answer) -> Answer:
+    """Close the connection after an answer: the client would keep it, for as long as the process lives."""
+    return Answer(answer.body, answer.length, answer.status, {**answer.headers, "Connection": "close"})
+
+
+def test_a_picture_is_fetched_into_a_file() -> None:
+    file = io.BytesIO()
+    with HttpServer(lambda _: closing(Answer.holding(PICTURE))) as server:
+        download = fetch_delivered(server.url(), file, allow_private=True)
+
+    assert file.getvalue() == PICTURE
+    assert download.image_format.ext == "png"
+
+
+def test_a_private_address_is_not_asked() -> None:
+    with (
+        HttpServer(lambda _: closing(Answer.holding(PICTURE))) as server,
+        pytest.raises(TransferError, match="which was not fetched"),
+    ):
+        fetch_delivered(server.url(), io.BytesIO(), allow_private=False)
+
+    assert server.requests == []
+
+
+def test_a_failure_is_tried_once_more() -> None:
+    with HttpServer(lambda _: closing(Answer(status=503))) as server, pytest.raises(TransferError, match="HTTP 503"):
+        fetch_delivered(server.url(), io.BytesIO(), allow_private=True)
+
+    assert len(server.requests) == 2
+
+
+def test_a_picture_that_has_expired_is_asked_for_once() -> None:
+    with HttpServer(lambda _: closing(Answer(status=410))) as server, pytest.raises(ExpiredError):
+        fetch_delivered(server.url(), io.BytesIO(), allow_private=True)
+
+    assert len(server.requests) == 1
+
+
+def test_the_pictures_of_one_host_come_over_one_connection() -> None:
+    held = Answer.holding(PICTURE)
+    answers = iter([held, held, closing(held)])
+
+    with HttpServer(lambda _: next(answers)) as server:
+        for _ in range(3):
+            fetch_delivered(server.url(), io.BytesIO(), allow_private=True)
+
+    assert server.connections() == 1
