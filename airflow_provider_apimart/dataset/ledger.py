@@ -88,6 +88,11 @@ class State(NamedTuple):
         return self.rank.attempt
 
     @property
+    def model(self) -> str:
+        """The vendor's name of it."""
+        return self.kind[0]
+
+    @property
     def updated_at(self) -> float:
         """Unix seconds."""
         return self.rank.updated_at

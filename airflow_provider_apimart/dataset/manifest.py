@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.line import to_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.dataset.ledger import Ledger
@@ -27,11 +28,13 @@ class Manifest:
     A list of what a dataset has become.
 
     :param address: of the file, which has the ledger's columns.
-    :param entries: the first of its lines.
+    :param entries: those of its lines that were asked for.
+    :param pictures: how many there are, by the DAG run that bought them and by model.
     """
 
     address: str
     entries: list[Entry] = field(default_factory=list)
+    pictures: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def write_manifest(
@@ -40,7 +43,7 @@ def write_manifest(
     objects: LedgerObjects,
     *,
     writer: str,
-    first: int,
+    listed: Container[bytes],
 ) -> Manifest:
     """
     Write the newest line of each paid call of a dataset, in its order, and return where they are.
@@ -51,24 +54,25 @@ def write_manifest(
     :param keys: of the calls, in the order of the dataset.
     :param ledger: what this worker knows; everything is in S3 as well.
     :param writer: stands for the task instance. All its tries write the same object.
-    :param first: how many of the entries are returned.
+    :param listed: the keys of the entries that are returned.
     :raises RecordUnavailableError: when something could not be read or written.
     """
-    places: dict[bytes, tuple[int, int]] = dict.fromkeys(keys, (0, 0))
+    places: dict[bytes, tuple[int, int, int]] = dict.fromkeys(keys, (0, 0, 0))
     manifest = Manifest(f"{objects.address}{_FOLDER}{writer}.jsonl")
     held: dict[bytes, Entry] = {}
-    listed = frozenset(list(places)[:first])
     with TemporaryFile() as spool, TemporaryFile() as file:
         for entry in Journal(objects).read():
             if entry.key in places and ledger.is_newest(entry):
                 line = to_line(entry) + b"\n"
-                places[entry.key] = (spool.tell(), len(line))
+                places[entry.key] = (spool.tell(), len(line), len(entry.objects))
                 spool.write(line)
                 if entry.key in listed:
                     held[entry.key] = entry
-        for offset, length in places.values():
+        for key, (offset, length, pictures) in places.items():
             spool.seek(offset)
             file.write(spool.read(length))
+            if pictures and (state := ledger.find(key)):
+                manifest.pictures[state.run_id, state.model] += pictures
         objects.put(manifest.address.removeprefix(objects.address), file)
     manifest.entries.extend(held[key] for key in places if key in held)
     return manifest

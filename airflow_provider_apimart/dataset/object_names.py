@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["IMAGES", "key_template"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["IMAGES", "key_template", "made_by"]
 
 #: Folder below the dataset's prefix.
 IMAGES: Final = "images/"
@@ -26,3 +29,19 @@ def key_template(prefix: str, row_id: str) -> str:
     name = _UNUSUAL.sub("_", row_id).lstrip(".")[:_LENGTH]
     fixed = f"{prefix}/{IMAGES}{name}" if prefix else f"{IMAGES}{name}"
     return fixed.replace("{", "{{").replace("}", "}}") + "-{task_id}-{index}.{ext}"
+
+
+def made_by(uri: str, task_ids: Iterable[str]) -> tuple[str, int] | None:
+    """
+    Return which picture an object is, as the gateway counts them: its task, and its place there.
+
+    :param uri: of an object whose key was made with :func:`key_template`.
+    :param task_ids: of the call that bought it.
+    :return: ``None`` for any other object.
+    """
+    for task_id in task_ids:
+        _, found, rest = uri.rpartition(f"-{task_id}-")
+        index, dot, _ = rest.partition(".")
+        if found and dot and index.isdecimal():
+            return task_id, int(index)
+    return None

@@ -29,7 +29,7 @@ def report_of(found: Survey, own: Sequence[State], manifest: Manifest, *, invali
 
     :param found: what the rows still need, which is nothing.
     :param own: the purchases of this DAG run.
-    :param manifest: where each row's line is, with the first :data:`MOST_OBJECTS` of them.
+    :param manifest: where each row's line is, with the entries of the first :data:`MOST_OBJECTS` of them.
     :param invalid: rows that were left out.
     :param ledger: address of the ledger's folder.
     """

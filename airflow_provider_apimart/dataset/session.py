@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from airflow_provider_apimart.assets.extra import MOST_LISTED
 from airflow_provider_apimart.dataset.budget import Budget
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.manifest import write_manifest
@@ -29,7 +31,7 @@ from airflow_provider_apimart.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from threading import Event
 
     from airflow_provider_apimart.dataset.buying import Buyer
@@ -37,11 +39,12 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.dataset.intake import Intake
     from airflow_provider_apimart.dataset.ledger import State
+    from airflow_provider_apimart.dataset.manifest import Manifest
     from airflow_provider_apimart.dataset.plan import Rules
     from airflow_provider_apimart.dataset.recorder import Recorder
     from airflow_provider_apimart.dataset.survey import Survey, Turn
 
-__all__ = ["Session", "Wait"]
+__all__ = ["Result", "Session", "Wait"]
 
 #: The share of what is in flight that is worth waiting for: the last few may take long.
 _ENOUGH: Final = 0.95
@@ -63,6 +66,22 @@ class Wait(NamedTuple):
     enough: int
     deadline: float
     wake_at: float
+
+
+class Result(NamedTuple):
+    """
+    What has become of a dataset.
+
+    :param report: what the task returns.
+    :param own: the purchases of this DAG run.
+    :param stored: the purchases of any run whose pictures are in S3.
+    :param manifest: with the entries of the first of both.
+    """
+
+    report: dict[str, Any]
+    own: list[State]
+    stored: list[State]
+    manifest: Manifest
 
 
 @dataclass
@@ -147,23 +166,36 @@ class Session:
         found = self.look()
         return verdict(found, self.rules, objection=None).next is Next.FINISH
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Result:
         """
-        Return what the task returns, when there is nothing left to do.
+        Return what has become of the dataset, when there is nothing left to do.
 
         :raises RecordUnavailableError: when the manifest could not be written.
         """
         found = self.look()
         self.recorder.flush()
         ledger, objects = self.recorder.ledger, self.recorder.journal.objects
-        keys = self.intake.spool.keys()
-        manifest = write_manifest(keys, ledger, objects, writer=self.writer, first=MOST_OBJECTS)
-        return report_of(found, self._own(), manifest, invalid=self.intake.invalid, ledger=objects.address)
+        keys = self.intake.spool.keys
+        bought_now = (key for key, state in self._states() if self._is_own(state) and state.charged != "no")
+        listed = {*islice(keys(), MOST_OBJECTS), *islice(bought_now, MOST_LISTED)}
+        manifest = write_manifest(keys(), ledger, objects, writer=self.writer, listed=listed)
+        own, stored = self._own(), [state for _, state in self._states() if state.status is Status.COPIED]
+        report = report_of(found, own, manifest, invalid=self.intake.invalid, ledger=objects.address)
+        return Result(report, own, stored, manifest)
+
+    def _states(self) -> Iterator[tuple[bytes, State]]:
+        """Yield what is known of the rows' purchases, by their keys."""
+        ledger = self.recorder.ledger
+        for key in self.intake.spool.keys():  # noqa: SIM118 - no mapping
+            if state := ledger.find(key):
+                yield key, state
+
+    def _is_own(self, state: State) -> bool:
+        return state.run_id == self.rules.run_id
 
     def _own(self) -> list[State]:
         """Return the purchases of this DAG run."""
-        states = [state for key in self.intake.spool.keys() if (state := self.recorder.ledger.find(key))]  # noqa: SIM118 - no mapping
-        return [state for state in states if state.run_id == self.rules.run_id]
+        return [state for _, state in self._states() if self._is_own(state)]
 
     def _progress(self, found: Survey) -> Progress:
         own = self._own()

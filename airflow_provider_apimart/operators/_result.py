@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import TaskTimeoutError
+from airflow_provider_apimart.gateway.excerpt import excerpt
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import task_error
 
@@ -82,6 +83,10 @@ def _xcom(
         "status": "completed" if len(images) >= request.n else "partial",
         "gateway": str(gateway),
         "model": request.model,
+        "prompt": excerpt(request.prompt),
+        "size": request.size,
+        "resolution": request.resolution,
+        "quality": request.quality,
         "task_ids": list(task_ids),
         "requested": request.n,
         "delivered": len(images),

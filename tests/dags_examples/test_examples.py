@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,10 @@ def keys_in(s3_server: SeaweedFS, bucket: str) -> list[str]:
 
 def test_all_of_them_parse(dags: dict[str, DAG]) -> None:
     assert set(dags) == {
+        "apimart_approved_pictures",
         "apimart_backfill_dataset",
         "apimart_mapped_prompts",
+        "apimart_poster_catalogue",
         "apimart_scheduled_picture",
         "apimart_sharded_dataset",
         "apimart_taskflow_prompts",
@@ -109,3 +112,48 @@ def test_the_shards_of_a_dataset_buy_each_row_once(dags: dict[str, DAG], simulat
     assert run.state == "success"
     assert simulator.stats()["submits"]["received"] == 12
     assert set(simulator.stats()["tasks_per_prompt"].values()) == {1}
+
+
+@pytest.fixture
+def usual_bucket(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket of the name that the examples take by themselves."""
+    name, client = "apimart-pictures", s3_server.client()
+    client.create_bucket(Bucket=name)
+    monkeypatch.delenv("AIRFLOW_VAR_APIMART_BUCKET")
+    yield name
+    client.delete_bucket(Bucket=name)
+
+
+def test_the_catalogue_lists_the_posters_of_all_events(
+    dags: dict[str, DAG], simulator: Simulator, s3_server: SeaweedFS, usual_bucket: str
+) -> None:
+    for cities in (["Riga"], ["Oslo"]):
+        assert dags["apimart_taskflow_prompts"].test(run_conf={"cities": cities}).state == "success"
+    run = dags["apimart_poster_catalogue"].test()
+
+    catalogue = s3_server.client().get_object(Bucket=usual_bucket, Key="catalogue/posters.json")["Body"].read()
+    assert run.state == "success"
+    assert [poster["id"] for poster in json.loads(catalogue)] == ["Riga-day", "Riga-night", "Oslo-day", "Oslo-night"]
+    assert {poster["task_id"] for poster in json.loads(catalogue)} == {task["id"] for task in simulator.tasks()}
+
+
+def test_what_a_person_has_approved_is_published(
+    dags: dict[str, DAG], simulator: Simulator, s3_server: SeaweedFS, bucket: str
+) -> None:
+    run = dags["apimart_approved_pictures"].test(mark_success_pattern="approve")
+
+    drafts, published = (
+        {key.rpartition("/")[2] for key in keys_in(s3_server, bucket) if key.startswith(folder)}
+        for folder in ("drafts/", "published/")
+    )
+    assert run.state == "success"
+    assert drafts == published == {f"{task['id']}-0.png" for task in simulator.tasks()}
+    assert len(published) == 2
+
+
+def test_a_person_who_does_not_answer_has_not_approved(dags: dict[str, DAG]) -> None:
+    approve = dags["apimart_approved_pictures"].get_task("approve")
+
+    assert approve.defaults == ["Reject"]
+    assert approve.response_timeout is not None
+    assert {task.task_id for task in approve.get_direct_relatives(upstream=False)} == {"publish"}

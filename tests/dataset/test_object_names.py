@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.object_names import key_template
+from airflow_provider_apimart.dataset.object_names import key_template, made_by
 
 
 def key(prefix: str, row_id: str) -> str:
@@ -39,3 +39,15 @@ def test_an_id_never_leaves_its_folder(row_id: str) -> None:
     assert "/" not in made.removeprefix("prefix/images/")
     assert len(made.encode()) < 1024
     assert list(string.Formatter().parse(made)) == list(string.Formatter().parse(made.replace("{", "")))
+
+
+@given(st.text(max_size=100), st.sampled_from(["task_1", "task_12", "sync_0"]), st.integers(0, 20))
+def test_the_name_of_an_object_tells_which_picture_it_is(row_id: str, task_id: str, index: int) -> None:
+    key = key_template("prefix", row_id).format(task_id=task_id, index=index, ext="png")
+
+    assert made_by(f"s3://bucket/{key}", ["task_1", "task_12", "sync_0"]) == (task_id, index)
+
+
+@pytest.mark.parametrize("name", ["a-task_2-0.png", "a-task_1-x.png", "a-task_1-0", "a.png"])
+def test_an_object_of_another_name_is_no_picture_that_is_known(name: str) -> None:
+    assert made_by(f"s3://bucket/{name}", ["task_1"]) is None

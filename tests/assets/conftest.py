@@ -1,0 +1,42 @@
+"""An operator that says what it is told to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from operators.task_instance import TaskInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_apimart.assets.producer import AssetProducer
+
+
+@pytest.fixture
+def task_instance() -> TaskInstance:
+    return TaskInstance()
+
+
+@pytest.fixture
+def producer() -> Callable[..., Callable[[], AssetProducer]]:
+    """Describe an operator that has bought and stored something, or has not."""
+    from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
+
+    class Producer(AssetProducer):
+        produces = (PURCHASES, IMAGES)
+
+        def __init__(self, *, bought: Any = None, stored: Any = None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.bought = bought
+            self.stored = stored
+
+        def execute(self, context: Any) -> None:
+            self._emit_purchase(context, self.bought)
+            self._emit_images(context, self.stored)
+
+    def describe(**parameters: Any) -> Callable[[], AssetProducer]:
+        return lambda: Producer(task_id="a_task", **parameters)
+
+    describe.partial = Producer.partial  # type: ignore[attr-defined]
+    return describe
