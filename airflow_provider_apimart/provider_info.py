@@ -53,6 +53,11 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "apimart_images", "class-name": "airflow_provider_apimart.decorators.images.images_task"}
         ],
+        "extra-links": [
+            "airflow_provider_apimart.links.console.ApimartConsoleLink",
+            "airflow_provider_apimart.links.pictures.ApimartPicturesLink",
+            "airflow_provider_apimart.links.s3.ApimartS3FolderLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "apimart",

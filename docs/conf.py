@@ -135,7 +135,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         return _codes(schema["enum"])
     kind = next(kind for kind in schema["type"] if kind != "null")
     limits = {"exclusiveMinimum": "above {}", "minimum": "at least {}"}
-    return ", ".join([kind, *(text.format(schema[name]) for name, text in limits.items() if name in schema)])
+    limit = next((text.format(schema[name]) for name, text in limits.items() if name in schema), None)
+    return ", ".join(filter(None, (kind, limit)))
 
 
 def _code(value: object) -> str:

@@ -28,6 +28,7 @@ MODULES = sorted(
         ),
         *(entry["python-module"] for entry in INFO["transfers"]),
         *(entry["class-name"].rpartition(".")[0] for entry in INFO["task-decorators"]),
+        *(name.rpartition(".")[0] for name in INFO["extra-links"]),
     }
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
 from airflow.sdk.definitions.context import context_merge
 
+from airflow_provider_apimart.assets.producer import with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.retry_policy import failing_fast
@@ -36,6 +37,7 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
     :param python_callable: the function.
     :param op_args: its positional arguments (templated).
     :param op_kwargs: its arguments by name (templated).
+    :param map_index_template: what a mapped task instance is called in Airflow's pages; its number unless given.
     :param kwargs: of :class:`~airflow_provider_apimart.operators.dataset.ApimartImageDatasetOperator`, except
         ``prompts``.
     """
@@ -57,9 +59,18 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
         python_callable: Callable[..., Any],
         op_args: Collection[Any] | None = None,
         op_kwargs: Mapping[str, Any] | None = None,
+        map_index_template: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, prompts=(), **kwargs)
+        super().__init__(
+            python_callable=python_callable,
+            op_args=op_args,
+            op_kwargs=op_kwargs,
+            prompts=(),
+            # The rows that a function gives have no name.
+            map_index_template=map_index_template,
+            **kwargs,
+        )
 
     def execute(self, context: Context) -> Any:
         """Call the function, keep what it gives, and begin to buy it."""
@@ -120,6 +131,8 @@ def images_task(
     :param multiple_outputs: push each key of the task's result as an XCom of its own, besides the whole.
     :param kwargs: parameters of the operator, except ``prompts``.
     """
+    # A mapped task has no operator yet when Airflow looks for its outlets.
+    kwargs["outlets"] = with_assets(kwargs.get("outlets"), _ImagesDecoratedOperator.produces)
     return task_decorator_factory(
         python_callable=python_callable,
         multiple_outputs=multiple_outputs,

@@ -9,40 +9,60 @@ __all__ = ["CONNECTION_FIELDS", "UI_FIELD_BEHAVIOUR", "form_widgets"]
 UI_FIELD_BEHAVIOUR: Final[dict[str, Any]] = {
     "hidden-fields": ["login", "port", "schema"],
     "relabeling": {"password": "API key", "host": "Base URL"},
-    "placeholders": {"host": "https://api.apimart.ai", "password": "sk-..."},
+    # These fields have no place for a help text.
+    "placeholders": {
+        "host": "https://api.apimart.ai unless given; https://apimaster.ai for APIMaster",
+        "password": "sk-..., from https://apimart.ai/keys or APIMaster's console",
+    },
 }
 
-#: Keys of the connection's extra, with their JSON schemas.
+#: Keys of the connection's extra, with their JSON schemas. The form reads ``minimum`` only, as the lowest value that it
+#: lets one enter, and ``values_display`` and ``examples`` are its own.
 CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "gateway": {
         "label": "Gateway",
-        "description": "Which vendor's dialect is spoken at the base URL; auto decides by its host.",
-        "schema": {"type": ["string", "null"], "enum": ["auto", "apimart", "apimaster"], "default": "auto"},
+        "description": "Whose dialect is spoken at the base URL. Choose it for a proxy of your own or the simulator.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": ["auto", "apimart", "apimaster"],
+            "values_display": {"auto": "by the base URL's host", "apimart": "APIMart", "apimaster": "APIMaster"},
+            "default": "auto",
+        },
     },
     "submit_path": {
         "label": "Submit path",
-        "description": "Where requests are posted. APIMaster also has /v1/images/generations/async.",
-        "schema": {"type": ["string", "null"], "default": "/v1/images/generations"},
+        "description": "Where requests for pictures are posted. APIMaster also has /v1/images/generations/async.",
+        "schema": {
+            "type": ["string", "null"],
+            "pattern": "^/",
+            "examples": ["/v1/images/generations", "/v1/images/generations/async"],
+            "default": "/v1/images/generations",
+        },
     },
     "timeout": {
         "label": "Timeout",
-        "description": "Seconds for one HTTP request.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 30},
+        "description": "Seconds for each phase of one HTTP request, not for a picture.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0, "default": 30},
     },
     "max_concurrency": {
         "label": "Max concurrency",
-        "description": "Simultaneous requests of one client, and submits of one process.",
+        "description": "Simultaneous requests of one client, and simultaneous submits of one process.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
     },
     "requests_per_second": {
         "label": "Requests per second",
         "description": "Limit on submits by one process; empty for none.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0},
     },
     "batch_polling": {
         "label": "Batch polling",
         "description": "Whether many tasks are asked after in one request.",
-        "schema": {"type": ["string", "null"], "enum": ["auto", "off"], "default": "auto"},
+        "schema": {
+            "type": ["string", "null"],
+            "enum": ["auto", "off"],
+            "values_display": {"auto": "where the gateway can", "off": "never: one request for each task"},
+            "default": "auto",
+        },
     },
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.dataset.buying import Buyer
 from airflow_provider_apimart.dataset.collecting import Collector
 from airflow_provider_apimart.dataset.compaction import compact
+from airflow_provider_apimart.dataset.event import images_of, purchase_of
 from airflow_provider_apimart.dataset.intake import read_dataset
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
@@ -24,6 +25,8 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.links.console import console_url
+from airflow_provider_apimart.links.s3 import s3_folder_url
 from airflow_provider_apimart.operators._fields import rendered_values
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.writer import writer_id
@@ -37,9 +40,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.dataset.intake import Intake, Shard
     from airflow_provider_apimart.dataset.progress import Progress
+    from airflow_provider_apimart.dataset.session import Result
     from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 
-__all__ = ["open_session"]
+__all__ = ["events_of", "open_session"]
 
 #: The XCom that shows how far the task has come, also while it is deferred.
 _PROGRESS: Final = "progress"
@@ -77,6 +81,8 @@ def open_session(
             extra_args=operator.extra_args or {},
         ) as copier,
     ):
+        operator.console_url = console_url(hook.settings)
+        operator.s3_folder_url = s3_folder_url(copier.bucket.client, operator.s3_bucket, prefix)
         objects = LedgerObjects(copier.bucket.client, operator.s3_bucket, prefix, operator.extra_args or {})
         recorder = Recorder(Journal(objects), Ledger())
         recorder.ledger.add(recorder.journal.read())
@@ -102,6 +108,29 @@ def open_session(
         )
         with _kept(session, operator.log):
             yield session
+
+
+def events_of(
+    operator: ApimartImageDatasetOperator, session: Session, result: Result
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return what is to be said of what this DAG run has bought, and of the pictures that are there now."""
+    purchase = purchase_of(
+        result.own,
+        result.manifest,
+        run_id=session.rules.run_id,
+        purchase=session.writer,
+        connection=operator.apimart_conn_id,
+        gateway=str(session.buyer.hook.settings.gateway),
+        ledger=result.report["ledger"],
+    )
+    images = images_of(
+        result.stored,
+        result.manifest,
+        prefix=f"s3://{operator.s3_bucket}/{operator.s3_prefix.strip('/')}".rstrip("/"),
+        connection=operator.apimart_conn_id,
+        aws_connection=operator.aws_conn_id,
+    )
+    return purchase, images
 
 
 def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard | None) -> Intake:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import math
 import time
+from os import PathLike
 from threading import Event
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from airflow.sdk import BaseOperator
-
+from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, fetched, map_index_label
+from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
+from airflow_provider_apimart.links.console import ApimartConsoleLink
+from airflow_provider_apimart.links.pictures import ApimartPicturesLink
+from airflow_provider_apimart.links.s3 import ApimartS3FolderLink
 from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
 from airflow_provider_apimart.operators._fields import is_literal, literal_request
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
-    from os import PathLike
     from typing import NoReturn
 
-    from airflow.sdk import Context, ObjectStoragePath
+    from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
+    from jinja2 import Environment
 
     from airflow_provider_apimart.dataset.session import Session, Wait
 
@@ -42,7 +46,7 @@ _CHOICES: Final = {
 }
 
 
-class ApimartImageDatasetOperator(BaseOperator):
+class ApimartImageDatasetOperator(AssetProducer):
     """
     Buys a picture for every row of a prompt dataset, and keeps pictures and a ledger of them in S3.
 
@@ -87,6 +91,7 @@ class ApimartImageDatasetOperator(BaseOperator):
     :param max_concurrency: pictures that are copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
+    :param map_index_template: what a mapped task instance is called in Airflow's pages; its file, and its shard.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was sent.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
     :raises IncompleteDatasetError: more rows failed than ``max_failed`` allows; says which, and why.
@@ -106,8 +111,16 @@ class ApimartImageDatasetOperator(BaseOperator):
         "aws_conn_id",
         "extra_args",
     )
-    template_fields_renderers = {"prompts": "json", "extra_body": "json", "extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
-    ui_color = "#e8f0fe"
+    template_fields_renderers = dict.fromkeys(("prompts", "image_urls", "extra_body", "shard", "extra_args"), "json")
+    operator_extra_links: Collection[BaseOperatorLink] = (
+        ApimartPicturesLink(),
+        ApimartS3FolderLink(),
+        ApimartConsoleLink(),
+    )
+    custom_operator_name = "APIMart image dataset"
+    ui_color = UI_COLOR
+    ui_fgcolor = UI_FGCOLOR
+    produces: ClassVar[tuple[Asset, ...]] = (PURCHASES, IMAGES)
 
     def __init__(
         self,
@@ -146,9 +159,10 @@ class ApimartImageDatasetOperator(BaseOperator):
         max_concurrency: int = 16,
         max_bytes: int = 64 * MEBIBYTE,
         extra_args: Mapping[str, Any] | None = None,
+        map_index_template: str | None = MAP_INDEX_TEMPLATE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**with_retry_policy(kwargs))
+        super().__init__(map_index_template=map_index_template, **with_retry_policy(kwargs))
         self.prompts = prompts
         self.s3_bucket = s3_bucket
         self.s3_prefix = s3_prefix
@@ -183,6 +197,8 @@ class ApimartImageDatasetOperator(BaseOperator):
         self.max_concurrency = max_concurrency
         self.max_bytes = max_bytes
         self.extra_args = extra_args
+        self.console_url = ""
+        self.s3_folder_url = ""
         self._stopping: Event | None = None  # Made when the task runs: a DAG is copied, and an event cannot be.
         self._check_parameters()
 
@@ -208,6 +224,25 @@ class ApimartImageDatasetOperator(BaseOperator):
             choices = _CHOICES[name]
             require(name, getattr(self, name), getattr(self, name) in choices, " or ".join(map(repr, choices)))
 
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value, and fetch the rows if another task has them."""
+        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        return fetched(rendered) if content is self.prompts else rendered
+
+    def map_index_label(self, map_index: int | None) -> str:
+        """Return what stands for the number of a mapped task instance: the name of its file, and its shard."""
+        is_address = isinstance(self.prompts, str | PathLike) or hasattr(self.prompts, "storage_options")
+        file = str(self.prompts).rstrip("/").rpartition("/")[2] if is_address else ""
+        is_pair = isinstance(self.shard, list | tuple) and len(self.shard) == len(("index", "count"))
+        shard = "shard {} of {}".format(*self.shard) if self.shard and is_pair else ""
+        return map_index_label(self, map_index, ", ".join(filter(None, (file, shard))))
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy and copy what the ledger lacks."""
         return self._work(context, began_at=time.time())
@@ -219,11 +254,12 @@ class ApimartImageDatasetOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Copy what has ended, where Airflow would fail a task because its trigger crashed or ran out of time."""
+        self.operator_extra_links = ()  # Those that the first worker of this try has made are still there.
         if next_method == "__fail__":
             try:
                 with self._session(context, began_at=time.time()) as session:
                     if session.collect():
-                        return session.result()
+                        return self._finish(context, session)
             except ApimartError as error:
                 self.log.warning("The trigger ended without a result, and what is finished was not copied: %s", error)
         return super().resume_execution(next_method, next_kwargs, context)
@@ -238,11 +274,20 @@ class ApimartImageDatasetOperator(BaseOperator):
             with failing_fast(), self._session(context, began_at=began_at) as session:
                 wait = session.work()
                 if wait is None:
-                    return session.result()
+                    return self._finish(context, session)
                 if self.deferrable:
                     self._defer(wait, began_at=began_at)
             # On the worker too a new session follows, which sees what others have written, and has no old troubles.
             time.sleep(self.poll_interval if wait.task_ids else max(0.0, wait.wake_at - time.time()))
+
+    def _finish(self, context: Context, session: Session) -> dict[str, Any]:
+        from airflow_provider_apimart.operators._dataset import events_of  # noqa: PLC0415 - loads boto3 and urllib3
+
+        result = session.result()
+        purchase, images = events_of(self, session, result)
+        self._emit_purchase(context, purchase)
+        self._emit_images(context, images)
+        return result.report
 
     def _session(self, context: Context, *, began_at: float) -> AbstractContextManager[Session]:
         from airflow_provider_apimart.operators._dataset import open_session  # noqa: PLC0415 - loads boto3 and urllib3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk import BaseOperator
-
+from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, map_index_label
+from airflow_provider_apimart.assets.producer import PURCHASES, AssetProducer
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     BudgetExceededError,
@@ -19,7 +19,10 @@ from airflow_provider_apimart.gateway.idempotency import fingerprint
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.links.console import ApimartConsoleLink, console_url
+from airflow_provider_apimart.links.pictures import ApimartPicturesLink
 from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
+from airflow_provider_apimart.operators._event import purchase_of
 from airflow_provider_apimart.operators._fields import literal_request, rendered_request
 from airflow_provider_apimart.operators._purchase import Purchase, naming
 from airflow_provider_apimart.operators._record import Record
@@ -29,10 +32,10 @@ from airflow_provider_apimart.operators._waiting import wait_for_tasks
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from typing import NoReturn
 
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, BaseOperatorLink, Context
 
     from airflow_provider_apimart.exceptions import GatewayError
     from airflow_provider_apimart.gateway.request import ImageRequest
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["ApimartImageOperator"]
 
 
-class ApimartImageOperator(BaseOperator):
+class ApimartImageOperator(AssetProducer):
     """
     Buys pictures of one prompt and returns their URLs, ids and cost.
 
@@ -78,6 +81,7 @@ class ApimartImageOperator(BaseOperator):
     :param on_unknown_submit: what to do when the answer to a paid call was lost: ``"fail"`` until a person clears the
         task, or ``"resubmit"`` with the same idempotency key, which buys once only where the gateway honours the key.
     :param max_cost: US dollars. The request is not sent when its estimated price is higher, or cannot be learned.
+    :param map_index_template: what a mapped task instance is called in Airflow's pages; the beginning of its prompt.
     :raises InvalidRequestError: before anything is sent; names the field, its value and what is allowed.
     :raises SubmitOutcomeUnknownError: the picture may exist and be billed; no retry buys again.
     :raises TaskTimeoutError: still running after ``timeout``.
@@ -85,8 +89,12 @@ class ApimartImageOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (*REQUEST_PARAMETERS, "apimart_conn_id")
-    template_fields_renderers = {"extra_body": "json"}  # noqa: RUF012 - Airflow's own declaration
-    ui_color = "#e8f0fe"
+    template_fields_renderers = {"image_urls": "json", "extra_body": "json"}  # noqa: RUF012 - Airflow's own declaration
+    operator_extra_links: Collection[BaseOperatorLink] = (ApimartPicturesLink(), ApimartConsoleLink())
+    custom_operator_name = "APIMart image"
+    ui_color = UI_COLOR
+    ui_fgcolor = UI_FGCOLOR
+    produces: ClassVar[tuple[Asset, ...]] = (PURCHASES,)
 
     def __init__(
         self,
@@ -114,9 +122,10 @@ class ApimartImageOperator(BaseOperator):
         on_clear: Literal["regenerate", "reuse"] = "regenerate",
         on_unknown_submit: Literal["fail", "resubmit"] = "fail",
         max_cost: float | None = None,
+        map_index_template: str | None = MAP_INDEX_TEMPLATE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**with_retry_policy(kwargs))
+        super().__init__(map_index_template=map_index_template, **with_retry_policy(kwargs))
         self.prompt = prompt
         self.model = model
         self.size = size
@@ -140,6 +149,7 @@ class ApimartImageOperator(BaseOperator):
         self.on_clear = on_clear
         self.on_unknown_submit = on_unknown_submit
         self.max_cost = max_cost
+        self.console_url = ""
         self._waiting_for: Sequence[str] = ()
         self._check_parameters()
 
@@ -157,10 +167,15 @@ class ApimartImageOperator(BaseOperator):
     def _request_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in REQUEST_PARAMETERS}
 
+    def map_index_label(self, map_index: int | None) -> str:
+        """Return what stands for the number of a mapped task instance: the beginning of the prompt."""
+        return map_index_label(self, map_index, self.prompt)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Buy what is not bought yet, and wait: in the triggerer, or here."""
         request = rendered_request(self._request_values())
         with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
+            self.console_url = console_url(hook.settings)
             check(request, hook.settings.gateway)
             for notice in notices(request, hook.settings.gateway):
                 self.log.warning("Note: %s", notice)
@@ -170,16 +185,17 @@ class ApimartImageOperator(BaseOperator):
                 self._defer(record.task_ids, finished=tasks)
             if running:
                 tasks |= self._wait_inline(hook, running)
-            return self._finish(hook, request, record.task_ids, tasks)
+            return self._finish(context, hook, request, record.task_ids, tasks)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Turn the trigger's event into the result, after one last look at what was still running."""
         tasks = {task.task_id: task for task in map(Task.from_json, event["tasks"])}
         with failing_fast(), ApimartHook(self.apimart_conn_id) as hook:
-            return self._finish(hook, rendered_request(self._request_values()), event["task_ids"], tasks)
+            return self._finish(context, hook, rendered_request(self._request_values()), event["task_ids"], tasks)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Collect what is finished, where Airflow would fail a task because its trigger crashed or ran out of time."""
+        self.operator_extra_links = ()  # Those that the first worker of this try has made are still there.
         if next_method == "__fail__" and (result := self._collect(context)) is not None:
             return result
         return super().resume_execution(next_method, next_kwargs, context)
@@ -199,7 +215,7 @@ class ApimartImageOperator(BaseOperator):
             if set(tasks) != set(record.task_ids):
                 return None
             self.log.info("The trigger ended without a result, but the gateway has finished: collecting it")
-            return self._finish(hook, rendered_request(self._request_values()), record.task_ids, tasks)
+            return self._finish(context, hook, rendered_request(self._request_values()), record.task_ids, tasks)
 
     def on_kill(self) -> None:
         """Say what happens to the money when somebody ends a task that waits on its worker."""
@@ -304,9 +320,15 @@ class ApimartImageOperator(BaseOperator):
         )
 
     def _finish(
-        self, hook: ApimartHook, request: ImageRequest, task_ids: Sequence[str], finished: Mapping[str, Task]
+        self,
+        context: Context,
+        hook: ApimartHook,
+        request: ImageRequest,
+        task_ids: Sequence[str],
+        finished: Mapping[str, Task],
     ) -> dict[str, Any]:
         """Return the result, or raise what kept it from being one, naming all tasks that may have been charged."""
+        now = time.time()
         missing = [task_id for task_id in task_ids if task_id not in finished]
         with naming(task_ids):
             found = hook.get_tasks(missing) if missing else {}
@@ -319,11 +341,12 @@ class ApimartImageOperator(BaseOperator):
                 gateway=hook.settings.gateway,
                 request=request,
                 waited=self.timeout,
-                now=time.time(),
+                now=now,
             )
         for warning in warnings:
             self.log.warning("%s", warning)
         self.log.info("%d picture(s), cost: %s USD", result["delivered"], result["cost"])
+        self._emit_purchase(context, purchase_of(result, connection=self.apimart_conn_id, now=now))
         return result
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, Literal
 from airflow_provider_apimart.exceptions import InvalidRequestError, TransferError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.transfers.picture import Picture
 
 __all__ = [
     "Existing",
     "OnExisting",
+    "beginning_of",
     "check_distinct",
     "check_template",
     "key_of",
@@ -56,6 +57,17 @@ def check_template(template: str) -> None:
 def key_of(template: str, picture: Picture, ext: str) -> str:
     """Return the key of a picture, from the template after Jinja."""
     return template.format(task_id=picture.task_id, index=picture.index, ext=ext)
+
+
+def beginning_of(template: str, task_ids: Sequence[str] = ()) -> str:
+    """
+    Return how every key will begin, as far as that is known before the pictures are.
+
+    :param template: after Jinja.
+    :param task_ids: the gateway tasks whose pictures get the keys, where they are known.
+    """
+    known = template.replace("{task_id}", task_ids[0]) if len(task_ids) == 1 else template
+    return known.partition("{")[0]
 
 
 def check_distinct(template: str, pictures: Iterable[Picture]) -> None:

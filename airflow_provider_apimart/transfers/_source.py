@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.transfers.picture import Picture, facts_of
+from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.transfers.picture import Picture, facts_of, known_of
 
 __all__ = ["Source", "read_source"]
+
+#: What a result repeats of its request; those of an earlier release do not.
+_ASKED: Final = ("prompt", "model", "size", "resolution", "quality")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,11 @@ class Source:
     task_ids: tuple[str, ...]
     costs: tuple[float | None, ...]
     credits_costs: tuple[float | None, ...]
+
+    @property
+    def all_task_ids(self) -> tuple[str, ...]:
+        """The gateway tasks, each once: those that have made the pictures, and those that must be asked after."""
+        return tuple(dict.fromkeys((*(picture.task_id for picture in self.pictures), *self.task_ids)))
 
 
 def read_source(source: Any) -> Source:
@@ -58,10 +68,13 @@ def read_source(source: Any) -> Source:
 def _pictures(result: Mapping[str, Any]) -> list[Picture]:
     tasks = {task["task_id"]: task for task in result.get("tasks", ())}
     made_by = {"gateway": result.get("gateway"), "model": result.get("model")}
+    asked = {name: result.get(name) for name in _ASKED}
+    delivered = Counter(image["task_id"] for image in result["images"])
     pictures = []
     for image in result["images"]:
         task = tasks.get(image["task_id"], {})
         made = {name: task.get(name) for name in ("created", "completed", "cost")}
+        cost = share(task.get("cost"), delivered[image["task_id"]])
         pictures.append(
             Picture(
                 task_id=image["task_id"],
@@ -70,6 +83,7 @@ def _pictures(result: Mapping[str, Any]) -> list[Picture]:
                 expires_at=image.get("expires_at"),
                 cost=task.get("cost"),
                 facts=facts_of({**made_by, **made}),
+                known=known_of({**asked, "cost": cost, "seconds": task.get("actual_time")}),
             )
         )
     return pictures

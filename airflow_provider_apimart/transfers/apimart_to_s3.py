@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow.sdk import BaseOperator
-
+from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, fetched, map_index_label
+from airflow_provider_apimart.assets.extra import images_extra
+from airflow_provider_apimart.assets.producer import IMAGES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError, GatewayError, TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.money import total
 from airflow_provider_apimart.gateway.task import Task, task_error
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.links.pictures import ApimartPicturesLink
+from airflow_provider_apimart.links.s3 import ApimartS3FolderLink, s3_folder_url
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
-from airflow_provider_apimart.transfers._keys import check_distinct, check_template
+from airflow_provider_apimart.transfers._keys import beginning_of, check_distinct, check_template
+from airflow_provider_apimart.transfers._prefix import stable_prefix
 from airflow_provider_apimart.transfers._source import read_source
 from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
 from airflow_provider_apimart.transfers.writer import writer_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, BaseOperatorLink, Context
+    from jinja2 import Environment
 
     from airflow_provider_apimart.transfers._keys import OnExisting
     from airflow_provider_apimart.transfers._source import Source
@@ -36,7 +43,7 @@ __all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
 DEFAULT_KEY: Final = "apimart/{{ dag.dag_id }}/{{ run_id }}/{task_id}-{index}.{ext}"
 
 
-class ApimartToS3Operator(BaseOperator):
+class ApimartToS3Operator(AssetProducer):
     """
     Copies finished pictures to S3, each with its content type, a SHA-256 and the facts of its making as metadata.
 
@@ -56,6 +63,7 @@ class ApimartToS3Operator(BaseOperator):
     :param max_concurrency: pictures that are copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
+    :param map_index_template: what a mapped task instance is called in Airflow's pages; the beginning of its keys.
     :raises TransferError: naming each picture that was not copied, with task id, expiry and cost.
     :raises InvalidRequestError: for a source or a key template that cannot be used; nothing was copied.
     """
@@ -64,12 +72,17 @@ class ApimartToS3Operator(BaseOperator):
         "source",
         "s3_bucket",
         "s3_key",
+        "s3_prefix",
         "aws_conn_id",
         "apimart_conn_id",
         "extra_args",
     )
     template_fields_renderers = {"source": "json", "extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
-    ui_color = "#e6f4ea"
+    operator_extra_links: Collection[BaseOperatorLink] = (ApimartPicturesLink(), ApimartS3FolderLink())
+    custom_operator_name = "APIMart to S3"
+    ui_color = UI_COLOR
+    ui_fgcolor = UI_FGCOLOR
+    produces: ClassVar[tuple[Asset, ...]] = (IMAGES,)
 
     def __init__(
         self,
@@ -83,18 +96,21 @@ class ApimartToS3Operator(BaseOperator):
         max_concurrency: int = 16,
         max_bytes: int = 64 * MEBIBYTE,
         extra_args: Mapping[str, Any] | None = None,
+        map_index_template: str | None = MAP_INDEX_TEMPLATE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**with_retry_policy(kwargs))
+        super().__init__(map_index_template=map_index_template, **with_retry_policy(kwargs))
         self.source = source
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
+        self.s3_prefix = stable_prefix(s3_key)
         self.aws_conn_id = aws_conn_id
         self.apimart_conn_id = apimart_conn_id
         self.on_existing = on_existing
         self.max_concurrency = max_concurrency
         self.max_bytes = max_bytes
         self.extra_args = extra_args
+        self.s3_folder_url = ""
         self._check_parameters()
 
     def _check_parameters(self) -> None:
@@ -103,6 +119,27 @@ class ApimartToS3Operator(BaseOperator):
         for name in ("max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         check_template(self.s3_key)
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value, and fetch the results if another task has them."""
+        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        return fetched(rendered) if content is self.source else rendered
+
+    def map_index_label(self, map_index: int | None) -> str:
+        """Return what stands for the number of a mapped task instance: how its keys begin."""
+        task_ids: Sequence[str] = ()
+        # The results of a mapped task are fetched one by one, which is not worth a label.
+        if isinstance(self.source, str | Mapping):
+            with suppress(ApimartError):
+                task_ids = read_source(self.source).all_task_ids
+        beginning = beginning_of(self.s3_key, task_ids).rstrip("/-_.")
+        return map_index_label(self, map_index, beginning, keep_end=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy every picture, those that die first before the others."""
@@ -117,11 +154,14 @@ class ApimartToS3Operator(BaseOperator):
             pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
             check_distinct(self.s3_key, pictures)
             with self._copier(context, hook) as copier:
+                folder = beginning_of(self.s3_key).rpartition("/")[0]
+                self.s3_folder_url = s3_folder_url(copier.bucket.client, self.s3_bucket, folder)
                 objects, failed = self._copy_all(copier, pictures)
         result = self._result(source, tasks, objects)
         self.log.info("%d of %d picture(s) are in s3://%s", len(objects), len(pictures), self.s3_bucket)
         if lost or failed:
             self._fail(lost, failed, copied=len(objects))
+        self._emit_images(context, self._extra(result) if objects else None)
         return result
 
     def _ask_after(self, hook: ApimartHook, source: Source) -> tuple[list[Task], list[tuple[str, ApimartError]]]:
@@ -186,6 +226,19 @@ class ApimartToS3Operator(BaseOperator):
             "bytes": sum(held["bytes"] for held in objects),
             "objects": objects,
         }
+
+    def _extra(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        return images_extra(
+            prefix=f"s3://{self.s3_bucket}/{self.s3_prefix}".rstrip("/"),
+            connection=self.apimart_conn_id,
+            aws_connection=self.aws_conn_id,
+            count=len(result["objects"]),
+            task_ids=result["task_ids"],
+            models=(held["model"] for held in result["objects"] if "model" in held),
+            cost=result["cost"],
+            credits_cost=result["credits_cost"],
+            images=result["objects"],
+        )
 
     def _fail(
         self, tasks: Sequence[tuple[str, ApimartError]], pictures: Sequence[tuple[str, ApimartError]], *, copied: int

@@ -147,4 +147,5 @@ class Copier:
             "width": int(held.metadata["width"]),
             "height": int(held.metadata["height"]),
             "outcome": outcome,
+            **dict(picture.known),
         }

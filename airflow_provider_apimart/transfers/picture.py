@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_apimart.gateway.money import share
 from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.gateway.task import Task
 
-__all__ = ["Picture", "distinct", "dying_first", "facts_of", "pictures_of_task"]
+__all__ = ["Picture", "distinct", "dying_first", "facts_of", "known_of", "pictures_of_task"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Picture:
     :param expires_at: Unix seconds at which the URL dies, where known.
     :param cost: US dollars that its whole task cost, where known.
     :param facts: of its making, for the object's metadata.
+    :param known: of its making too, for the transfer's result: what it shows, how it was asked for, its share of the
+        cost, and the seconds that its task took.
     """
 
     task_id: str
@@ -33,6 +36,7 @@ class Picture:
     expires_at: int | None = None
     cost: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
+    known: tuple[tuple[str, Any], ...] = ()
 
     @property
     def can_be_asked_after(self) -> bool:
@@ -50,6 +54,7 @@ def pictures_of_task(task: Task) -> list[Picture]:
             expires_at=image.expires_at,
             cost=task.cost,
             facts=facts_of({"created": task.created, "completed": task.completed, "cost": task.cost}),
+            known=known_of({"cost": share(task.cost, len(task.images)), "seconds": task.actual_time}),
         )
         for index, image in enumerate(task.images)
     ]
@@ -57,7 +62,11 @@ def pictures_of_task(task: Task) -> list[Picture]:
 
 def distinct(pictures: Iterable[Picture]) -> list[Picture]:
     """Return each picture once, also when it was handed in both by its result and by its task id."""
-    return list({(picture.task_id, picture.index): picture for picture in pictures}.values())
+    found: dict[tuple[str, int], Picture] = {}
+    for picture in pictures:
+        earlier = found.get((picture.task_id, picture.index), picture)
+        found[picture.task_id, picture.index] = replace(picture, known=earlier.known or picture.known)
+    return list(found.values())
 
 
 def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
@@ -67,4 +76,9 @@ def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what is known of a picture's making, as texts."""
-    return tuple((name, str(value)) for name, value in values.items() if value is not None)
+    return tuple((name, str(value)) for name, value in known_of(values))
+
+
+def known_of(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return what is known of a picture's making, as it is."""
+    return tuple((name, value) for name, value in values.items() if value is not None)

@@ -70,7 +70,7 @@ def test_a_trigger_that_failed_does_not_call_the_function_again(
     task_instance.begin(operator)
 
     with pytest.raises(TaskDeferralError):
-        operator().resume_execution("__fail__", {"error": "Trigger failure"}, task_instance.context)
+        task_instance.resume_after_failure(operator, "Trigger failure")
 
     assert rows.calls == 1
     assert simulator.stats()["submits"]["received"] == 3

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import set_current_context
 from docs.pages import DOCS, PAGES, blocks, described, run_page
 
 from airflow_provider_apimart import exceptions
+from airflow_provider_apimart.assets.extra import images_extra
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.operators._event import purchase_of
 from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.transfers._keys import metadata_of
+from airflow_provider_apimart.transfers._prefix import stable_prefix
 from airflow_provider_apimart.transfers._source import read_source
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
@@ -127,13 +132,69 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
         }
     )
 
-    request = ImageRequest(prompt="a cat", model="gpt-image-2")
+    request = ImageRequest(prompt=shown["prompt"], model="gpt-image-2", size="3:2")
 
     result, _ = conclude(
         [task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0, now=0
     )
 
     assert shown == result
+
+
+def test_the_assets_page_shows_what_the_events_of_these_results_say() -> None:
+    result, transferred = map(json.loads, blocks(DOCS / "results.md", "json")[:2])
+    purchase, images = map(json.loads, blocks(DOCS / "howto" / "assets.md", "json"))
+    (held,) = transferred["objects"]
+
+    assert purchase == purchase_of(result, connection="apimart_default", now=0)
+    assert images == images_extra(
+        prefix="s3://apimart-pictures/products",
+        connection="apimart_default",
+        aws_connection="aws_default",
+        count=1,
+        task_ids=transferred["task_ids"],
+        models=[held["model"]],
+        cost=transferred["cost"],
+        credits_cost=transferred["credits_cost"],
+        images=[held],
+    )
+
+
+def test_money_that_is_added_up_as_the_assets_page_says_counts_each_purchase_once() -> None:
+    page = run_page(DOCS / "howto" / "assets.md")
+    (shown, _) = map(json.loads, blocks(DOCS / "howto" / "assets.md", "json"))
+    unknown = [{"model": "gpt-image-2", "delivered": 1, "cost": 0.0, "unknown": 1}]
+    told = [shown, {**shown, "purchase": "another", "models": unknown}, shown]
+
+    summed = page["add_up"].function(inlet_events={page["PURCHASES"]: [SimpleNamespace(extra=it) for it in told]})
+
+    assert summed == {"delivered": 2, "cost": 0.0085, "calls_of_unknown_cost": 1}
+
+
+def test_the_results_page_shows_what_an_object_repeats_of_its_result() -> None:
+    result, transferred = map(json.loads, blocks(DOCS / "results.md", "json")[:2])
+    (picture,) = read_source(result).pictures
+
+    assert dict(picture.known).items() <= transferred["objects"][0].items()
+
+
+def test_the_assets_page_describes_every_key_of_an_event() -> None:
+    purchase, images = map(json.loads, blocks(DOCS / "howto" / "assets.md", "json"))
+    named = {part for row in described(DOCS / "howto" / "assets.md", "Key") for part in row.split(".")[-1:]}
+    obvious = {"schema_version", "kind", "currency", "models", "images"}
+
+    assert {*purchase, *images} - obvious <= named
+
+
+@pytest.mark.parametrize(
+    ("s3_key", "address"), [(key, row[0]) for key, row in described(DOCS / "howto" / "assets.md", "`s3_key`").items()]
+)
+def test_the_assets_page_says_which_folder_a_transfer_fills(s3_key: str, address: str) -> None:
+    with DAG("my_dag", schedule=None) as dag:
+        prefix = stable_prefix(s3_key)
+
+    rendered = dag.get_template_env().from_string(prefix).render(dag=dag)
+    assert f"s3://bucket/{rendered}".rstrip("/") == address.strip("`")
 
 
 def test_the_results_page_names_the_metadata_of_an_object() -> None:

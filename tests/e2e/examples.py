@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.waiting import wait_until
@@ -26,13 +27,17 @@ __all__ = [
     "generating",
     "start_examples",
     "wait_for_deferral",
+    "wait_for_question",
+    "wait_for_run",
     "xcoms_of_generating",
 ]
 
-BUCKET = "examples"
+#: The one that the examples take by themselves: the DAG that waits for a folder names it.
+BUCKET = "apimart-pictures"
 PARALLELISM = 4
 #: Of each example, the task that generates pictures.
 GENERATING = {
+    "apimart_approved_pictures": "generate",
     "apimart_backfill_dataset": "generate",
     "apimart_mapped_prompts": "generate",
     "apimart_scheduled_picture": "generate",
@@ -41,13 +46,21 @@ GENERATING = {
 }
 API_KEY = f"sk-{secrets.token_hex(24)}"
 DEFERRAL_SECONDS = 300
+RUN_SECONDS = 120
+#: Of a person. An answer that comes sooner can meet a scheduler that has not yet seen the worker's process end, and
+#: takes the resumed task for a killed one (apache/airflow#67287): it then asks once more.
+REACTION = timedelta(seconds=10)
 
 
 @dataclass
 class Clock:
-    """The gateway's time: it stands still until it is moved, so no picture is finished before we have looked."""
+    """
+    The gateway's time: it stands still until it is moved, so no picture is finished before we have looked.
 
-    now: float = field(default_factory=time.time)
+    It begins an hour ago, so that nothing is bought tomorrow.
+    """
+
+    now: float = field(default_factory=lambda: time.time() - 3600)
 
     def __call__(self) -> float:
         return self.now
@@ -63,6 +76,7 @@ class Examples:
 
     :param scheduled: of the DAG with one scheduled picture.
     :param mapped: of the DAG with mapped prompts.
+    :param approved: of the DAG that asks a person before it publishes.
     :param backfilled: of the DAG with a dated dataset, one for each date.
     :param taskflow: of the DAG with a function that gives prompts.
     :param sharded: of the DAG with a dataset in shards.
@@ -70,13 +84,19 @@ class Examples:
 
     scheduled: DagRun
     mapped: DagRun
+    approved: DagRun
     backfilled: list[DagRun]
     taskflow: DagRun
     sharded: DagRun
 
     @property
     def runs(self) -> list[DagRun]:
-        return [self.scheduled, self.mapped, *self.datasets]
+        return [*self.single, *self.datasets]
+
+    @property
+    def single(self) -> list[DagRun]:
+        """Those that buy a picture in one task, and copy it in another."""
+        return [self.scheduled, self.mapped, self.approved]
 
     @property
     def datasets(self) -> list[DagRun]:
@@ -113,10 +133,11 @@ def start_examples(airflow: AirflowComponents) -> Examples:
     airflow.backfill("apimart_backfill_dataset", "2025-11-03", "2025-11-05")
     mapped = api.trigger("apimart_mapped_prompts")
     scheduled = api.trigger("apimart_scheduled_picture")
+    approved = api.trigger("apimart_approved_pictures")
     taskflow = api.trigger("apimart_taskflow_prompts")
     sharded = api.trigger("apimart_sharded_dataset")
     backfilled = [run for run in api.dag_runs("apimart_backfill_dataset") if run.details()["run_type"] == "backfill"]
-    return Examples(scheduled, mapped, backfilled, taskflow, sharded)
+    return Examples(scheduled, mapped, approved, backfilled, taskflow, sharded)
 
 
 def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting:
@@ -138,12 +159,38 @@ def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting
         examples,
         states=[instance["state"] for run in examples.runs for instance in generating(run)],
         holding_slots=[instance for instance in instances if instance["state"] in {"queued", "running"}],
-        task_ids=[
-            xcom for run in (examples.scheduled, examples.mapped) for xcom in xcoms_of_generating(run, "task_ids")
-        ],
+        task_ids=[xcom for run in examples.single for xcom in xcoms_of_generating(run, "task_ids")],
         progress=[xcom for run in examples.datasets for xcom in xcoms_of_generating(run, "progress")],
         trigger_kwargs=_trigger_kwargs(airflow.home),
     )
+
+
+def wait_for_question(airflow: AirflowComponents, run: DagRun, task_id: str) -> dict[str, Any]:
+    """Wait until a task has asked a person for as long as one needs to look, and return what."""
+
+    def considered() -> dict[str, Any] | None:
+        airflow.require_alive()
+        question = run.question(task_id)
+        if question is None or datetime.fromisoformat(question["created_at"]) > datetime.now(UTC) - REACTION:
+            return None
+        return question
+
+    return wait_until(
+        considered, what=f"{task_id} to ask a person", within=DEFERRAL_SECONDS, pause=1, explain=run.explain
+    )
+
+
+def wait_for_run(airflow: AirflowComponents, dag_id: str) -> DagRun:
+    """Wait for a run that Airflow starts by itself, and until it has succeeded."""
+    run = wait_until(
+        lambda: next(iter(airflow.api.dag_runs(dag_id)), None),
+        what=f"Airflow to start {dag_id}",
+        within=RUN_SECONDS,
+        pause=1,
+        explain=airflow.scheduler.log_tail,
+    )
+    run.wait(while_waiting=airflow.require_alive)
+    return run
 
 
 def generating(run: DagRun) -> list[dict[str, Any]]:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import httpx
 import pytest
-from e2e.examples import BUCKET, PARALLELISM, xcoms_of_generating
+from e2e.examples import BUCKET, PARALLELISM, generating, xcoms_of_generating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from e2e.examples import Examples, Waiting
+    from services.airflow import AirflowComponents
     from services.dag_run import DagRun
     from services.seaweedfs import SeaweedFS
 
     from airflow_provider_apimart.simulator import Simulator
 
 
-PICTURES = 1 + 12 + 3 * 2 + 6 + 12
+PICTURES = 1 + 12 + 2 + 3 * 2 + 6 + 12
 
 
 def _copied(run: DagRun) -> list[dict[str, Any]]:
@@ -36,7 +38,7 @@ def _addresses(runs: Iterable[DagRun]) -> set[str]:
 
 
 def test_more_tasks_wait_than_there_are_worker_slots_and_none_holds_a_slot(waiting: Waiting) -> None:
-    assert waiting.states == ["deferred"] * 20
+    assert waiting.states == ["deferred"] * 21
     assert len(waiting.states) > PARALLELISM
     assert waiting.holding_slots == []
 
@@ -44,7 +46,7 @@ def test_more_tasks_wait_than_there_are_worker_slots_and_none_holds_a_slot(waiti
 def test_gateway_task_ids_are_readable_while_the_tasks_wait(waiting: Waiting, gateway: Simulator) -> None:
     shown = [task_id for task_ids in waiting.task_ids for task_id in task_ids]
 
-    assert len(set(shown)) == len(shown) == 13
+    assert len(set(shown)) == len(shown) == 15
     assert set(shown) <= {task["id"] for task in gateway.tasks()}
 
 
@@ -56,7 +58,7 @@ def test_how_far_a_dataset_has_come_is_readable_while_it_waits(waiting: Waiting)
 
 
 def test_each_example_has_made_a_picture_for_each_of_its_prompts(examples: Examples) -> None:
-    assert [len(_copied(run)) for run in examples.runs] == [1, 12, 2, 2, 2, 6, 12]
+    assert [len(_copied(run)) for run in examples.runs] == [1, 12, 2, 2, 2, 2, 6, 12]
 
 
 def test_each_picture_was_submitted_exactly_once(examples: Examples, gateway: Simulator) -> None:
@@ -77,10 +79,16 @@ def test_no_task_needed_a_second_try(examples: Examples) -> None:
     assert {(instance["state"], instance["try_number"]) for instance in instances} == {("success", 1), ("skipped", 0)}
 
 
-def test_s3_holds_what_the_tasks_say_and_nothing_else_but_ledgers(examples: Examples, s3_server: SeaweedFS) -> None:
+def test_s3_holds_what_the_tasks_say_and_nothing_else_but_ledgers(
+    examples: Examples, catalogue: DagRun, s3_server: SeaweedFS
+) -> None:
     keys = [entry["Key"] for entry in s3_server.client().list_objects_v2(Bucket=BUCKET)["Contents"]]
 
-    assert {f"s3://{BUCKET}/{key}" for key in keys if "/ledger/" not in key} == _addresses(examples.runs)
+    assert {f"s3://{BUCKET}/{key}" for key in keys if "/ledger/" not in key} == {
+        *_addresses(examples.runs),
+        *examples.approved.xcom("publish"),
+        catalogue.xcom("write_catalogue"),
+    }
     assert {key.partition("/ledger/")[0] for key in keys if key.endswith("/ledger/ledger.jsonl")} == {
         "campaign/2025-11-03",
         "campaign/2025-11-04",
@@ -93,11 +101,11 @@ def test_s3_holds_what_the_tasks_say_and_nothing_else_but_ledgers(examples: Exam
 def test_every_object_has_the_bytes_that_the_gateway_serves(examples: Examples, s3_server: SeaweedFS) -> None:
     urls = {
         image["task_id"]: image["url"]
-        for run in (examples.scheduled, examples.mapped)
+        for run in examples.single
         for result in xcoms_of_generating(run)
         for image in result["images"]
     }
-    for run in (examples.scheduled, examples.mapped):
+    for run in examples.single:
         for item in _copied(run):
             stored = _get(s3_server, item["uri"])
             body = stored["Body"].read()
@@ -134,8 +142,59 @@ def test_costs_in_xcom_add_up_to_what_the_gateway_has_charged(examples: Examples
 
 
 def test_the_transfer_repeats_what_the_pictures_have_cost(examples: Examples) -> None:
-    for run in (examples.scheduled, examples.mapped):
+    for run in examples.single:
         assert run.xcom("copy_to_s3")["cost"] == pytest.approx(sum(it["cost"] for it in xcoms_of_generating(run)))
+
+
+def test_purchase_events_add_up_to_what_the_gateway_has_charged(
+    examples: Examples, by_hand: DagRun, airflow: AirflowComponents, gateway: Simulator
+) -> None:
+    events = airflow.api.get("/assets/events", name_pattern="apimart-purchases", limit=100)["asset_events"]
+
+    told = [event["extra"] for event in events]
+    assert Counter(event["source_run_id"] for event in events) == {
+        run.run_id: len(generating(run)) for run in examples.runs
+    }
+    assert by_hand.run_id not in {event["source_run_id"] for event in events}
+    assert len({extra["purchase"] for extra in told}) == len(told)
+    assert sum(extra["cost"] for extra in told) == pytest.approx(gateway.stats()["cost"])
+    assert sum(extra["delivered"] for extra in told) == PICTURES
+    assert Counter(task_id for extra in told for task_id in extra["task_ids"]) == dict.fromkeys(
+        (task["id"] for task in gateway.tasks()), 1
+    )
+
+
+def test_image_events_name_each_picture_in_s3(examples: Examples, by_hand: DagRun, airflow: AirflowComponents) -> None:
+    events = airflow.api.get("/assets/events", name_pattern="apimart-images", limit=100)["asset_events"]
+
+    of_run = {event["source_run_id"]: event["extra"] for event in events}
+    assert of_run[by_hand.run_id]["images"] == of_run[examples.backfilled[1].run_id]["images"]
+    named = [image["uri"] for event in events for image in event["extra"]["images"]]
+    assert set(named) == _addresses(examples.runs)
+
+
+def test_a_dag_that_waits_for_a_folder_is_started_and_reads_what_the_event_says(
+    examples: Examples, catalogue: DagRun, s3_server: SeaweedFS
+) -> None:
+    listed = json.loads(_get(s3_server, catalogue.xcom("write_catalogue"))["Body"].read())
+
+    assert catalogue.details()["run_type"] == "asset_triggered"
+    assert {poster["uri"] for poster in listed} == _addresses([examples.taskflow])
+    assert {poster["prompt"].partition(" of ")[0] for poster in listed} == {"A travel poster"}
+    assert sum(poster["cost"] for poster in listed) == pytest.approx(examples.taskflow.xcom("posters")["cost"])
+
+
+def test_a_person_is_shown_each_picture_and_the_cost_before_they_are_published(
+    examples: Examples, question: dict[str, Any], s3_server: SeaweedFS
+) -> None:
+    drafts = _copied(examples.approved)
+
+    assert question["body"].startswith("2 pictures, 0.0170 USD")
+    assert all(f"uri={quote_plus(draft['uri'])}&size=thumbnail" in question["body"] for draft in drafts)
+    assert question["options"] == ["Approve", "Reject"]
+    for draft, published in zip(drafts, examples.approved.xcom("publish"), strict=True):
+        assert published == draft["uri"].replace("/drafts/", "/published/")
+        assert _get(s3_server, published)["Body"].read() == _get(s3_server, draft["uri"])["Body"].read()
 
 
 def test_a_backfill_makes_one_run_for_each_date(examples: Examples) -> None:

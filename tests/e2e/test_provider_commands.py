@@ -36,3 +36,13 @@ def test_providers_get_describes_the_provider(home: AirflowHome) -> None:
     described = home.run("providers", "get", "airflow-provider-apimart", "--full", "--output", "json")
 
     assert "airflow_provider_apimart.operators.image" in described
+
+
+def test_providers_links_shows_the_buttons(home: AirflowHome) -> None:
+    links = json.loads(home.run("providers", "links", "--output", "json"))
+
+    assert [link["extra_link_class_name"] for link in links if "apimart" in link["extra_link_class_name"]] == [
+        "airflow_provider_apimart.links.console.ApimartConsoleLink",
+        "airflow_provider_apimart.links.pictures.ApimartPicturesLink",
+        "airflow_provider_apimart.links.s3.ApimartS3FolderLink",
+    ]

@@ -9,9 +9,10 @@ import jsonschema
 import pytest
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 
+from airflow_provider_apimart.exceptions import ConfigurationError
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.hooks.connection_form import CONNECTION_FIELDS
+from airflow_provider_apimart.hooks.connection_form import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
 
 FIELDS = ["gateway", "submit_path", "timeout", "max_concurrency", "requests_per_second", "batch_polling"]
 
@@ -32,6 +33,24 @@ def test_the_ui_shows_the_form() -> None:
     assert form.standard_fields.login.hidden
     assert form.extra_fields is not None
     assert list(form.extra_fields) == FIELDS
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_ui_shows_every_extra_field_with_its_label_its_help_and_its_default(name: str) -> None:
+    (form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == "apimart"]
+    assert form.extra_fields is not None
+    shown, declared = form.extra_fields[name], CONNECTION_FIELDS[name]
+
+    assert shown["schema"]["title"] == declared["label"]
+    assert shown["description"] == declared["description"]
+    assert shown["value"] == declared["schema"].get("default")
+
+
+@pytest.mark.parametrize("name", ["host", "password"])
+def test_a_field_without_room_for_help_says_in_its_placeholder_what_belongs_there(name: str) -> None:
+    (form,) = [form for form in HookMetaService.hook_meta_data() if form.connection_type == "apimart"]
+
+    assert getattr(form.standard_fields, name).placeholder == UI_FIELD_BEHAVIOUR["placeholders"][name]
 
 
 @pytest.fixture
@@ -86,3 +105,23 @@ def test_the_defaults_of_the_form_are_those_of_the_settings() -> None:
     assert shown == GatewaySettings.from_connection(password="sk-key", host=None, extra={})
     for name, default in defaults.items():
         jsonschema.validate(default, CONNECTION_FIELDS[name]["schema"])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", [0, -1, 0.5, 1, 10_000, "auto", "apimart", "off", "sometimes", "/v1/x", "v1/x", None])
+def test_the_form_takes_what_the_hook_takes(name: str, value: object) -> None:
+    schema = CONNECTION_FIELDS[name]["schema"]
+    # An empty field is not checked against the choices of a list.
+    is_valid = value is None or jsonschema.Draft202012Validator(schema).is_valid(value)
+
+    try:
+        GatewaySettings.from_connection(password="sk-key", host=None, extra={name: value})
+    except ConfigurationError:
+        assert not is_valid
+    else:
+        assert is_valid
+
+
+def test_the_labels_of_choices_belong_to_choices() -> None:
+    for field in CONNECTION_FIELDS.values():
+        assert list(field["schema"].get("values_display", {})) == field["schema"].get("enum", [])

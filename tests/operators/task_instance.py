@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow.sdk import Asset
+    from operators.asset_events import AssetEvent
+
     from airflow_provider_apimart.operators.image import ApimartImageOperator
     from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger
 
@@ -38,7 +41,12 @@ class StateStore:
 
 @dataclass
 class TaskInstance:
-    """One task instance over all its tries, and the DAG run that it is alone in."""
+    """
+    One task instance over all its tries, and the DAG run that it is alone in.
+
+    :param known_assets: that DAGs of this Airflow name.
+    :param events: that its successes were, the oldest first.
+    """
 
     dag_id: str = "a_dag"
     run_id: str = "a_run"
@@ -49,13 +57,18 @@ class TaskInstance:
     xcoms: dict[str, Any] = field(default_factory=dict)
     start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
     deferrals: int = 0
+    known_assets: list[Asset] = field(default_factory=list)
+    events: list[AssetEvent] = field(default_factory=list)
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
 
     @property
     def context(self) -> dict[str, Any]:
-        context = {"ti": self, "dag_run": self}
+        """What one segment of a try is given; the next one runs in another process."""
+        from airflow.sdk.execution_time.context import OutletEventAccessors
+
+        context = {"ti": self, "dag_run": self, "outlet_events": OutletEventAccessors()}
         return context if self.store is None else {**context, "task_state_store": self.store}
 
     def clear(self) -> None:
@@ -80,12 +93,29 @@ class TaskInstance:
         from airflow.sdk.exceptions import TaskDeferred
 
         try:
-            return make_operator().execute(self.context)
+            return self._segment(make_operator, lambda operator, context: operator.execute(context))
         except TaskDeferred as deferred:
             return deferred.trigger
 
     def resume(self, make_operator: Callable[[], ApimartImageOperator], event: dict[str, Any]) -> Any:
-        return make_operator().resume_execution("execute_complete", {"event": event}, self.context)
+        return self._resume(make_operator, "execute_complete", {"event": event})
+
+    def resume_after_failure(self, make_operator: Callable[[], ApimartImageOperator], reason: str) -> Any:
+        """Run what Airflow runs when a trigger has crashed, or when its time is up."""
+        return self._resume(make_operator, "__fail__", {"error": reason})
+
+    def _resume(self, make_operator: Callable[[], ApimartImageOperator], method: str, kwargs: dict[str, Any]) -> Any:
+        return self._segment(
+            make_operator, lambda operator, context: operator.resume_execution(method, kwargs, context)
+        )
+
+    def _segment(self, make_operator: Callable[[], ApimartImageOperator], work: Callable[[Any, Any], Any]) -> Any:
+        from operators.asset_events import events_of
+
+        operator, context = make_operator(), self.context
+        result = work(operator, context)
+        self.events += events_of(operator, context["outlet_events"], self.known_assets)
+        return result
 
     @staticmethod
     def event_of(trigger: ApimartTaskTrigger) -> dict[str, Any]:

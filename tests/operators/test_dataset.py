@@ -532,7 +532,7 @@ class TestTheWait:
         task_instance.event_of(task_instance.run_until_deferred(operator))
 
         with pytest.raises(TaskDeferralError):
-            operator().resume_execution("__fail__", {"error": "Trigger failure"}, task_instance.context)
+            task_instance.resume_after_failure(operator, "Trigger failure")
 
         assert len(stored("images/")) == 2
         assert accepted(simulator) == 3
@@ -543,7 +543,7 @@ class TestTheWait:
         operator = dataset_operator(rows(3))
         task_instance.event_of(task_instance.run_until_deferred(operator))
 
-        result = operator().resume_execution("__fail__", {"error": "Trigger failure"}, task_instance.context)
+        result = task_instance.resume_after_failure(operator, "Trigger failure")
 
         assert (result["done"], accepted(simulator)) == (3, 3)
 

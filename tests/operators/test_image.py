@@ -57,6 +57,10 @@ class TestTheResult:
             "status": "completed",
             "gateway": "apimart",
             "model": "gpt-image-2",
+            "prompt": "a lighthouse at dawn",
+            "size": "16:9",
+            "resolution": "2k",
+            "quality": None,
             "task_ids": [task["id"]],
             "requested": 1,
             "delivered": 1,
@@ -505,7 +509,7 @@ class TestAStateStoreThatFails:
 
 class TestATriggerThatCameToNothing:
     def fail(self, task_instance: TaskInstance, make_operator: Callable[[], ApimartImageOperator]) -> Any:
-        return make_operator().resume_execution("__fail__", {"error": "Trigger failure"}, task_instance.context)
+        return task_instance.resume_after_failure(make_operator, "Trigger failure")
 
     def test_does_not_lose_a_picture_that_the_gateway_has_finished(
         self, task_instance: TaskInstance, operator: Describe

@@ -109,6 +109,6 @@ def copy(
             aws_conn_id=aws_connection,
             **{**defaults, **parameters},
         )
-        return operator.execute(task_instance.context)
+        return task_instance.run_until_deferred(lambda: operator)
 
     return run

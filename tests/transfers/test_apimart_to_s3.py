@@ -62,6 +62,12 @@ class TestACopy:
                     "width": 1536,
                     "height": 1024,
                     "outcome": "copied",
+                    "prompt": "a lighthouse at dawn",
+                    "model": "gpt-image-2-official",
+                    "size": "3:2",
+                    "quality": "low",
+                    "cost": source["cost"],
+                    "seconds": source["tasks"][0]["actual_time"],
                 }
             ],
         }

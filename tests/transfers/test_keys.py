@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from airflow_provider_apimart.exceptions import InvalidRequestError, TransferError
 from airflow_provider_apimart.transfers._keys import (
     Existing,
+    beginning_of,
     check_distinct,
     check_template,
     key_of,
@@ -87,3 +88,26 @@ def test_pictures_that_would_overwrite_each_other_are_found_before_anything_is_c
     if len({task_id for task_id, _ in names}) < len(names):
         with pytest.raises(InvalidRequestError, match=r"add \{task_id\} and \{index\}"):
             check_distinct("{task_id}", pictures)
+
+
+@pytest.mark.parametrize(
+    ("template", "task_ids", "beginning"),
+    [
+        ("shots/a-17/{task_id}-{index}.{ext}", [], "shots/a-17/"),
+        ("shots/a-17/{task_id}-{index}.{ext}", ["task_1"], "shots/a-17/task_1-"),
+        ("shots/a-17/{task_id}-{index}.{ext}", ["task_1", "task_2"], "shots/a-17/"),
+        ("{index}/{task_id}.{ext}", ["task_1"], ""),
+        ("{task_id:.6}/{index}", ["task_1"], ""),
+        ("shots/one.png", [], "shots/one.png"),
+    ],
+)
+def test_how_all_keys_begin_is_known_before_the_pictures(template: str, task_ids: list[str], beginning: str) -> None:
+    assert beginning_of(template, task_ids) == beginning
+
+
+@given(st.text(alphabet="ab/-", max_size=12), st.lists(st.integers(0, 9), min_size=1))
+def test_every_key_begins_like_that(folder: str, indices: list[int]) -> None:
+    template = folder + "{task_id}-{index}.{ext}"
+    keys = [key_of(template, Picture(task_id="task_1", index=index, url="u"), "png") for index in indices]
+
+    assert all(key.startswith(beginning_of(template, ["task_1"])) for key in keys)
