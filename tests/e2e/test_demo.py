@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1]
 DEMO_SECONDS = 400
 PICTURE = re.compile(r"task_\w{26} +0\.0085 .* s3://apimart-pictures/products/\S+\.png")
+GALLERY = re.compile(
+    r"Look at them: http://127\.0\.0\.1:\d+/dags/apimart_mapped_prompts/runs/[\w.%-]+/plugin/apimart-images-run"
+)
 LOGIN = re.compile(r"Airflow: (http://127\.0\.0\.1:\d+)  user: admin  password: \S+")
 
 
@@ -54,6 +57,7 @@ def test_without_a_terminal_it_shows_the_pictures_and_stops_everything(tmp_path:
     assert status == 0, text
     assert len(PICTURE.findall(text)) == 12
     assert "12 pictures, all of them in S3. Total cost: 0.1020 USD" in text
+    assert GALLERY.search(text)
     assert LOGIN.search(text)
     assert processes_in(tmp_path) == []
 

@@ -184,10 +184,12 @@ def test_the_page_follows_airflows_dark_mode(visitors: Visitors, examples: Examp
     take_picture(visitor, frame, "gallery-dark")
 
 
-def test_nothing_is_cut_off_on_a_narrow_screen(visitors: Visitors, examples: Examples) -> None:
+@pytest.mark.usefixtures("examples")
+@pytest.mark.parametrize("page", ["gallery?dag_id=apimart_mapped_prompts", "spend"])
+def test_nothing_is_cut_off_on_a_narrow_screen(visitors: Visitors, page: str) -> None:
     visitor = visitors.sign_in("admin")
     visitor.page.set_viewport_size({"width": 390, "height": 844})
-    visitor.open(f"/apimart/gallery?dag_id={examples.mapped.dag_id}")
+    visitor.open(f"/apimart/{page}")
 
     overflow = visitor.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 

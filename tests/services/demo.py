@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote
 
 from rich.console import Console
 
@@ -23,6 +24,8 @@ from services.waiting import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
+
+    from services.dag_run import DagRun
 
 __all__ = ["main"]
 
@@ -60,15 +63,17 @@ def main() -> int:
 def _demonstrate(directory: Path, console: Console, *, keep_open: bool) -> None:
     progress = Progress(console)
     with demo_services(directory, progress) as services:
-        _generate(services, console, progress)
+        run = _generate(services, console, progress)
         home = services.airflow.home
+        gallery = f"/dags/{run.dag_id}/runs/{quote(run.run_id)}/plugin/apimart-images-run"
+        console.print(f"Look at them: {home.url}{gallery}", soft_wrap=True)
         console.print(f"Airflow: {home.url}  user: {home.username}  password: {home.password}", soft_wrap=True)
         if keep_open:
             console.print("Airflow stays open until Ctrl-C.")
             _stay(services)
 
 
-def _generate(services: DemoServices, console: Console, progress: Progress) -> None:
+def _generate(services: DemoServices, console: Console, progress: Progress) -> DagRun:
     api = services.airflow.api
     with progress.stage(f"Running the DAG {DAG_ID}") as tell:
         api.wait_for_dag(DAG_ID)
@@ -86,6 +91,7 @@ def _generate(services: DemoServices, console: Console, progress: Progress) -> N
     console.print(
         f"{len(pictures)} pictures, all of them in S3. Total cost: {'unknown' if cost is None else f'{cost} USD'}"
     )
+    return run
 
 
 def _stay(services: DemoServices) -> None:
