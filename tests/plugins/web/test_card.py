@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_line
+from airflow_provider_apimart.plugins.web.scope import Scope
+
+TASK = Scope("d", "r", "t", -1)
+
+
+def card(**facts: Any) -> Card:
+    return Card(status=Status.STORED, source=TASK, at=0.0, facts=facts)
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    """Return a line of a ledger, as far as a card needs it."""
+    return {
+        "row": 3,
+        "id": "sku-3",
+        "status": "copied",
+        "prompt": "a lighthouse",
+        "model": "gpt-image-2",
+        "size": "2:3",
+        "resolution": None,
+        "quality": None,
+        "cost": 0.017,
+        "task_ids": ["task_1"],
+        "objects": [{"uri": "s3://b/1.png", "width": 8, "height": 8}, {"uri": "s3://b/2.png", "width": 8, "height": 8}],
+        "error": None,
+        "intended_at": "2026-11-22T09:00:00.000Z",
+        "updated_at": "2026-11-22T09:00:52.000Z",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "title"),
+    [
+        ({"prompt": "a lighthouse", "id": "sku-3", "task_id": "task_1"}, "a lighthouse"),
+        ({"id": "sku-3", "task_id": "task_1"}, "sku-3"),
+        ({"task_id": "task_1", "index": 2}, "task_1-2"),
+        ({}, "t"),
+    ],
+)
+def test_a_card_is_called_by_the_best_that_is_known(facts: dict[str, Any], title: str) -> None:
+    assert card(**facts).title == title
+
+
+def test_the_size_is_that_of_the_picture_or_else_the_one_that_was_asked_for() -> None:
+    assert card(size="2:3", width=1024, height=1536).size == "1024 x 1536"
+    assert card(size="2:3").size == "2:3"
+    assert card().size == ""
+
+
+def test_a_picture_is_asked_for_by_its_address_or_else_by_the_gateways_name() -> None:
+    assert card(uri="s3://b/1.png", task_id="task_1").address() == {**TASK.query(), "uri": "s3://b/1.png"}
+    assert card(task_id="task_1", index=1).address() == {**TASK.query(), "picture": "task_1-1"}
+
+
+def test_the_pictures_of_a_row_share_its_cost() -> None:
+    first, second = cards_of_line(TASK, line())
+    assert (first.facts["cost"], second.facts["cost"], first.facts["seconds"]) == (0.0085, 0.0085, 52)
+    assert {first.status, second.status} == {Status.STORED}
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("intended", Status.RUNNING),
+        ("accepted", Status.RUNNING),
+        ("failed", Status.FAILED),
+        ("refused", Status.FAILED),
+        ("unknown", Status.FAILED),
+    ],
+)
+def test_a_row_without_pictures_is_one_card(status: str, shown: Status) -> None:
+    error = {"code": None, "message": "not allowed"} if shown is Status.FAILED else None
+    [made] = cards_of_line(TASK, line(status=status, objects=[], error=error, cost=None))
+    assert (made.status, made.error, made.has_picture) == (shown, error and "not allowed", False)
+    assert "cost" not in made.facts, "unknown is never 0"
