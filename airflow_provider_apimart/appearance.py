@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import Context
+    from jinja2 import Environment
 
-__all__ = ["LABEL_LENGTH", "MAP_INDEX_TEMPLATE", "UI_COLOR", "UI_FGCOLOR", "fetched", "map_index_label"]
+__all__ = ["LABEL_LENGTH", "MAP_INDEX_TEMPLATE", "UI_COLOR", "UI_FGCOLOR", "ShowsResults", "fetched", "map_index_label"]
 
 UI_COLOR: Final = "#d9f0ea"
 #: Given besides the background, so that a dark theme cannot put its own light text on it.
@@ -46,12 +49,30 @@ def _end(path: str) -> str:
     return f"…/{folders}" if slash else f"…{end.lstrip()}"
 
 
-def fetched(value: Any) -> Any:
+class ShowsResults(BaseOperator):
     """
-    Return a parameter as Airflow's page of rendered templates can show it.
+    An operator one of whose parameters holds what other tasks have returned, and can be read in Airflow's pages.
 
-    What a mapped task has returned is a sequence that fetches each item when it is asked for. Of that the page would
-    show the name of a class; of a list it shows what is in it.
+    What a mapped task has returned is a sequence that fetches each item when it is asked for. Of that the page of
+    rendered templates would show the name of a class; of a list it shows what is in it.
     """
+
+    #: Name of the parameter.
+    results: ClassVar[str]
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value, and fetch the results if other tasks have them."""
+        rendered = super().render_template(content, context, jinja_env, seen_oids)
+        return fetched(rendered) if content is getattr(self, self.results) else rendered
+
+
+def fetched(value: Any) -> Any:
+    """Return as a list what would be fetched item by item, and any other value as it is."""
     is_lazy = isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple)
     return list(value) if is_lazy else value

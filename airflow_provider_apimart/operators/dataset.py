@@ -8,7 +8,7 @@ from os import PathLike
 from threading import Event
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, fetched, map_index_label
+from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, ShowsResults, map_index_label
 from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
-    from jinja2 import Environment
 
     from airflow_provider_apimart.dataset.session import Session, Wait
 
@@ -46,7 +45,7 @@ _CHOICES: Final = {
 }
 
 
-class ApimartImageDatasetOperator(AssetProducer):
+class ApimartImageDatasetOperator(ShowsResults, AssetProducer):
     """
     Buys a picture for every row of a prompt dataset, and keeps pictures and a ledger of them in S3.
 
@@ -121,6 +120,7 @@ class ApimartImageDatasetOperator(AssetProducer):
     ui_color = UI_COLOR
     ui_fgcolor = UI_FGCOLOR
     produces: ClassVar[tuple[Asset, ...]] = (PURCHASES, IMAGES)
+    results: ClassVar[str] = "prompts"
 
     def __init__(
         self,
@@ -223,17 +223,6 @@ class ApimartImageDatasetOperator(AssetProducer):
         for name in names:
             choices = _CHOICES[name]
             require(name, getattr(self, name), getattr(self, name) in choices, " or ".join(map(repr, choices)))
-
-    def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: Environment | None = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """Render a value, and fetch the rows if another task has them."""
-        rendered = super().render_template(content, context, jinja_env, seen_oids)
-        return fetched(rendered) if content is self.prompts else rendered
 
     def map_index_label(self, map_index: int | None) -> str:
         """Return what stands for the number of a mapped task instance: the name of its file, and its shard."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, fetched, map_index_label
+from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, ShowsResults, map_index_label
 from airflow_provider_apimart.assets.extra import images_extra
 from airflow_provider_apimart.assets.producer import IMAGES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError, GatewayError, TransferError
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from airflow.sdk import Asset, BaseOperatorLink, Context
-    from jinja2 import Environment
 
     from airflow_provider_apimart.transfers._keys import OnExisting
     from airflow_provider_apimart.transfers._source import Source
@@ -43,7 +42,7 @@ __all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
 DEFAULT_KEY: Final = "apimart/{{ dag.dag_id }}/{{ run_id }}/{task_id}-{index}.{ext}"
 
 
-class ApimartToS3Operator(AssetProducer):
+class ApimartToS3Operator(ShowsResults, AssetProducer):
     """
     Copies finished pictures to S3, each with its content type, a SHA-256 and the facts of its making as metadata.
 
@@ -83,6 +82,7 @@ class ApimartToS3Operator(AssetProducer):
     ui_color = UI_COLOR
     ui_fgcolor = UI_FGCOLOR
     produces: ClassVar[tuple[Asset, ...]] = (IMAGES,)
+    results: ClassVar[str] = "source"
 
     def __init__(
         self,
@@ -119,17 +119,6 @@ class ApimartToS3Operator(AssetProducer):
         for name in ("max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         check_template(self.s3_key)
-
-    def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: Environment | None = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """Render a value, and fetch the results if another task has them."""
-        rendered = super().render_template(content, context, jinja_env, seen_oids)
-        return fetched(rendered) if content is self.source else rendered
 
     def map_index_label(self, map_index: int | None) -> str:
         """Return what stands for the number of a mapped task instance: how its keys begin."""

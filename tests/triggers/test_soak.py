@@ -92,7 +92,7 @@ async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
 
 
 def wait_for_files(number: int) -> None:
-    """Wait until no more are open: the server, a thread of this process, closes its side of a connection in its time."""
+    """Wait until no more are open: the server, a thread of this process, closes connections in its own time."""
     wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=10)
 
 
