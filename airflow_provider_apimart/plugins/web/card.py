@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class Card:
     at: float | None
     facts: Mapping[str, Any]
     error: str | None = None
-    progress: Mapping[str, Any] | None = field(default=None)
+    progress: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:

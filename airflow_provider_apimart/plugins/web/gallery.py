@@ -76,7 +76,6 @@ async def show_gallery(
         scope=scope,
         text=text,
         is_filtered=bool(chosen or text or after),
-        statuses=Status,
         # What leads back here from a picture.
         here={**scope.query(), "status": status, "text": text, "after": after},
     )

@@ -39,7 +39,7 @@ class UnderWay(NamedTuple):
     total: int
 
 
-async def find_under_way(api: AirflowApi, scope: Scope, status: Status, *, limit: int, offset: int = 0) -> UnderWay:
+async def find_under_way(api: AirflowApi, scope: Scope, status: Status, *, limit: int) -> UnderWay:
     """
     Return the tasks that are at work, or that have failed.
 
@@ -54,7 +54,6 @@ async def find_under_way(api: AirflowApi, scope: Scope, status: Status, *, limit
         map_index=scope.map_index if scope.is_task else None,
         order_by="-start_date",
         limit=limit,
-        offset=offset,
     )
     if found is None:
         return UnderWay([], 0)
