@@ -38,7 +38,7 @@ PAGE_SIZE: Final = 24
 _EVENTS: Final = 100
 _ROUNDS: Final = 5
 #: Lists of pictures outside of events that one page reads at most.
-_LISTS: Final = 4
+_LISTS: Final = 8
 
 
 @dataclass
@@ -78,7 +78,7 @@ async def read_page(
         found = await _ask(api, scope, kind, until=until, offset=offset, limit=limit)
         for given in found["asset_events"]:
             for event in read_events([given]):
-                lists += event.count > len(event.images)
+                lists += event.has_list
                 cards = [card for card in await _cards(api, scope, event, page) if keep is None or keep(card)]
                 room = PAGE_SIZE - len(page.cards)
                 page.cards += cards[within : within + room]
@@ -130,12 +130,11 @@ async def _ask(api: AirflowApi, scope: Scope, kind: Status, *, until: str, offse
 
 async def _cards(api: AirflowApi, scope: Scope, event: Event, page: Page) -> list[Card]:
     """Return all pictures of an event, or those that it lists itself, where the others cannot be read."""
-    if event.count <= len(event.images):
+    if not event.has_list:
         return cards_of_event(event)
     try:
-        if "manifest" in event.extra:
-            return await _of_manifest(scope, event)
-        return await _of_transfer(api, event)
+        # A manifest has the rows that failed too, and says which run has bought each.
+        return await (_of_manifest(scope, event) if "manifest" in event.extra else _of_transfer(api, event))
     except (TransferError, HTTPException) as error:
         reason = error.detail if isinstance(error, HTTPException) else error
         page.notes.append(
@@ -145,11 +144,15 @@ async def _cards(api: AirflowApi, scope: Scope, event: Event, page: Page) -> lis
 
 
 async def _of_manifest(scope: Scope, event: Event) -> list[Card]:
-    read = partial(read_lines, event.extra["manifest"], aws_conn_id=event.extra.get("aws_connection"))
-    lines = await to_thread.run_sync(read, limiter=READING)
+    manifest = event.extra["manifest"]
+    read = partial(read_lines, manifest, aws_conn_id=event.extra.get("aws_connection"))
     # What a run has found in place is shown with the run that bought it.
     run = None if scope.run_id else f"{event.source.dag_id}/{event.source.run_id}"
-    return [card for line in lines if run in {None, line["run_id"]} for card in cards_of_line(event.source, line)]
+    try:
+        lines = await to_thread.run_sync(read, limiter=READING)
+        return [card for line in lines if run in {None, line["run_id"]} for card in cards_of_line(event.source, line)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TransferError(f"{manifest} is no manifest of this release ({type(error).__name__}: {error})") from error
 
 
 async def _of_transfer(api: AirflowApi, event: Event) -> list[Card]:

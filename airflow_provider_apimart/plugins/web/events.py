@@ -46,6 +46,11 @@ class Event:
         """How many pictures it tells of."""
         return int(self.extra.get("count", len(self.images)))
 
+    @property
+    def has_list(self) -> bool:
+        """Whether something else has more of its pictures, or tells more of them."""
+        return "manifest" in self.extra or self.count > len(self.images)
+
 
 def read_events(found: Iterable[Mapping[str, Any]]) -> list[Event]:
     """

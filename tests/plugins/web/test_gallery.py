@@ -225,6 +225,36 @@ def line(number: int, *, run_id: str = "posters/run", **changes: object) -> dict
     }
 
 
+async def test_a_manifest_that_cannot_be_read_leaves_what_the_event_lists(
+    admin: httpx.AsyncClient, database: Database, bucket: str, aws_connection: str
+) -> None:
+    database.add_run("posters")
+    extra = images([image(1)], manifest=f"s3://{bucket}/absent.jsonl", aws_connection=aws_connection)
+    database.add_event("posters", "dataset", STORED, extra)
+    page = await show(admin, OF_RUN)
+    assert page.prompts == ["a lighthouse, 1"]
+    assert "1 of 1 pictures of dataset are shown:" in page.text
+
+
+@pytest.mark.parametrize("content", [b"no json", b"[1]\n", b'{"id": "sku-1"}\n', b'{"objects": 1, "updated_at": 1}\n'])
+async def test_neither_does_one_that_is_none_break_the_page(
+    admin: httpx.AsyncClient,
+    database: Database,
+    s3_server: SeaweedFS,
+    bucket: str,
+    aws_connection: str,
+    content: bytes,
+) -> None:
+    s3_server.client().put_object(Bucket=bucket, Key="m.jsonl", Body=content)
+    database.add_run("posters")
+    extra = images([image(1)], manifest=f"s3://{bucket}/m.jsonl", aws_connection=aws_connection)
+    database.add_event("posters", "dataset", STORED, extra)
+    page = await show(admin, OF_RUN)
+    s3_server.client().delete_object(Bucket=bucket, Key="m.jsonl")
+    assert page.prompts == ["a lighthouse, 1"]
+    assert "is no manifest of this release" in page.text
+
+
 @pytest.fixture
 def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str) -> Database:
     """A dataset of a hundred and fifty rows: one failed, another was bought by an earlier run."""
@@ -253,6 +283,18 @@ async def test_a_dataset_shows_every_row_in_its_order(admin: httpx.AsyncClient) 
             break
         page = await show(admin, page.following)
     assert shown == [f"a lighthouse, {number}" for number in range(150)]
+
+
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN, of_task("dataset")])
+async def test_a_small_dataset_shows_the_rows_that_failed_too(
+    admin: httpx.AsyncClient, dataset: Database, bucket: str, address: str
+) -> None:
+    dataset.clear()
+    dataset.add_run("posters")
+    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
+    dataset.add_event("posters", "dataset", STORED, images([image(2)], manifest=manifest, aws_connection="aws_default"))
+    page = await show(admin, address, status="failed")
+    assert page.prompts == ["a lighthouse, 0"]
 
 
 @pytest.mark.usefixtures("dataset")
