@@ -29,11 +29,14 @@ class Reprocessed:
     Backfills of the same three dates, twice.
 
     :param sold: by DAG and prompt, what the gateway had sold for these dates after the first backfill.
+    :param at_most: by DAG, how often each date may have been processed: twice, unless Airflow found SQLite locked in
+        the middle of the second backfill and had to be told again.
     """
 
     dated: list[DagRun]
     partitioned: list[DagRun]
     sold: dict[str, dict[str, int]]
+    at_most: dict[str, int]
 
 
 def sold(simulator: Simulator, start: str) -> dict[str, int]:
@@ -98,12 +101,14 @@ def reprocessed(disturbed: AirflowComponents, started: dict[str, DagRun], instan
     assert started
     wait_for_backfills(disturbed)
     before = {dag_id: sold(instant, f"{dag_id} 2025-11") for dag_id in SCHEDULES}
-    for dag_id in SCHEDULES:
-        disturbed.backfill(dag_id, DATES[0], DATES[-1], "--reprocess-behavior", "completed")
+    at_most = {
+        dag_id: 1 + disturbed.backfill(dag_id, DATES[0], DATES[-1], "--reprocess-behavior", "completed")
+        for dag_id in SCHEDULES
+    }
     runs = {dag_id: backfilled(disturbed, dag_id) for dag_id in SCHEDULES}
     for run in (*runs["is_dated"], *runs["is_partitioned"]):
         run.wait(while_waiting=disturbed.require_alive)
-    return Reprocessed(runs["is_dated"], runs["is_partitioned"], before)
+    return Reprocessed(runs["is_dated"], runs["is_partitioned"], before, at_most)
 
 
 def test_how_far_a_dataset_has_come_is_readable_while_it_is_deferred(progress: dict[str, Any]) -> None:
@@ -161,7 +166,8 @@ def test_a_backfill_that_reprocesses_completed_dates_clears_their_runs_and_buys_
 ) -> None:
     instances = [instance for run in reprocessed.dated for instance in run.task_instances()]
 
-    assert [(instance["state"], instance["try_number"]) for instance in instances] == [("success", 2)] * len(DATES)
+    assert [instance["state"] for instance in instances] == ["success"] * len(DATES)
+    assert all(2 <= instance["try_number"] <= reprocessed.at_most["is_dated"] for instance in instances)
     assert sold(instant, "is_dated 2025-11") == reprocessed.sold["is_dated"]
 
 
@@ -170,8 +176,9 @@ def test_a_backfill_that_reprocesses_completed_partitions_makes_new_runs_and_buy
 ) -> None:
     details = [run.details() for run in reprocessed.partitioned]
 
-    assert Counter((run["partition_key"], run["logical_date"]) for run in details) == {
-        (date, None): 2 for date in DATES
-    }
-    assert [run.xcom("generate")["bought"] for run in reprocessed.partitioned] == [ROWS] * 3 + [0] * 3
+    processed = Counter((run["partition_key"], run["logical_date"]) for run in details)
+    assert set(processed) == {(date, None) for date in DATES}
+    assert all(2 <= times <= reprocessed.at_most["is_partitioned"] for times in processed.values())
+    bought = [run.xcom("generate")["bought"] for run in reprocessed.partitioned]
+    assert bought == [ROWS] * 3 + [0] * (len(bought) - 3)
     assert sold(instant, "is_partitioned 2025-11") == reprocessed.sold["is_partitioned"]

@@ -83,7 +83,7 @@ class Airflow(ABC):
             ),
         )
 
-    def backfill(self, dag_id: str, first: str, last: str, *options: str, attempts: int = 5) -> None:
+    def backfill(self, dag_id: str, first: str, last: str, *options: str, attempts: int = 5) -> int:
         """
         Run ``airflow backfill create``.
 
@@ -91,17 +91,20 @@ class Airflow(ABC):
 
         :param first: date, the first to be run.
         :param last: date, the last to be run.
+        :returns: how often it was run. Those that failed may have cleared some of the runs by then.
         """
         command = ("backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last, *options)
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, attempts):
             try:
                 self.home.run(*command)
             except ServiceError as error:
-                if "database is locked" not in str(error) or attempt == attempts:
+                if "database is locked" not in str(error):
                     raise
                 self.api.cancel_backfills(dag_id)
             else:
-                return
+                return attempt
+        self.home.run(*command)
+        return attempts
 
     def _silent(self, since: datetime, names: Iterable[str]) -> set[str]:
         try:
