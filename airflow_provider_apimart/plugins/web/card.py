@@ -7,6 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_apimart.dataset.object_names import made_by
+from airflow_provider_apimart.gateway.money import share
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -117,22 +120,22 @@ def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
                 error=(line["error"] or {}).get("message", "Nobody knows what became of it.") if ended else None,
             )
         ]
-    share = None if line["cost"] is None else line["cost"] / len(line["objects"])
+    cost = share(line["cost"], len(line["objects"]))
     seconds = round(at - datetime.fromisoformat(line["intended_at"]).timestamp())
     return [
         Card(
             status=Status.STORED,
             source=source,
             at=at,
-            facts=_known({**asked, **held, "cost": share, "seconds": seconds, **_named(held, line)}),
+            facts=_known({**asked, **held, "cost": cost, "seconds": seconds, **_named(held, line)}),
         )
         for held in line["objects"]
     ]
 
 
 def _named(held: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which picture of which gateway task it is, where the object itself does not say."""
-    return {"task_id": held.get("task_id") or next(iter(line["task_ids"]), None), "index": held.get("index", 0)}
+    task_id, index = made_by(held["uri"], line["task_ids"]) or (None, None)
+    return {"task_id": task_id, "index": index}
 
 
 def _known(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi import HTTPException
 
 from airflow_provider_apimart.plugins.web.airflow_api import run_path
 from airflow_provider_apimart.plugins.web.scope import Scope
-from airflow_provider_apimart.plugins.web.under_way import OPERATORS
+from airflow_provider_apimart.plugins.web.under_way import OPERATORS, find_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,6 @@ _UNDER_WAY: Final = ("scheduled", "queued", "running", "deferred", "up_for_retry
 _FAILED: Final = ("failed",)
 #: The path of all DAGs.
 _ALL: Final = "~"
-#: What a dataset's task pushes while it works.
-_PROGRESS: Final = "progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,9 @@ async def _task(api: AirflowApi, instance: Mapping[str, Any]) -> UnaccountedTask
 
 async def _spent(api: AirflowApi, source: Scope) -> float | None:
     try:
-        progress = await api.xcom(source, _PROGRESS)
+        progress = await find_progress(api, source)
     except HTTPException:
         # Who may see tasks need not be allowed to read what they have pushed.
         return None
-    spent = progress.get("spent") if isinstance(progress, dict) else None
+    spent = progress.get("spent") if progress else None
     return spent if isinstance(spent, int | float) and spent >= 0 else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
 
-__all__ = ["OPERATORS", "UnderWay", "find_instance", "find_under_way"]
+__all__ = ["OPERATORS", "UnderWay", "find_instance", "find_progress", "find_under_way"]
 
 #: As Airflow calls the classes of tasks that buy pictures.
 OPERATORS: Final = ("ApimartImageOperator", "ApimartImageDatasetOperator", "_ImagesDecoratedOperator")
@@ -90,5 +90,10 @@ def _card(instance: Mapping[str, Any], status: Status) -> Card:
 async def _with_progress(api: AirflowApi, card: Card) -> Card:
     if "prompt" in card.facts:
         return card
-    progress = await api.xcom(card.source, _PROGRESS)
-    return replace(card, progress=progress) if isinstance(progress, dict) else card
+    return replace(card, progress=await find_progress(api, card.source))
+
+
+async def find_progress(api: AirflowApi, source: Scope) -> dict[str, Any] | None:
+    """Return how far the task of a dataset says it has come, or ``None`` where it says nothing."""
+    progress = await api.xcom(source, _PROGRESS)
+    return progress if isinstance(progress, dict) else None

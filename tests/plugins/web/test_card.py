@@ -26,8 +26,11 @@ def line(**changes: Any) -> dict[str, Any]:
         "resolution": None,
         "quality": None,
         "cost": 0.017,
-        "task_ids": ["task_1"],
-        "objects": [{"uri": "s3://b/1.png", "width": 8, "height": 8}, {"uri": "s3://b/2.png", "width": 8, "height": 8}],
+        "task_ids": ["task_1", "task_2"],
+        "objects": [
+            {"uri": "s3://b/sku-3-task_1-1.png", "width": 8, "height": 8},
+            {"uri": "s3://b/sku-3-task_2-0.png", "width": 8, "height": 8},
+        ],
         "error": None,
         "intended_at": "2026-11-22T09:00:00.000Z",
         "updated_at": "2026-11-22T09:00:52.000Z",
@@ -63,6 +66,7 @@ def test_the_pictures_of_a_row_share_its_cost() -> None:
     first, second = cards_of_line(TASK, line())
     assert (first.facts["cost"], second.facts["cost"], first.facts["seconds"]) == (0.0085, 0.0085, 52)
     assert {first.status, second.status} == {Status.STORED}
+    assert (first.name, second.name) == ("task_1-1", "task_2-0")
 
 
 @pytest.mark.parametrize(
