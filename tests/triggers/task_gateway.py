@@ -32,6 +32,7 @@ class TaskGateway(httpx.AsyncBaseTransport):
     """
     A gateway where every task is finished unless it is among ``running`` or ``unknown``.
 
+    :param seen_as: statuses that the next looks at an id find first; "unknown" is one.
     :param refusals: what the next requests are answered with, each one time; an exception among them is raised.
     :param has_batches: whether the batch endpoint exists.
     :param accepts: whether it accepts a key.
@@ -43,6 +44,7 @@ class TaskGateway(httpx.AsyncBaseTransport):
 
     running: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
+    seen_as: dict[str, list[str]] = field(default_factory=dict)
     refusals: list[httpx.Response | Exception] = field(default_factory=list)
     has_batches: bool = True
     accepts: Callable[[str], bool] = bool
@@ -95,14 +97,26 @@ class TaskGateway(httpx.AsyncBaseTransport):
         if look.is_batch:
             if not self.has_batches:
                 return error_response(404)
-            return httpx.Response(200, json={"data": [self._task(i) for i in look.task_ids if i not in self.unknown]})
-        (task_id,) = look.task_ids
-        if task_id in self.unknown:
+            tasks = [_task(task_id, status) for task_id, status in self._statuses(look) if status != "unknown"]
+            return httpx.Response(200, json={"data": tasks})
+        ((task_id, status),) = self._statuses(look)
+        if status == "unknown":
             return error_response(400, message="无效的任务ID")
-        return httpx.Response(200, json={"data": self._task(task_id)})
+        return httpx.Response(200, json={"data": _task(task_id, status)})
 
-    def _task(self, task_id: str) -> dict[str, Any]:
-        return {"id": task_id, "status": "processing" if task_id in self.running else "completed"}
+    def _statuses(self, look: Look) -> list[tuple[str, str]]:
+        return [(task_id, self._status(task_id)) for task_id in look.task_ids]
+
+    def _status(self, task_id: str) -> str:
+        if statuses := self.seen_as.get(task_id):
+            return statuses.pop(0)
+        if task_id in self.unknown:
+            return "unknown"
+        return "processing" if task_id in self.running else "completed"
+
+
+def _task(task_id: str, status: str) -> dict[str, Any]:
+    return {"id": task_id, "status": status}
 
 
 def _id_of(request: httpx.Request) -> str:
