@@ -73,9 +73,8 @@ class Downloader:
     The API key is unknown here, so that it cannot reach an image host. Pictures pass through temporary files, because
     a picture must be whole before the first byte of it goes to S3, and memory is for the worker's other tasks.
 
-    :param connections: what carries the requests.
+    :param connections: what carries the requests, and knows whether pictures may come from a private address.
     :param max_bytes: the largest picture that is accepted.
-    :param allow_private: whether pictures may come from a private address.
     :param attempts: how often a picture is asked for at most.
     :param sleep: what pauses before another try.
     """
@@ -85,13 +84,11 @@ class Downloader:
         connections: Connections,
         *,
         max_bytes: int,
-        allow_private: bool,
         attempts: int = _ATTEMPTS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connections = connections
         self._max_bytes = max_bytes
-        self._allow_private = allow_private
         self._attempts = attempts
         self._sleep = sleep
         #: Files that are not in use. Writing over one costs a third of making a new one.
@@ -145,7 +142,7 @@ class Downloader:
     def _stream(self, url: str, body: IO[bytes]) -> str:
         """Write what the URL, or where it redirects to, delivers, and return its SHA-256."""
         for _ in range(_MAX_REDIRECTS + 1):
-            check_address(url, allow_private=self._allow_private)
+            check_address(url, allow_private=self._connections.allow_private)
             response = self._connections.request("GET", url, headers=_HEADERS, preload_content=False)
             try:
                 if target := response.get_redirect_location():

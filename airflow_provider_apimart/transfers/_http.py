@@ -8,6 +8,7 @@ all connections, because loading the certificate authorities takes longer than c
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -16,6 +17,8 @@ import httpx
 import urllib3
 
 from airflow_provider_apimart.exceptions import ConfigurationError
+from airflow_provider_apimart.transfers._address import check_peer
+from airflow_provider_apimart.transfers._peer import pool_classes
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -37,10 +40,21 @@ class Connections:
     :param verify: ``False`` to accept any certificate, or a file of authorities to trust instead of the usual ones.
     :param at_once: simultaneous requests to one host.
     :param timeout: seconds of silence after which a connection is given up.
+    :param allow_private: whether a connection may lead to a private address, or the only host and port where it may;
+        see :func:`~airflow_provider_apimart.transfers._address.check_address`. Through a proxy nobody knows where it
+        leads.
     :raises ConfigurationError: when the file of authorities cannot be read.
     """
 
-    def __init__(self, *, verify: bool | str = True, at_once: int, timeout: float = _TIMEOUT) -> None:
+    def __init__(
+        self,
+        *,
+        verify: bool | str = True,
+        at_once: int,
+        timeout: float = _TIMEOUT,
+        allow_private: bool | str = True,
+    ) -> None:
+        self.allow_private: Final = allow_private
         self._options: dict[str, Any] = {
             "ssl_context": _tls_context(verify=verify),
             "maxsize": at_once,
@@ -51,6 +65,7 @@ class Connections:
         }
         self._environment = getproxies()
         self._direct = urllib3.PoolManager(**self._options)
+        self._direct.pool_classes_by_scheme = pool_classes(partial(check_peer, allow_private=allow_private))
         self._proxies: dict[str, urllib3.ProxyManager] = {}
 
     def request(self, method: str, url: str, **options: Any) -> BaseHTTPResponse:
@@ -82,7 +97,9 @@ class Connections:
         credentials, _, host = parts.netloc.rpartition("@")
         headers = urllib3.make_headers(proxy_basic_auth=unquote(credentials)) if credentials else None
         # Without the credentials, so that no error can repeat them.
-        return urllib3.ProxyManager(f"{parts.scheme}://{host}", proxy_headers=headers, **self._options)
+        manager = urllib3.ProxyManager(f"{parts.scheme}://{host}", proxy_headers=headers, **self._options)
+        manager.pool_classes_by_scheme = pool_classes(partial(check_peer, allow_private=True))
+        return manager
 
 
 def _tls_context(*, verify: bool | str) -> ssl.SSLContext:

@@ -50,8 +50,8 @@ def open_copier(
     :param extra_args: further arguments of every ``PutObject``.
     """
     with (
-        closing(Connections(at_once=at_once)) as connections,
-        closing(Downloader(connections, max_bytes=max_bytes, allow_private=hook.settings.is_local)) as downloader,
+        closing(Connections(at_once=at_once, allow_private=hook.settings.is_local)) as connections,
+        closing(Downloader(connections, max_bytes=max_bytes)) as downloader,
         open_bucket(bucket, aws_conn_id=aws_conn_id, extra_args=extra_args, at_once=at_once) as opened,
     ):
         yield Copier(

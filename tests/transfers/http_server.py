@@ -7,7 +7,7 @@ import itertools
 import socket
 import ssl
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,12 +17,12 @@ import psutil
 from services.serving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Answer", "HttpServer", "Request"]
+__all__ = ["Answer", "HttpServer", "Request", "closed_port"]
 
 CHUNK = 64 * 1024
 
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     #: A connection that a failing test leaves open is closed after this many seconds.
-    timeout = 10
+    timeout = 60
     server: _Server
 
     def setup(self) -> None:
@@ -206,6 +206,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         pass
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections, and that nobody else can get."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
-from transfers.http_server import Answer, HttpServer
+from transfers.http_server import Answer, HttpServer, closed_port
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
-from airflow_provider_apimart.transfers._address import check_address
+from airflow_provider_apimart.transfers._address import check_address, host_and_port
 from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
 from airflow_provider_apimart.transfers._http import Connections
 
@@ -59,6 +59,8 @@ PICTURE = png()
 class Script:
     """Connections that lead nowhere: each request gets the next answer, or raises it."""
 
+    allow_private = False
+
     def __init__(self, answers: Iterable[urllib3.HTTPResponse | Exception]) -> None:
         self.asked: list[str] = []
         self._answers = iter(answers)
@@ -80,8 +82,8 @@ def moved(target: str) -> Answer:
     return Answer.holding(b"It is over there. " * 1000, 302, Location=target)
 
 
-def fetch_with(connections: Any, url: str, *, allow_private: bool = False) -> Download:
-    downloader = Downloader(connections, max_bytes=MAX_BYTES, allow_private=allow_private, sleep=lambda _: None)
+def fetch_with(connections: Any, url: str) -> Download:
+    downloader = Downloader(connections, max_bytes=MAX_BYTES, sleep=lambda _: None)
     with closing(downloader), downloader.temporary_file() as file:
         return downloader.fetch(url, file)
 
@@ -115,7 +117,7 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def downloader(connections: Connections, pauses: list[float]) -> Iterator[Downloader]:
-    downloader = Downloader(connections, max_bytes=MAX_BYTES, allow_private=True, sleep=pauses.append)
+    downloader = Downloader(connections, max_bytes=MAX_BYTES, sleep=pauses.append)
     with closing(downloader):
         yield downloader
 
@@ -139,6 +141,23 @@ class TestAnAddress:
     def test_that_is_private_is_fetched_when_the_gateway_itself_is_local(self, url: str) -> None:
         check_address(url, allow_private=True)
 
+    @pytest.mark.parametrize("url", PRIVATE)
+    def test_that_is_private_is_not_fetched_when_another_one_is_the_gateways(self, url: str) -> None:
+        with pytest.raises(TransferError, match="private address"):
+            check_address(url, allow_private="127.0.0.1:8080")
+
+    @pytest.mark.parametrize(
+        ("url", "gateway"),
+        [
+            ("http://127.0.0.1:8080/a.png", "127.0.0.1:8080"),
+            ("http://LOCALHOST/a.png", "localhost:80"),
+            ("https://[::1]/a.png", "::1:443"),
+        ],
+    )
+    def test_that_is_the_gateways_own_is_fetched(self, url: str, gateway: str) -> None:
+        assert host_and_port(url) == gateway
+        check_address(url, allow_private=gateway)
+
     @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://93.184.215.14/a.png", "https:///a.png", "gopher://x"])
     def test_of_anything_but_http_is_not_fetched(self, url: str) -> None:
         with pytest.raises(TransferError, match="not one of http"):
@@ -154,8 +173,11 @@ class TestAnAddress:
     @pytest.mark.parametrize("url", UNPARSABLE)
     @pytest.mark.parametrize("allow_private", [True, False])
     def test_that_cannot_be_read_is_the_error_of_this_picture(self, url: str, *, allow_private: bool) -> None:
-        with closing(Connections(at_once=1)) as connections, pytest.raises(TransferError) as caught:
-            fetch_with(connections, f"{url}?signature=secret", allow_private=allow_private)
+        with (
+            closing(Connections(at_once=1, allow_private=allow_private)) as connections,
+            pytest.raises(TransferError) as caught,
+        ):
+            fetch_with(connections, f"{url}?signature=secret")
 
         assert "secret" not in str(caught.value)
 
@@ -169,6 +191,17 @@ class TestARedirect:
             fetch_with(script, PUBLIC)
 
         assert script.asked == [PUBLIC]
+
+    def test_stays_at_the_only_private_host_and_port_that_is_allowed(self, host: HttpServer) -> None:
+        host.answer = lambda request: moved("/2" if request.path == "/1" else "http://127.0.0.1:9/3")
+
+        with (
+            closing(Connections(at_once=1, allow_private=f"127.0.0.1:{host.port}")) as connections,
+            pytest.raises(TransferError, match="private address"),
+        ):
+            fetch_with(connections, host.url("/1"))
+
+        assert [request.path for request in host.requests] == ["/1", "/2"]
 
     def test_has_an_end(self) -> None:
         script = Script(redirect(PUBLIC) for _ in repeat(None))
@@ -407,11 +440,8 @@ class TestAnError:
         assert "secret" not in str(caught.value)
 
     def test_about_a_connection_that_is_refused(self, connections: Connections) -> None:
-        with HttpServer(lambda _: Answer()) as gone:
-            url = gone.url("/a.png?signature=secret")
-
-        with pytest.raises(TransferError, match="Connection refused") as caught:
-            fetch_with(connections, url, allow_private=True)
+        with closed_port() as port, pytest.raises(TransferError, match="Connection refused") as caught:
+            fetch_with(connections, f"http://127.0.0.1:{port}/a.png?signature=secret")
 
         assert "secret" not in str(caught.value)
 
@@ -431,14 +461,17 @@ class TestAnError:
             HttpServer(lambda _: Answer.holding(PICTURE), certificate=certificates.server) as host,
             pytest.raises(TransferError, match="certificate verify failed") as caught,
         ):
-            fetch_with(connections, host.url("/a.png?signature=secret"), allow_private=True)
+            fetch_with(connections, host.url("/a.png?signature=secret"))
 
         assert "secret" not in str(caught.value)
 
     @pytest.mark.parametrize("allow_private", [True, False])
-    def test_about_a_host_without_an_address(self, connections: Connections, *, allow_private: bool) -> None:
-        with pytest.raises(TransferError, match=r"Name or service not known|name resolution") as caught:
-            fetch_with(connections, "http://no-such-host.invalid/a.png?signature=secret", allow_private=allow_private)
+    def test_about_a_host_without_an_address(self, *, allow_private: bool) -> None:
+        with (
+            closing(Connections(at_once=1, allow_private=allow_private)) as connections,
+            pytest.raises(TransferError, match=r"Name or service not known|name resolution") as caught,
+        ):
+            fetch_with(connections, "http://no-such-host.invalid/a.png?signature=secret")
 
         assert "secret" not in str(caught.value)
 
