@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger import Ledger
     from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 
-__all__ = ["Manifest", "write_manifest"]
+__all__ = ["Manifest", "manifest_name", "write_manifest"]
 
 _FOLDER: Final = "manifests/"
 
@@ -35,6 +35,15 @@ class Manifest:
     address: str
     entries: list[Entry] = field(default_factory=list)
     pictures: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+def manifest_name(writer: str) -> str:
+    """
+    Return the file name of the manifest that a task instance leaves when it has come to its end.
+
+    :param writer: stands for it, see :func:`~airflow_provider_apimart.transfers.writer.writer_id`.
+    """
+    return f"{writer}.jsonl"
 
 
 def write_manifest(
@@ -58,7 +67,7 @@ def write_manifest(
     :raises RecordUnavailableError: when something could not be read or written.
     """
     places: dict[bytes, tuple[int, int, int]] = dict.fromkeys(keys, (0, 0, 0))
-    manifest = Manifest(f"{objects.address}{_FOLDER}{writer}.jsonl")
+    manifest = Manifest(f"{objects.address}{_FOLDER}{manifest_name(writer)}")
     held: dict[bytes, Entry] = {}
     with TemporaryFile() as spool, TemporaryFile() as file:
         for entry in Journal(objects).read():

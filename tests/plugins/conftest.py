@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from plugins.database import Database
+from plugins.money import TODAY
 from plugins.people import AUTH_MANAGER, token_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ def airflow_app(airflow_database: None) -> Iterator[FastAPI]:  # noqa: ARG001 - 
     os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = AUTH_MANAGER
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
+    from airflow_provider_apimart.plugins.apimart import ApimartPlugin
+    from airflow_provider_apimart.plugins.lazy_app import _load
+    from airflow_provider_apimart.plugins.web.spend import current_day
+
+    pages = _load()
+    # A day for the whole session, in which midnight may pass.
+    pages.dependency_overrides[current_day] = lambda: TODAY
+    ApimartPlugin.fastapi_apps[0]["app"]._app = pages
     yield create_app(apps="core")
     purge_cached_app()
     del os.environ["AIRFLOW__CORE__AUTH_MANAGER"]
@@ -38,7 +47,7 @@ def database(airflow_app: FastAPI) -> Iterator[Database]:  # noqa: ARG001 - Airf
 async def signed_in(airflow_app: FastAPI) -> AsyncIterator[Callable[[str | None], httpx.AsyncClient]]:
     """
     A client of the API server for each of: ``admin``, ``viewer``, ``stranger``, who may read the DAG ``theirs`` only,
-    and ``onlooker``, who may read no XCom.
+    ``onlooker``, who may read no XCom, and ``returner``, whose session is due to be renewed.
 
     For ``None`` it is one of somebody who has not signed in.
     """

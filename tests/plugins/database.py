@@ -19,20 +19,33 @@ from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.utils.session import create_session
 from sqlalchemy import delete, insert, select
 
+from airflow_provider_apimart.decorators.images import _ImagesDecoratedOperator
+from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
+from airflow_provider_apimart.operators.image import ApimartImageOperator
+from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: When the first thing has happened; each later one follows a second after the one before it.
-BEGAN_AT = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
 _BUNDLE = "tests"
-_ENDED = {"success", "failed", "skipped"}
+_ENDED = {"success", "failed", "skipped", "upstream_failed"}
+#: As Airflow names them in its pages.
+_NAMES = {
+    operator.__name__: operator.custom_operator_name
+    for operator in (ApimartImageOperator, ApimartImageDatasetOperator, _ImagesDecoratedOperator, ApimartToS3Operator)
+}
 
 
 class Database:
-    """Airflow's database as the tasks of a DAG fill it."""
+    """
+    Airflow's database as the tasks of a DAG fill it.
+
+    :param began_at: when the first thing has happened; each later one follows a second after the one before it.
+    """
 
     def __init__(self) -> None:
-        self._now = BEGAN_AT
+        self.began_at = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
+        self._now = self.began_at
 
     def clear(self) -> None:
         with create_session() as session:
@@ -72,21 +85,27 @@ class Database:
         run_id: str = "run",
         map_index: int = -1,
         operator: str = "ApimartImageOperator",
+        operator_name: str | None = None,
         state: str = "success",
         rendered: Mapping[str, Any] | None = None,
         at: datetime | None = None,
+        took: timedelta | None = timedelta(0),
         **xcoms: Any,
     ) -> None:
         """
         Make a task instance.
 
+        :param operator_name: what Airflow's pages call the operator; unless given, what its class says.
         :param rendered: its template fields.
         :param at: when it began.
+        :param took: from then until it ended; ``None`` for a task that has not begun.
         :param xcoms: what it has pushed.
         """
         names = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
+        called = {"operator": operator, "custom_operator_name": operator_name or _NAMES.get(operator, operator)}
+        times = {} if took is None else _times(at or self._moment(), took, has_ended=state in _ENDED)
         with create_session() as session:
-            session.execute(insert(TaskInstance).values(**_instance(names, operator, state, at or self._moment())))
+            session.execute(insert(TaskInstance).values(**names, **called, **times, **_usual(state)))
             session.flush()
             run = session.scalars(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)).one()
             if rendered is not None:
@@ -138,15 +157,15 @@ class Database:
         return self._now
 
 
-def _instance(names: Mapping[str, Any], operator: str, state: str, began_at: datetime) -> dict[str, Any]:
+def _times(began_at: datetime, took: timedelta, *, has_ended: bool) -> dict[str, Any]:
+    ended = {"end_date": began_at + took, "duration": took.total_seconds()} if has_ended else {}
+    return {"start_date": began_at, **ended}
+
+
+def _usual(state: str) -> dict[str, Any]:
     return {
-        **names,
         "id": uuid4(),
-        "operator": operator,
-        "custom_operator_name": operator,
         "state": state,
-        "start_date": began_at,
-        "end_date": began_at if state in _ENDED else None,
         "try_number": 1,
         "max_tries": 0,
         "pool": "default_pool",

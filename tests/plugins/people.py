@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
@@ -15,15 +15,27 @@ AUTH_MANAGER = "plugins.people.AuthManagerByDag"
 #: The DAG that a stranger may read.
 THEIRS = "theirs"
 
-_ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": "VIEWER", "onlooker": "VIEWER"}
+_ROLES = {"admin": "ADMIN", "viewer": "VIEWER", "stranger": "VIEWER", "onlooker": "VIEWER", "returner": "VIEWER"}
 
 
 class AuthManagerByDag(SimpleAuthManager):
-    """Lets strangers read one DAG, and onlookers all of them but for what their tasks have returned."""
+    """
+    Lets strangers read one DAG, and onlookers all of them but for what their tasks have returned. Returners read none
+    until their session is renewed, which makes viewers of them.
+    """
+
+    #: Whose session Airflow wanted to renew, each time.
+    renewals: ClassVar[list[str]] = []
+
+    def refresh_user(self, *, user: SimpleAuthManagerUser) -> SimpleAuthManagerUser | None:
+        self.renewals.append(user.username)
+        return SimpleAuthManagerUser(username="viewer", role="VIEWER") if user.username == "returner" else None
 
     def is_authorized_dag(
         self, *, method: Any, user: SimpleAuthManagerUser, access_entity: Any = None, details: DagDetails | None = None
     ) -> bool:
+        if user.username == "returner":
+            return False
         if user.username == "stranger" and details and details.id not in {None, THEIRS}:
             return False
         if user.username == "onlooker" and access_entity is DagAccessEntity.XCOM:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import httpx
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from anyio import CapacityLimiter
 from fastapi import HTTPException, status
 
@@ -27,7 +29,7 @@ __all__ = ["AirflowApi", "run_path", "task_path"]
 #: when all connections to that are lent, 15 by default, the loop waits, and keeps everybody from giving theirs back.
 _CALLS: Final = CapacityLimiter(4)
 #: What says who is asking.
-_CREDENTIALS: Final = ("authorization", "cookie")
+_CREDENTIALS: Final = {b"authorization", b"cookie"}
 
 
 class AirflowApi:
@@ -36,15 +38,16 @@ class AirflowApi:
 
     It decides who may see what, so that no page has to. A context manager.
 
-    :param request: for a page; its credentials go with each call.
+    :param request: for a page; whoever asks for that is who asks here.
     """
 
     def __init__(self, request: Request) -> None:
         self._root = request.scope.get("app_root_path", "")
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(request.scope[AIRFLOW]),
+            # What Airflow itself raises is an answer like any other: HTTP 500.
+            transport=httpx.ASGITransport(request.scope[AIRFLOW], raise_app_exceptions=False),
             base_url="http://airflow",
-            headers={name: request.headers[name] for name in _CREDENTIALS if name in request.headers},
+            headers=_credentials(request),
         )
 
     async def get(self, path: str, **parameters: Any) -> dict[str, Any]:
@@ -116,6 +119,22 @@ _REASONS: Final = {
     403: "You may not see this in Airflow.",
     404: "There is no such thing in Airflow.",
 }
+
+
+def _credentials(request: Request) -> list[tuple[bytes, bytes]]:
+    """
+    Return the headers that say who is asking.
+
+    Of a session it is a token of whom Airflow has recognised by it. With the cookie itself, Airflow would renew the
+    session once more in each call: where an identity provider takes a refresh token only once, that ends the session.
+    """
+    sent = [(name, value) for name, value in request.headers.raw if name in _CREDENTIALS]
+    if any(value.lower().startswith(b"bearer ") for _, value in sent):
+        return [(name, value) for name, value in sent if name != b"cookie"]
+    user = getattr(request.state, "user", None)
+    if user is not None and COOKIE_NAME_JWT_TOKEN in request.cookies:
+        return [(b"authorization", f"Bearer {get_auth_manager().generate_jwt(user)}".encode())]
+    return sent
 
 
 def run_path(scope: Scope) -> str:

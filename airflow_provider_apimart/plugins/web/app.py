@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from airflow.api_fastapi.core_api.security import get_user
-from fastapi import Depends, FastAPI, HTTPException
-from fastapi.responses import FileResponse
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from airflow_provider_apimart.plugins.web.balance import router as balance
@@ -20,11 +20,11 @@ from airflow_provider_apimart.plugins.web.spend import router as spend
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from fastapi import Request, Response
-
 __all__ = ["create_app"]
 
-_STATIC: Final = files("airflow_provider_apimart.plugins.web") / "static"
+_STATIC: Final = {
+    file.name: file.read_bytes() for file in (files("airflow_provider_apimart.plugins.web") / "static").iterdir()
+}
 _CONTENT_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
 #: Nothing but what this application serves itself, inside Airflow's own pages. It has the session of whoever looks,
 #: so that a script that somebody smuggles into a prompt must not run.
@@ -48,13 +48,16 @@ def create_app() -> FastAPI:
     return app
 
 
-async def static_file(name: str) -> FileResponse:
-    """Return a style sheet or a script of ours."""
-    known = {file.name: file for file in _STATIC.iterdir()}
-    if name not in known:
+async def static_file(request: Request, name: str) -> Response:
+    """Return a style sheet or a script of ours, unless the browser has the one of this release."""
+    if name not in _STATIC:
         raise HTTPException(404, "There is no such file.")
-    content_type = _CONTENT_TYPES[f".{name.rpartition('.')[2]}"]
-    return FileResponse(str(known[name]), media_type=content_type, headers={"Cache-Control": "private, max-age=3600"})
+    content, content_type = _STATIC[name], _CONTENT_TYPES[f".{name.rpartition('.')[2]}"]
+    # The browser keeps it, and asks each time whether it is still that of the page.
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=content_type, headers=headers)
 
 
 async def _show_error(request: Request, error: Exception) -> Response:

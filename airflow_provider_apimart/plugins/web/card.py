@@ -1,7 +1,10 @@
-"""One picture, or what is to become one, as the gallery shows it. Pure."""
+"""One picture, or what is to become one, as the gallery shows it. Pure, but for the clock."""
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.dataset.object_names import made_by
 from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
+from airflow_provider_apimart.plugins.web.facts import read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_provider_apimart.plugins.web.events import Event
     from airflow_provider_apimart.plugins.web.scope import Scope
 
-__all__ = ["Card", "Status", "card_of_image", "cards_of_event", "cards_of_line"]
+__all__ = ["Card", "Status", "cards_of_event", "cards_of_images", "cards_of_line"]
 
 
 class Status(StrEnum):
@@ -54,9 +59,19 @@ class Card:
         return f"{self.facts['task_id']}-{self.facts.get('index', 0)}" if "task_id" in self.facts else ""
 
     @property
+    def identity(self) -> str:
+        """What tells the picture from all others, wherever it is reported; empty for what has become none."""
+        return str(self.facts.get("uri", self.name)) if self.has_picture else ""
+
+    @property
     def has_picture(self) -> bool:
         """Whether there is something to look at."""
         return self.status in {Status.STORED, Status.BOUGHT}
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it has no address any more: the gateway's URL has died, and no copy in S3 is known."""
+        return self.status is Status.BOUGHT and bool(self.facts.get("expires_at", math.inf) <= time.time())
 
     @property
     def title(self) -> str:
@@ -69,6 +84,11 @@ class Card:
         if "width" in self.facts and "height" in self.facts:
             return f"{self.facts['width']} x {self.facts['height']}"
         return str(self.facts.get("size") or "")
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for besides the prompt, as far as it is known, under the names of the parameters."""
+        return {name: self.facts[name] for name in REQUEST_FIELDS if name in self.facts and name != "prompt"}
 
     def address(self) -> dict[str, Any]:
         """Return the parameters by which the picture is asked for."""
@@ -84,19 +104,22 @@ class Card:
 
 def cards_of_event(event: Event) -> list[Card]:
     """Return the pictures that an event lists itself."""
-    return [card_of_image(event, image) for image in event.images]
+    return cards_of_images(event, event.images)
 
 
-def card_of_image(event: Event, image: Mapping[str, Any]) -> Card:
+def cards_of_images(event: Event, images: Iterable[Any]) -> list[Card]:
     """
-    Return a picture that a task has reported.
+    Return pictures that a task has reported, without those of which nothing can be made out.
 
-    :param image: from the event, or from the ``objects`` of the transfer's XCom.
+    :param images: from the event, or from the ``objects`` of the transfer's XCom.
     """
-    facts = {name: value for name, value in image.items() if value is not None}
-    return Card(
-        status=Status.STORED if "uri" in facts else Status.BOUGHT, source=event.source, at=event.at, facts=facts
-    )
+    cards = []
+    for image in images:
+        with suppress(ValueError):
+            facts = read_facts(image)
+            status = Status.STORED if "uri" in facts else Status.BOUGHT
+            cards.append(Card(status=status, source=event.source, at=event.at, facts=facts))
+    return cards
 
 
 def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
@@ -107,7 +130,7 @@ def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
     :param line: see :mod:`airflow_provider_apimart.dataset.line`.
     """
     at = datetime.fromisoformat(line["updated_at"]).timestamp()
-    asked = {name: line.get(name) for name in ("id", "row", "prompt", "model", "resolution", "quality", "size")}
+    asked = {name: line.get(name) for name in ("id", "row", "prompt", "model", "size", "resolution", "quality", "n")}
     if not line["objects"]:
         ended = line["status"] in {"failed", "refused", "unknown"}
         facts = {**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}
@@ -116,7 +139,7 @@ def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
                 status=Status.FAILED if ended else Status.RUNNING,
                 source=source,
                 at=at,
-                facts=_known(facts),
+                facts=read_facts(facts),
                 error=(line["error"] or {}).get("message", "Nobody knows what became of it.") if ended else None,
             )
         ]
@@ -127,7 +150,7 @@ def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
             status=Status.STORED,
             source=source,
             at=at,
-            facts=_known({**asked, **held, "cost": cost, "seconds": seconds, **_named(held, line)}),
+            facts=read_facts({**asked, **held, "cost": cost, "seconds": seconds, **_named(held, line)}),
         )
         for held in line["objects"]
     ]
@@ -136,7 +159,3 @@ def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
 def _named(held: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
     task_id, index = made_by(held["uri"], line["task_ids"]) or (None, None)
     return {"task_id": task_id, "index": index}
-
-
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if value is not None}

@@ -1,41 +1,31 @@
-"""The pictures of a DAG, a run or a task, page by page, from what Airflow and S3 hold. I/O."""
+"""The pictures of a DAG, a run or a task, page by page, from the events that tell of them. I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import to_thread
-from fastapi import HTTPException
-
 from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES
-from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.plugins.web.card import (
-    Card,
-    Status,
-    card_of_image,
-    cards_of_event,
-    cards_of_line,
-)
+from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_event
 from airflow_provider_apimart.plugins.web.events import read_events
+from airflow_provider_apimart.plugins.web.listing import Listing, pictures_of
 from airflow_provider_apimart.plugins.web.paging import Cursor
-from airflow_provider_apimart.plugins.web.stores import READING, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
     from airflow_provider_apimart.plugins.web.events import Event
     from airflow_provider_apimart.plugins.web.scope import Scope
 
-__all__ = ["PAGE_SIZE", "Page", "find_card", "find_events", "read_page"]
+__all__ = ["EVENTS_AT_ONCE", "PAGE_SIZE", "Page", "find_card", "find_events", "read_page"]
 
 #: Pictures of one page.
 PAGE_SIZE: Final = 24
-#: Events that one page asks for at once, and how often: a search goes on where it left off.
-_EVENTS: Final = 100
+#: Events that are asked for at once.
+EVENTS_AT_ONCE: Final = 100
+#: How often one page asks for more: a search goes on where it left off.
 _ROUNDS: Final = 5
 #: Lists of pictures outside of events that one page reads at most.
 _LISTS: Final = 8
@@ -61,6 +51,69 @@ class Page:
         return not self.cards and self.following is None
 
 
+class _Builder:
+    """
+    Fills a page from events, the newest first.
+
+    A task that was cleared tells of its pictures once more; each is shown once.
+
+    :param keep: whether a picture is looked for; ``None`` for all.
+    """
+
+    def __init__(self, api: AirflowApi, scope: Scope, keep: Callable[[Card], bool] | None) -> None:
+        self._api = api
+        self._scope = scope
+        self._keep = keep
+        self._page = Page()
+        self._lists = 0
+        self._identities: set[str] = set()
+        self._sources: set[Scope] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the page takes no more, or has taken long enough."""
+        return len(self._page.cards) == PAGE_SIZE or self._lists == _LISTS
+
+    def skip(self, event: Event) -> None:
+        """Leave out what an event has told, which newer pages show."""
+        self._remember(event, cards_of_event(event))
+
+    async def add(self, event: Event, within: int) -> int | None:
+        """
+        Put the pictures of an event on the page.
+
+        :param within: place of the first among them.
+        :returns: place of the first for which there was no room.
+        """
+        listing = await self._listing(event)
+        room = PAGE_SIZE - len(self._page.cards)
+        shown = [(place, card) for place, card in enumerate(listing.cards) if place >= within and self._is_wanted(card)]
+        self._page.cards += [card for _, card in shown[:room]]
+        if listing.note:
+            self._page.notes.append(listing.note)
+        self._remember(event, listing.cards)
+        return shown[room][0] if len(shown) > room else None
+
+    def page(self, following: Cursor | None) -> Page:
+        """Return the page."""
+        self._page.following = following
+        return self._page
+
+    async def _listing(self, event: Event) -> Listing:
+        if event.source in self._sources:
+            # What is listed outside of events belongs to the newest of them.
+            return Listing(cards_of_event(event))
+        self._lists += event.has_list
+        return await pictures_of(self._api, event, self._scope)
+
+    def _is_wanted(self, card: Card) -> bool:
+        return card.identity not in self._identities and (self._keep is None or self._keep(card))
+
+    def _remember(self, event: Event, cards: Iterable[Card]) -> None:
+        self._identities.update(card.identity for card in cards if card.identity)
+        self._sources.add(event.source)
+
+
 async def read_page(
     api: AirflowApi, scope: Scope, kind: Status, *, cursor: Cursor, keep: Callable[[Card], bool] | None = None
 ) -> Page:
@@ -72,27 +125,25 @@ async def read_page(
     """
     until = cursor.until or datetime.now(UTC).isoformat()
     offset, within = cursor.offset, cursor.within
-    limit = _EVENTS if keep else PAGE_SIZE
-    page, lists = Page(), 0
+    builder = _Builder(api, scope, keep)
+    if offset:
+        first = max(0, offset - EVENTS_AT_ONCE)
+        newer = await _ask(api, scope, kind, until=until, offset=first, limit=offset - first)
+        for event in _read(newer["asset_events"], kind):
+            builder.skip(event)
     for _ in range(_ROUNDS):
-        found = await _ask(api, scope, kind, until=until, offset=offset, limit=limit)
+        found = await _ask(api, scope, kind, until=until, offset=offset, limit=EVENTS_AT_ONCE if keep else PAGE_SIZE)
         for given in found["asset_events"]:
-            for event in read_events([given]):
-                lists += event.has_list
-                cards = [card for card in await _cards(api, scope, event, page) if keep is None or keep(card)]
-                room = PAGE_SIZE - len(page.cards)
-                page.cards += cards[within : within + room]
-                if len(cards) > within + room:
-                    page.following = Cursor(until, offset, within + room)
-                    return page
+            for event in _read([given], kind):
+                rest = await builder.add(event, within)
+                if rest is not None:
+                    return builder.page(Cursor(until, offset, rest))
             offset, within = offset + 1, 0
-            if len(page.cards) == PAGE_SIZE or lists == _LISTS:
-                page.following = Cursor(until, offset) if offset < found["total_entries"] else None
-                return page
+            if builder.is_full:
+                return builder.page(Cursor(until, offset) if offset < found["total_entries"] else None)
         if not found["asset_events"] or offset >= found["total_entries"]:
-            return page
-    page.following = Cursor(until, offset)
-    return page
+            return builder.page(None)
+    return builder.page(Cursor(until, offset))
 
 
 async def find_card(api: AirflowApi, scope: Scope, *, uri: str, name: str) -> Card | None:
@@ -103,17 +154,23 @@ async def find_card(api: AirflowApi, scope: Scope, *, uri: str, name: str) -> Ca
     :param name: the gateway's name of it, see :attr:`Card.name`; empty where ``uri`` says which it is.
     """
     for event in await find_events(api, scope, Status.STORED if uri else Status.BOUGHT):
-        for card in await _cards(api, scope, event, Page()):
+        listing = await pictures_of(api, event, scope)
+        for card in listing.cards:
             if card.facts.get("uri") == uri if uri else card.name == name:
                 return card
     return None
 
 
-async def find_events(api: AirflowApi, scope: Scope, kind: Status, *, limit: int = _EVENTS) -> list[Event]:
+async def find_events(api: AirflowApi, scope: Scope, kind: Status, *, limit: int = EVENTS_AT_ONCE) -> list[Event]:
     """Return the newest events of a DAG, a run or a task: ``STORED`` for pictures in S3, ``BOUGHT`` for purchases."""
     until = datetime.now(UTC).isoformat()
     found = await _ask(api, scope, kind, until=until, offset=0, limit=limit)
-    return read_events(found["asset_events"])
+    return _read(found["asset_events"], kind)
+
+
+def _read(found: Iterable[Mapping[str, Any]], kind: Status) -> list[Event]:
+    # Airflow 3.1 cannot filter by the asset's name, and gives both kinds.
+    return [event for event in read_events(found) if event.is_purchase == (kind is Status.BOUGHT)]
 
 
 async def _ask(api: AirflowApi, scope: Scope, kind: Status, *, until: str, offset: int, limit: int) -> dict[str, Any]:
@@ -126,38 +183,3 @@ async def _ask(api: AirflowApi, scope: Scope, kind: Status, *, until: str, offse
         limit=limit,
         offset=offset,
     )
-
-
-async def _cards(api: AirflowApi, scope: Scope, event: Event, page: Page) -> list[Card]:
-    """Return all pictures of an event, or those that it lists itself, where the others cannot be read."""
-    if not event.has_list:
-        return cards_of_event(event)
-    try:
-        # A manifest has the rows that failed too, and says which run has bought each.
-        return await (_of_manifest(scope, event) if "manifest" in event.extra else _of_transfer(api, event))
-    except (TransferError, HTTPException) as error:
-        reason = error.detail if isinstance(error, HTTPException) else error
-        page.notes.append(
-            f"{len(event.images)} of {event.count} pictures of {event.source.task_id} are shown: {reason}"
-        )
-        return cards_of_event(event)
-
-
-async def _of_manifest(scope: Scope, event: Event) -> list[Card]:
-    manifest = event.extra["manifest"]
-    read = partial(read_lines, manifest, aws_conn_id=event.extra.get("aws_connection"))
-    # What a run has found in place is shown with the run that bought it.
-    run = None if scope.run_id else f"{event.source.dag_id}/{event.source.run_id}"
-    try:
-        lines = await to_thread.run_sync(read, limiter=READING)
-        return [card for line in lines if run in {None, line["run_id"]} for card in cards_of_line(event.source, line)]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise TransferError(f"{manifest} is no manifest of this release ({type(error).__name__}: {error})") from error
-
-
-async def _of_transfer(api: AirflowApi, event: Event) -> list[Card]:
-    returned = await api.xcom(event.source, "return_value")
-    objects = returned.get("objects") if isinstance(returned, dict) else None
-    if not isinstance(objects, list):
-        raise HTTPException(404, "the task's XCom is not there any more, or is kept elsewhere.")
-    return [card_of_image(event, held) for held in objects]

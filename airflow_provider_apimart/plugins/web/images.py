@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from http import HTTPStatus
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Final, Literal
@@ -17,10 +19,10 @@ from fastapi.responses import StreamingResponse
 from airflow_provider_apimart.exceptions import ApimartError, ImageRejectedError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
+from airflow_provider_apimart.plugins.web.named import Named, NamedQuery
 from airflow_provider_apimart.plugins.web.origins import Origin
 from airflow_provider_apimart.plugins.web.reported import find_delivered, find_stored
-from airflow_provider_apimart.plugins.web.scope import ScopeQuery
-from airflow_provider_apimart.plugins.web.thumbnails import KEPT, make_thumbnail
+from airflow_provider_apimart.plugins.web.thumbnails import kept_or_made, make_thumbnail
 from airflow_provider_apimart.transfers.delivered import ExpiredError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.gateway.image_format import ImageFormat
 
-__all__ = ["content_disposition", "router", "status_of"]
+__all__ = ["content_disposition", "router"]
 
 #: Pictures that are fetched at once, in threads and temporary files of their own: Airflow's API needs its own too.
 _FETCHING: Final = CapacityLimiter(8)
@@ -43,49 +45,59 @@ _SHOWN: Final = frozenset({"png", "jpg", "webp"})
 #: cookie says who looks: another one in the same browser is to be asked for their rights.
 _CACHING: Final = {"Cache-Control": "private, max-age=300", "Vary": "Authorization, Cookie"}
 
+#: What is said of everything else that may lie at an address, which is nobody's business.
+_NOT_SHOWN: Final = (
+    "This is no picture that is shown here: a whole PNG, JPEG or WebP of up to 64 MiB, with up to 32 megapixels for a "
+    "thumbnail."
+)
+_log: Final = logging.getLogger(__name__)
+
 router = APIRouter()
 
 
 @router.get("/image")
-async def image(
-    request: Request,
-    scope: ScopeQuery,
-    uri: str = "",
-    picture: str = "",
-    size: Literal["thumbnail", "full"] = "full",
-) -> Response:
-    """
-    Return a picture that a task instance has reported.
-
-    :param uri: of its object in S3.
-    :param picture: the gateway's name of one that is in no store.
-    """
-    if not scope.is_task or bool(uri) == bool(picture):
-        raise HTTPException(422, "A picture is named by its task instance and by either its uri or its picture.")
+async def image(request: Request, named: NamedQuery, size: Literal["thumbnail", "full"] = "full") -> Response:
+    """Return a picture that a task instance has reported."""
     async with AirflowApi(request) as api:
-        await api.require_access(scope)
-        origin = await (find_stored(api, scope, uri) if uri else find_delivered(api, scope, picture))
-    try:
-        version = await to_thread.run_sync(_version, origin, size, limiter=_FETCHING)
-        if f'"{version}"' in request.headers.get("if-none-match", ""):
-            answer = Response(status_code=HTTPStatus.NOT_MODIFIED)
-        elif size == "thumbnail":
-            answer = await _thumbnail(origin, version)
-        else:
-            answer = await to_thread.run_sync(_full, origin, limiter=_FETCHING)
-    except ApimartError as error:
-        raise HTTPException(status_of(error), _sentence(error)) from error
+        await api.require_access(named.scope)
+        try:
+            origin = await _find(api, named)
+            return await _answer(request, origin, size)
+        except ApimartError as error:
+            # The whole of it may name addresses and roles, and repeat what somebody else's host has sent.
+            _log.warning("%r is not shown: %s", named, error)
+            raise _refusal(error) from error
+
+
+async def _find(api: AirflowApi, named: Named) -> Origin:
+    if named.uri:
+        return await find_stored(api, named.scope, named.uri)
+    return await find_delivered(api, named.scope, named.name)
+
+
+async def _answer(request: Request, origin: Origin, size: str) -> Response:
+    version = await to_thread.run_sync(_version, origin, size, limiter=_FETCHING)
+    if f'"{version}"' in request.headers.get("if-none-match", ""):
+        answer = Response(status_code=HTTPStatus.NOT_MODIFIED)
+    elif size == "thumbnail":
+        answer = await _thumbnail(origin, version)
+    else:
+        answer = await to_thread.run_sync(_full, origin, limiter=_FETCHING)
     answer.headers.update({"ETag": f'"{version}"', **_CACHING})
     return answer
 
 
-def status_of(error: ApimartError) -> int:
-    """Return the HTTP status for a picture that cannot be shown."""
-    if isinstance(error, ExpiredError):
-        return HTTPStatus.GONE
-    if isinstance(error, ImageRejectedError):
-        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    return HTTPStatus.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else HTTPStatus.BAD_GATEWAY
+def _refusal(error: ApimartError) -> HTTPException:
+    match error:
+        case ExpiredError():
+            return HTTPException(HTTPStatus.GONE, "The gateway does not give this picture any more: its URL has died.")
+        case ImageRejectedError():
+            return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _NOT_SHOWN)
+        case _ if error.status_code == HTTPStatus.NOT_FOUND:
+            return HTTPException(HTTPStatus.NOT_FOUND, "There is no picture of this provider in that place any more.")
+        case _:
+            reason = "The picture could not be had from where it is. The API server's log says why."
+            return HTTPException(HTTPStatus.BAD_GATEWAY, reason)
 
 
 def content_disposition(name: str, ext: str) -> str:
@@ -105,9 +117,7 @@ def _version(origin: Origin, size: str) -> str:
 
 
 async def _thumbnail(origin: Origin, version: str) -> Response:
-    made = KEPT.get(version)
-    if made is None:
-        made = KEPT[version] = await to_thread.run_sync(_make_thumbnail, origin, limiter=_FETCHING)
+    made = await kept_or_made(version, partial(to_thread.run_sync, _make_thumbnail, origin, limiter=_FETCHING))
     return Response(
         made, media_type="image/webp", headers={"Content-Disposition": content_disposition(origin.name, "webp")}
     )
@@ -134,11 +144,6 @@ def _fetch(origin: Origin, file: IO[bytes]) -> ImageFormat:
     if image_format.ext not in _SHOWN:
         raise ImageRejectedError(f"pictures of the format {image_format.ext} are not shown here", retryable=False)
     return image_format
-
-
-def _sentence(error: ApimartError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 class _FileResponse(StreamingResponse):

@@ -3,54 +3,89 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import to_thread
 
-from airflow_provider_apimart.dataset.journal import Journal
-from airflow_provider_apimart.dataset.ledger import Ledger
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.line import to_line
-from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.dataset.row import shard_of
+from airflow_provider_apimart.exceptions import RecordUnavailableError, TransferError
 from airflow_provider_apimart.plugins.web.card import Card, cards_of_line
-from airflow_provider_apimart.plugins.web.stores import READING, client_of
+from airflow_provider_apimart.plugins.web.collection import Page
+from airflow_provider_apimart.plugins.web.live_ledger import live_ledger
+from airflow_provider_apimart.plugins.web.stores import READING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.plugins.web.scope import Scope
 
 __all__ = ["find_live_rows"]
 
-#: Rows that are shown of a dataset that is being worked on.
-_NEWEST: Final = 240
+_log: Final = logging.getLogger(__name__)
+
+#: Pictures that are shown of a dataset that is being worked on.
+_MOST: Final = 240
 
 
-async def find_live_rows(scope: Scope, rendered: Mapping[str, Any]) -> list[Card]:
+async def find_live_rows(scope: Scope, rendered: Mapping[str, Any], keep: Callable[[Card], bool] | None = None) -> Page:
     """
-    Return the rows that a DAG run has bought, or is buying, the newest first.
+    Return the newest of what a DAG run has bought, or is buying.
 
     :param scope: the task instance.
     :param rendered: its template fields.
+    :param keep: whether a picture is looked for, among all that there are; ``None`` for all.
     """
-    if not rendered.get("s3_bucket") or "s3_prefix" not in rendered:
-        return []
+    bucket, prefix = rendered.get("s3_bucket"), rendered.get("s3_prefix")
+    if not bucket or not isinstance(bucket, str) or not isinstance(prefix, str):
+        return Page()
     try:
-        return await to_thread.run_sync(partial(_read, scope, rendered), limiter=READING)
-    except ApimartError:
-        # It is being written to, and what is shown is a courtesy.
-        return []
+        return await to_thread.run_sync(partial(_read, scope, rendered, keep), limiter=READING)
+    except TransferError as error:
+        return Page(notes=[f"What {scope.task_id} has bought so far is not shown: {error}"])
 
 
-def _read(scope: Scope, rendered: Mapping[str, Any]) -> list[Card]:
-    objects = LedgerObjects(
-        client_of(rendered.get("aws_conn_id")), rendered["s3_bucket"], rendered["s3_prefix"].strip("/"), {}
-    )
-    run = f"{scope.dag_id}/{scope.run_id}"
-    entries = [entry for entry in Journal(objects).read() if entry.run_id == run]
-    ledger = Ledger()
-    ledger.add(entries)
-    newest = {entry.key: entry for entry in entries if ledger.is_newest(entry)}
-    lines = (json.loads(to_line(entry)) for entry in sorted(newest.values(), key=lambda entry: -entry.updated_at))
-    return [card for line in lines for card in cards_of_line(scope, line)][:_NEWEST]
+def _read(scope: Scope, rendered: Mapping[str, Any], keep: Callable[[Card], bool] | None) -> Page:
+    entries = _own(_entries(scope, rendered), rendered.get("shard"))
+    entries.sort(key=lambda entry: entry.updated_at, reverse=True)
+    cards = (card for entry in entries for card in _cards(scope, entry) if keep is None or keep(card))
+    page = Page(list(islice(cards, _MOST)))
+    if next(cards, None):
+        number = sum(max(1, len(entry.objects)) for entry in entries)
+        page.notes.append(
+            f"The newest {_MOST} of {number:,} are shown. A text or a status is looked for among all of them."
+            if keep is None
+            else f"The newest {_MOST} that match are shown."
+        )
+    return page
+
+
+def _entries(scope: Scope, rendered: Mapping[str, Any]) -> list[Entry]:
+    bucket, prefix = rendered["s3_bucket"], rendered["s3_prefix"].strip("/")
+    ledger = live_ledger(bucket, prefix, rendered.get("aws_conn_id"), f"{scope.dag_id}/{scope.run_id}")
+    try:
+        return ledger.entries()
+    except RecordUnavailableError as error:
+        # The whole of it may name endpoints and roles, which are not for everybody who may look at pictures.
+        _log.warning("The rows of %s are not shown: %s", scope, error)
+        raise TransferError("its ledger could not be read. The API server's log says why.", charged="no") from error
+
+
+def _own(entries: list[Entry], shard: Any) -> list[Entry]:
+    """Return those of a shard; all, where the task has none."""
+    try:
+        index, count = map(int, shard)
+    except (TypeError, ValueError):
+        return entries
+    return [entry for entry in entries if shard_of(entry, count) == index] if count > 0 else entries
+
+
+def _cards(scope: Scope, entry: Entry) -> list[Card]:
+    try:
+        return cards_of_line(scope, json.loads(to_line(entry)))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TransferError(f"row {entry.id} of its ledger is not of this release.", charged="no") from error

@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass
 from threading import Condition
 from typing import IO, TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from airflow.exceptions import AirflowException  # type: ignore[attr-defined] # Airflow 3.1 has it only here.
 from cachetools import TTLCache, cached
@@ -113,19 +112,10 @@ class DeliveredPicture:
         :raises ExpiredError: when the gateway's host does not give it any more.
         :raises TransferError: when it cannot be had; its subclass ``ImageRejectedError`` when it is no whole picture.
         """
-        return fetch_delivered(self.url, body, allow_private=self._is_at_local_gateway()).image_format
-
-    def _is_at_local_gateway(self) -> bool:
-        # Narrower than for the transfer: an XCom can be edited, and must not open the API server's network.
         settings = _settings(self.apimart_conn_id)
-        return settings.is_local and _host(self.url) == settings.host
-
-
-def _host(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+        # Narrower than for the transfer: an XCom can be edited, and must not open the API server's network.
+        local_gateway = settings.base_url if settings.is_local else None
+        return fetch_delivered(self.url, body, local_gateway=local_gateway).image_format
 
 
 Origin = StoredPicture | DeliveredPicture

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from airflow_provider_apimart.plugins.web.events import read_events
+from airflow_provider_apimart.plugins.web.facts import Moment
 from airflow_provider_apimart.plugins.web.periods import day_of
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.plugins.web.scope import Scope
 
 __all__ = ["Charge", "Purchase", "latest", "read_purchases"]
-
-#: Unix seconds after the last moment that a date can name.
-_END_OF_TIME: Final = 253_402_300_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class _Extra(BaseModel):
     schema_version: Literal[1]
     purchase: str
     connection: str
-    bought_at: Annotated[float, Field(ge=0, lt=_END_OF_TIME)]
+    bought_at: Moment
     currency: Literal["USD"]
     models: list[_Model]
 

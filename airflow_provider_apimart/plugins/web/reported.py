@@ -8,40 +8,49 @@ request is believed: it must be one that a task, which runs with its DAG author'
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import to_thread
+from cachetools import TTLCache
 from fastapi import HTTPException, status
 
 from airflow_provider_apimart.plugins.web.card import Status
 from airflow_provider_apimart.plugins.web.collection import find_events
+from airflow_provider_apimart.plugins.web.live_ledger import live_ledger
+from airflow_provider_apimart.plugins.web.manifests import read_manifest
 from airflow_provider_apimart.plugins.web.origins import DeliveredPicture, StoredPicture
+from airflow_provider_apimart.plugins.web.stores import READING
 from airflow_provider_apimart.plugins.web.under_way import find_instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
     from airflow_provider_apimart.plugins.web.events import Event
     from airflow_provider_apimart.plugins.web.scope import Scope
 
-__all__ = ["delivered_by", "find_delivered", "find_stored", "is_below", "stored_by", "stored_by_dataset"]
+__all__ = ["delivered_by", "find_delivered", "find_stored", "is_below", "uris_of"]
 
 #: Events of one task instance: one for each time it succeeded.
 _EVENTS: Final = 20
 #: A prefix names a bucket at least.
 _PREFIX: Final = re.compile("s3://[^/]")
+#: What XComs list of more pictures than events do, by task instance and moment of the event, for some minutes: to read
+#: one of ten thousand pictures takes Airflow a tenth of a second.
+_XCOMS: Final[TTLCache[tuple[Scope, float], frozenset[str]]] = TTLCache(maxsize=16, ttl=300)
 
 
 async def find_stored(api: AirflowApi, scope: Scope, uri: str) -> StoredPicture:
     """
     Return a picture in S3.
 
-    :param scope: the task instance that is said to have put it there.
-    :raises HTTPException: 404 unless that has reported a prefix above it.
+    :param scope: the task instance that is said to have reported it.
+    :raises HTTPException: 404 unless its very address is in what that has reported: in its events, in the XCom or the
+        manifest of the newest, or, for a dataset, in the ledger among what its DAG run has bought.
+    :raises ApimartError: when the manifest or the ledger cannot be read.
     """
-    found = stored_by(await find_events(api, scope, Status.STORED, limit=_EVENTS), uri)
-    if found is None and (instance := await find_instance(api, scope)):
-        found = stored_by_dataset(instance["rendered_fields"], uri)
+    found = await _in_events(api, scope, uri) or await _in_ledger(api, scope, uri)
     if found is None:
         raise HTTPException(
             status.HTTP_404_NOT_FOUND, f"{scope.task_id} has not reported to have stored anything there."
@@ -67,27 +76,6 @@ async def find_delivered(api: AirflowApi, scope: Scope, name: str) -> DeliveredP
     return found
 
 
-def stored_by(events: Iterable[Event], uri: str) -> StoredPicture | None:
-    """Return the object as a task instance reaches it that has reported a prefix above it; ``None`` for any other."""
-    for event in events:
-        if is_below(uri, event.extra.get("prefix")):
-            return StoredPicture(uri, event.extra.get("aws_connection"))
-    return None
-
-
-def stored_by_dataset(rendered: Mapping[str, Any], uri: str) -> StoredPicture | None:
-    """
-    Return the object as the task of a dataset reaches it, which reports only in the end.
-
-    :param rendered: its template fields.
-    """
-    bucket, prefix = rendered.get("s3_bucket"), rendered.get("s3_prefix")
-    if not isinstance(bucket, str) or not isinstance(prefix, str):
-        return None
-    is_its_own = is_below(uri, f"s3://{bucket}/{prefix.strip('/')}")
-    return StoredPicture(uri, rendered.get("aws_conn_id")) if is_its_own else None
-
-
 def delivered_by(events: Iterable[Event], returned: Any, name: str) -> DeliveredPicture | None:
     """
     Return a picture of a task instance, or ``None`` where that has not bought it.
@@ -104,6 +92,17 @@ def delivered_by(events: Iterable[Event], returned: Any, name: str) -> Delivered
     return None
 
 
+def uris_of(images: Any) -> frozenset[str]:
+    """
+    Return the addresses of pictures in S3.
+
+    :param images: what a task has listed, in an event or an XCom.
+    """
+    listed = images if isinstance(images, list) else []
+    uris = (image.get("uri") for image in listed if isinstance(image, dict))
+    return frozenset(uri for uri in uris if isinstance(uri, str))
+
+
 def is_below(uri: str, prefix: Any) -> bool:
     """
     Whether an object lies below a prefix, also for a store that resolves paths as a file system does.
@@ -115,3 +114,43 @@ def is_below(uri: str, prefix: Any) -> bool:
     folder = f"{prefix.rstrip('/')}/"
     key = uri.removeprefix(folder)
     return key not in {"", uri} and {".", ".."}.isdisjoint(key.split("/"))
+
+
+async def _in_events(api: AirflowApi, scope: Scope, uri: str) -> StoredPicture | None:
+    events = await find_events(api, scope, Status.STORED, limit=_EVENTS)
+    for event in events:
+        if not is_below(uri, event.extra.get("prefix")):
+            continue
+        # What is listed outside of events belongs to the newest of them.
+        if uri in uris_of(event.images) or (event is events[0] and uri in await _listed_outside(api, event)):
+            return StoredPicture(uri, event.extra.get("aws_connection"))
+    return None
+
+
+async def _listed_outside(api: AirflowApi, event: Event) -> frozenset[str]:
+    if "manifest" in event.extra:
+        read = partial(read_manifest, str(event.extra["manifest"]), aws_conn_id=event.extra.get("aws_connection"))
+        return (await to_thread.run_sync(read, limiter=READING)).uris
+    if not event.has_list:
+        return frozenset()
+    if (event.source, event.at) not in _XCOMS:
+        returned = await api.xcom(event.source, "return_value")
+        _XCOMS[event.source, event.at] = uris_of(returned.get("objects") if isinstance(returned, dict) else None)
+    return _XCOMS[event.source, event.at]
+
+
+async def _in_ledger(api: AirflowApi, scope: Scope, uri: str) -> StoredPicture | None:
+    instance = await find_instance(api, scope)
+    rendered = instance["rendered_fields"] if instance else {}
+    bucket, prefix, aws_conn_id = (rendered.get(name) for name in ("s3_bucket", "s3_prefix", "aws_conn_id"))
+    if not isinstance(bucket, str) or not isinstance(prefix, str):
+        return None
+    prefix = prefix.strip("/")
+    if not is_below(uri, f"s3://{bucket}/{prefix}"):
+        return None
+    listed = partial(_is_in_ledger, bucket, prefix, aws_conn_id, f"{scope.dag_id}/{scope.run_id}", uri)
+    return StoredPicture(uri, aws_conn_id) if await to_thread.run_sync(listed, limiter=READING) else None
+
+
+def _is_in_ledger(bucket: str, prefix: str, aws_conn_id: str | None, run: str, uri: str) -> bool:
+    return live_ledger(bucket, prefix, aws_conn_id, run).lists(uri)

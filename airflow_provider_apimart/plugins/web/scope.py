@@ -7,9 +7,12 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
 
-__all__ = ["Scope", "ScopeQuery", "read_scope"]
+__all__ = ["UNMAPPED", "Scope", "ScopeQuery", "read_scope"]
 
-_UNMAPPED: Final = -1
+#: The index of a task that is not mapped.
+UNMAPPED: Final = -1
+#: Digits of the largest index that a database holds.
+_DIGITS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def read_scope(
 
     :param map_index: text, because Airflow leaves the placeholder as it is where a task is not mapped.
     """
-    index = int(map_index) if map_index.isdecimal() else _UNMAPPED
+    index = int(map_index) if map_index.isdecimal() and len(map_index) <= _DIGITS else UNMAPPED
     if not run_id:
         return Scope(dag_id)
     return Scope(dag_id, run_id, task_id, index) if task_id else Scope(dag_id, run_id)

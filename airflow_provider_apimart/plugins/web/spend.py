@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -21,7 +21,7 @@ from airflow_provider_apimart.plugins.web.rendering import render
 from airflow_provider_apimart.plugins.web.spending import By
 from airflow_provider_apimart.plugins.web.unaccounted import find_unaccounted
 
-__all__ = ["Filters", "readable_dags", "router", "show_spend"]
+__all__ = ["Filters", "current_day", "readable_dags", "router", "show_spend"]
 
 router = APIRouter()
 
@@ -52,15 +52,20 @@ def readable_dags(user: GetUserDep) -> frozenset[str]:
     return frozenset(get_auth_manager().get_authorized_dag_ids(user=user))
 
 
+def current_day() -> date:
+    """Return the day that it is, in UTC."""
+    return datetime.now(UTC).date()
+
+
 @router.get("/spend")
 async def show_spend(
     request: Request,
     user: GetUserDep,
     readable: Annotated[frozenset[str], Depends(readable_dags)],
     filters: Annotated[Filters, Query()],
+    today: Annotated[date, Depends(current_day)],
 ) -> HTMLResponse:
     """Show what was spent, as far as the caller may read the DAGs that have spent it."""
-    today = datetime.now(UTC).date()
     period = read_period(filters.since, filters.until, today)
     dag_id = filters.dag_id.strip() or None
     since = needed_since(period, today)

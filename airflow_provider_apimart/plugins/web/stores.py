@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 from threading import Condition
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from airflow.exceptions import AirflowException  # type: ignore[attr-defined] # Airflow 3.1 has it only here.
 from anyio import CapacityLimiter
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from cachetools import LRUCache, TTLCache, cached
+from cachetools import TTLCache, cached
 
 from airflow_provider_apimart.exceptions import TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
@@ -27,7 +25,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
-__all__ = ["READING", "StoredObject", "client_of", "look", "place_of", "read_into", "read_lines"]
+__all__ = [
+    "READING",
+    "StoredObject",
+    "client_of",
+    "explaining",
+    "look",
+    "names_below",
+    "place_of",
+    "read_into",
+]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -40,10 +47,8 @@ _CLIENT_SECONDS: Final = 300
 _IMPATIENT: Final = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
 #: Bytes in one piece.
 _CHUNK: Final = MEBIBYTE // 4
-#: The largest manifest that is shown: some forty thousand rows, which take 4 KB of memory each.
-_MAX_MANIFEST: Final = 32 * MEBIBYTE
-#: Lines of manifests that are kept, so that turning pages does not read them again.
-_KEPT_LINES: Final = 20_000
+#: Objects of a folder that are listed at most.
+_MOST_NAMES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def look(uri: str, *, aws_conn_id: str | None) -> StoredObject:
     :param aws_conn_id: connection of type ``aws``.
     :raises TransferError: when it cannot be had; with ``status_code=404`` when there is none.
     """
-    with _explaining(uri):
+    with explaining(uri):
         bucket, key = place_of(uri)
         return _described(client_of(aws_conn_id).head_object(Bucket=bucket, Key=key))
 
@@ -82,7 +87,7 @@ def read_into(body: IO[bytes], uri: str, *, aws_conn_id: str | None, max_bytes: 
     :param max_bytes: the largest that is read.
     :raises TransferError: when it cannot be had, or is larger; with ``status_code=404`` when there is none.
     """
-    with _explaining(uri):
+    with explaining(uri):
         bucket, key = place_of(uri)
         answer = client_of(aws_conn_id).get_object(Bucket=bucket, Key=key)
         found = _described(answer)
@@ -93,14 +98,21 @@ def read_into(body: IO[bytes], uri: str, *, aws_conn_id: str | None, max_bytes: 
     return found
 
 
-def read_lines(uri: str, *, aws_conn_id: str | None) -> list[dict[str, Any]]:
+def names_below(folder: str, *, aws_conn_id: str | None) -> set[str]:
     """
-    Return the lines of a manifest.
+    Return the names of the objects in a folder, of the first ten thousand.
 
-    :raises TransferError: when it cannot be had, or is too large to be shown.
+    :param folder: ``s3://bucket/folder/``.
+    :raises TransferError: when they cannot be listed.
     """
-    lines: list[dict[str, Any]] = _lines(uri, look(uri, aws_conn_id=aws_conn_id).etag, aws_conn_id)
-    return lines
+    with explaining(folder):
+        bucket, prefix = place_of(folder)
+        pages = (
+            client_of(aws_conn_id)
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": _MOST_NAMES})
+        )
+        return {found["Key"].removeprefix(prefix) for page in pages for found in page.get("Contents", ())}
 
 
 def place_of(uri: str) -> tuple[str, str]:
@@ -131,16 +143,8 @@ def client_of(aws_conn_id: str | None) -> S3Client:
     return client
 
 
-@cached(LRUCache(maxsize=_KEPT_LINES, getsizeof=lambda lines: max(1, len(lines))), condition=Condition())
-def _lines(uri: str, etag: str, aws_conn_id: str | None) -> list[dict[str, Any]]:  # noqa: ARG001 - part of the cache's key
-    with TemporaryFile() as file:
-        read_into(file, uri, aws_conn_id=aws_conn_id, max_bytes=_MAX_MANIFEST)
-        file.seek(0)
-        return [json.loads(line) for line in file if line.strip()]
-
-
 @contextmanager
-def _explaining(uri: str) -> Iterator[None]:
+def explaining(uri: str) -> Iterator[None]:
     """Turn what boto3, and Airflow where it does not know the connection, raise into our own errors."""
     try:
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from typing import IO, Final
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from cachetools import LRUCache
 from PIL import Image, ImageOps
@@ -11,7 +13,10 @@ from PIL import Image, ImageOps
 from airflow_provider_apimart.exceptions import ImageRejectedError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 
-__all__ = ["KEPT", "MAX_PIXELS", "make_thumbnail"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["KEPT", "MAX_PIXELS", "kept_or_made", "make_thumbnail"]
 
 #: Pixels of the longer side: a tile of the gallery is 190 to 380 wide, and screens have up to two pixels for each.
 _LONGER_SIDE: Final = 480
@@ -22,8 +27,33 @@ _QUALITY: Final = 80
 #: Bytes of all thumbnails that are kept: some thousand.
 _KEPT_BYTES: Final = 32 * MEBIBYTE
 
-#: The thumbnails that were made last, by what stands for picture and content. For the event loop only.
+#: The thumbnails that were made last, and those that are being made, by what stands for picture and content. For the
+#: event loop only.
 KEPT: Final[LRUCache[str, bytes]] = LRUCache(_KEPT_BYTES, getsizeof=len)
+_MAKING: Final[dict[str, asyncio.Task[bytes]]] = {}
+
+
+async def kept_or_made(version: str, make: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
+    """
+    Return a thumbnail. Those who ask for one at the same time share the work on it, which goes on without them.
+
+    :param version: stands for picture and content.
+    :param make: makes it, where it is not kept.
+    """
+    if version in KEPT:
+        return KEPT[version]
+    making = _MAKING.get(version)
+    if making is None:
+        making = _MAKING[version] = asyncio.create_task(make())
+        making.add_done_callback(partial(_keep, version))
+    return await asyncio.shield(making)
+
+
+def _keep(version: str, made: asyncio.Task[bytes]) -> None:
+    del _MAKING[version]
+    # Asked for also where nobody is left to hear of it: asyncio would complain.
+    if not made.cancelled() and made.exception() is None:
+        KEPT[version] = made.result()
 
 
 def make_thumbnail(picture: IO[bytes]) -> bytes:

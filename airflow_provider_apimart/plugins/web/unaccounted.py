@@ -1,4 +1,4 @@
-"""Tasks that may have bought something of which no event tells: those that have not succeeded. I/O."""
+"""Tasks that may have bought something of which no event tells: those that have begun and not succeeded. I/O."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fastapi import HTTPException
 
 from airflow_provider_apimart.plugins.web.airflow_api import run_path
+from airflow_provider_apimart.plugins.web.buying_tasks import UNDER_WAY, begun, buying
+from airflow_provider_apimart.plugins.web.progress import find_progress
 from airflow_provider_apimart.plugins.web.scope import Scope
-from airflow_provider_apimart.plugins.web.under_way import OPERATORS, find_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +24,8 @@ __all__ = ["MOST_TASKS", "Unaccounted", "UnaccountedTask", "find_unaccounted"]
 
 #: Tasks that are shown, each of which costs a question after its XCom.
 MOST_TASKS: Final = 20
-#: Those that have begun and not ended. A task that goes on after a deferral is scheduled and queued once more.
-_UNDER_WAY: Final = ("scheduled", "queued", "running", "deferred", "up_for_retry", "restarting")
-_FAILED: Final = ("failed",)
+#: Seconds. What never began has ended, for Airflow, at the moment of its beginning.
+_A_MOMENT: Final = 0.001
 #: The path of all DAGs.
 _ALL: Final = "~"
 
@@ -65,21 +65,26 @@ async def find_unaccounted(api: AirflowApi, period: Period, dag_id: str | None) 
     :param dag_id: of the only DAG that counts; ``None`` for all.
     """
 
-    async def ask(states: tuple[str, ...], **bounds: str) -> dict[str, Any]:
+    async def ask(states: tuple[str, ...], **bounds: Any) -> dict[str, Any]:
         found = await api.find(
             run_path(Scope(dag_id or _ALL)),
             state=states,
-            operator=OPERATORS,
-            # Without this, tasks that wait for their first try come too.
-            start_date_lt=period.ends_at.isoformat(),
             order_by="-start_date",
             limit=MOST_TASKS,
+            **buying(),
+            **begun(before=period.ends_at),
             **bounds,
         )
         return found or {"task_instances": [], "total_entries": 0}
 
-    answers = await asyncio.gather(ask(_UNDER_WAY), ask(_FAILED, end_date_gte=period.begins_at.isoformat()))
-    instances = [it for answer in answers for it in answer["task_instances"]]
+    since = period.begins_at.isoformat()
+    answers = await asyncio.gather(
+        ask(UNDER_WAY),
+        ask(("failed",), end_date_gte=since),
+        # Those that were cleared after they had bought something, and then were not let begin again.
+        ask(("upstream_failed",), end_date_gte=since, duration_gt=_A_MOMENT),
+    )
+    instances = [it for answer in answers for it in answer["task_instances"] if it["start_date"]]
     newest = sorted(instances, key=lambda it: datetime.fromisoformat(it["start_date"]), reverse=True)[:MOST_TASKS]
     tasks = [await _task(api, instance) for instance in newest]
     return Unaccounted(tasks, sum(answer["total_entries"] for answer in answers))
@@ -101,5 +106,4 @@ async def _spent(api: AirflowApi, source: Scope) -> float | None:
     except HTTPException:
         # Who may see tasks need not be allowed to read what they have pushed.
         return None
-    spent = progress.get("spent") if progress else None
-    return spent if isinstance(spent, int | float) and spent >= 0 else None
+    return progress.spent if progress else None

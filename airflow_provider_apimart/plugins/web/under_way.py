@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow_provider_apimart.plugins.web.airflow_api import run_path
+from airflow_provider_apimart.plugins.web.buying_tasks import UNDER_WAY, begun, buying
 from airflow_provider_apimart.plugins.web.card import Card, Status
+from airflow_provider_apimart.plugins.web.progress import find_progress
 from airflow_provider_apimart.plugins.web.scope import Scope
 
 if TYPE_CHECKING:
@@ -15,63 +17,75 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
 
-__all__ = ["OPERATORS", "UnderWay", "find_instance", "find_progress", "find_under_way"]
+__all__ = ["UnderWay", "find_instance", "find_under_way"]
 
-#: As Airflow calls the classes of tasks that buy pictures.
-OPERATORS: Final = ("ApimartImageOperator", "ApimartImageDatasetOperator", "_ImagesDecoratedOperator")
-_STATES: Final = {
-    Status.RUNNING: ("running", "deferred", "up_for_retry", "restarting"),
-    Status.FAILED: ("failed",),
-}
-#: What a dataset's task pushes while it works.
-_PROGRESS: Final = "progress"
+_STATES: Final = {Status.RUNNING: UNDER_WAY, Status.FAILED: ("failed",)}
+#: Task instances that a search asks for at once, and how often: it goes on where it left off.
+_MOST: Final = 100
+_ROUNDS: Final = 5
 
 
 class UnderWay(NamedTuple):
     """
     Tasks that have no result.
 
-    :param cards: one for each of the newest.
-    :param total: how many there are.
+    :param cards: one for each of the newest that are looked for.
+    :param total: how many there are, whether they are looked for or not.
+    :param following: place of the first that was not looked at; ``None`` where all were.
     """
 
     cards: list[Card]
     total: int
+    following: int | None = None
 
 
-async def find_under_way(api: AirflowApi, scope: Scope, status: Status, *, limit: int) -> UnderWay:
+async def find_under_way(
+    api: AirflowApi, scope: Scope, status: Status, *, limit: int, offset: int = 0, text: str = ""
+) -> UnderWay:
     """
-    Return the tasks that are at work, or that have failed.
+    Return the tasks that are at work, or that have failed, the newest first.
 
     :param status: ``RUNNING`` or ``FAILED``.
+    :param limit: cards at most.
+    :param offset: place of the first, as ``following`` says it. Tasks that begin or end meanwhile move the others.
+    :param text: that is looked for, among a few hundred tasks; empty for all.
     """
-    # Of a DAG or a run that was deleted there are none.
-    found = await api.find(
-        run_path(scope),
-        state=_STATES[status],
-        operator=OPERATORS,
-        task_id=scope.task_id,
-        map_index=scope.map_index if scope.is_task else None,
-        order_by="-start_date",
-        limit=limit,
-    )
-    if found is None:
-        return UnderWay([], 0)
-    # An Airflow that cannot filter by operator gives them all.
-    ours = [it for it in found["task_instances"] if it["operator"] in OPERATORS]
-    return UnderWay([await _with_progress(api, _card(it, status)) for it in ours], found["total_entries"])
+    cards: list[Card] = []
+    for _ in range(_ROUNDS):
+        found = await _ask(api, scope, status, limit=_MOST if text else limit - len(cards), offset=offset)
+        for instance in found["task_instances"]:
+            offset += 1
+            card = _card(instance, status)
+            cards += [card] if not text or card.matches(text) else []
+            if len(cards) == limit:
+                break
+        is_last = not found["task_instances"] or offset >= found["total_entries"]
+        if is_last or len(cards) == limit:
+            break
+    following = None if is_last else offset
+    return UnderWay([await _with_progress(api, card) for card in cards], found["total_entries"], following)
 
 
 async def find_instance(api: AirflowApi, scope: Scope) -> Mapping[str, Any] | None:
     """Return a task instance as Airflow's API gives it, or ``None`` where there is none of ours."""
-    found = await api.find(run_path(scope), task_id=scope.task_id, map_index=scope.map_index, limit=1)
-    return next((it for it in found["task_instances"] if _is(it, scope)), None) if found else None
+    found = await api.find(run_path(scope), task_id=scope.task_id, map_index=scope.map_index, limit=1, **buying())
+    return next(iter(found["task_instances"]), None) if found else None
 
 
-def _is(instance: Mapping[str, Any], scope: Scope) -> bool:
-    # Not all releases of Airflow know each of the filters.
-    names = (instance["dag_id"], instance["dag_run_id"], instance["task_id"], instance["map_index"])
-    return instance["operator"] in OPERATORS and Scope(*names) == scope
+async def _ask(api: AirflowApi, scope: Scope, status: Status, *, limit: int, offset: int) -> dict[str, Any]:
+    found = await api.find(
+        run_path(scope),
+        state=_STATES[status],
+        task_id=scope.task_id,
+        map_index=scope.map_index,
+        order_by="-start_date",
+        limit=limit,
+        offset=offset,
+        **buying(),
+        **begun(),
+    )
+    # Of a DAG or a run that was deleted there are none.
+    return found or {"task_instances": [], "total_entries": 0}
 
 
 def _card(instance: Mapping[str, Any], status: Status) -> Card:
@@ -90,10 +104,5 @@ def _card(instance: Mapping[str, Any], status: Status) -> Card:
 async def _with_progress(api: AirflowApi, card: Card) -> Card:
     if "prompt" in card.facts:
         return card
-    return replace(card, progress=await find_progress(api, card.source))
-
-
-async def find_progress(api: AirflowApi, source: Scope) -> dict[str, Any] | None:
-    """Return how far the task of a dataset says it has come, or ``None`` where it says nothing."""
-    progress = await api.xcom(source, _PROGRESS)
-    return progress if isinstance(progress, dict) else None
+    progress = await find_progress(api, card.source)
+    return replace(card, progress=progress.model_dump() if progress else None)

@@ -7,17 +7,27 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import Request
 from plugins.drawings import drawn
+from plugins.people import token_of
 from plugins.reports import BOUGHT, STORED, images, purchase
 from services.s3_proxy import S3Proxy, S3Rule
 from transfers.http_server import Answer, HttpServer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from airflow_provider_apimart.dataset.journal import Journal
+from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.plugins.lazy_app import AIRFLOW
+from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from fastapi import FastAPI
     from plugins.database import Database
     from services.seaweedfs import SeaweedFS
-    from transfers.http_server import Request
+    from transfers.http_server import Request as HttpRequest
+
+    from airflow_provider_apimart.dataset.entry import Entry
 
 #: What the transfer notes with a picture, as far as the pages look.
 OURS = {"apimart-task-id": "task_1", "apimart-index": "0"}
@@ -31,10 +41,11 @@ class Store:
     :param looks: counts the ``HeadObject`` requests of the pages, ``reads`` the ``GetObject`` requests.
     """
 
-    def __init__(self, server: SeaweedFS, bucket: str, conn_id: str, proxy: S3Proxy) -> None:
+    def __init__(self, server: SeaweedFS, bucket: str, conn_id: str, proxy: S3Proxy, database: Database) -> None:
         self.bucket = bucket
         self.conn_id = conn_id
         self.proxy = proxy
+        self._database = database
         self.looks = S3Rule("/", "HEAD", "pass", times=UNLIMITED)
         self.reads = S3Rule("/", "GET", "pass", times=UNLIMITED)
         proxy.add_rule(self.looks)
@@ -50,19 +61,33 @@ class Store:
         self._client.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata=written, **options)
         return self.uri(key)
 
-    def reported(self, prefix: str = "pictures") -> dict[str, Any]:
-        """Return the extra of the event of a task that has stored pictures below a prefix."""
-        return images([], prefix=self.uri(prefix), aws_connection=self.conn_id)
+    def reported(self, *keys: str, prefix: str = "pictures", **extra: Any) -> dict[str, Any]:
+        """Return the extra of the event of a task that has stored pictures."""
+        listed = [{"uri": self.uri(key), "task_id": "task_1", "index": 0} for key in keys]
+        return images(listed, **{"prefix": self.uri(prefix), "aws_connection": self.conn_id, **extra})
+
+    def store(self, key: str, body: bytes, metadata: dict[str, str] | None = None, **options: Any) -> str:
+        """Write an object as the task ``copy`` of ``posters`` does, which reports it, and return its address."""
+        self.report(key)
+        return self.put(key, body, metadata, **options)
+
+    def note(self, prefix: str, entry: Entry) -> None:
+        """Note something in the ledger of a dataset."""
+        Journal(LedgerObjects(self._client, self.bucket, prefix)).append([entry])
+
+    def report(self, *keys: str) -> None:
+        """Have that task report objects."""
+        self._database.add_event("posters", "copy", STORED, self.reported(*keys))
 
 
 @pytest.fixture
-def store(s3_server: SeaweedFS, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(s3_server: SeaweedFS, bucket: str, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     conn_id = f"aws_{secrets.token_hex(4)}"
     with S3Proxy(s3_server.endpoint) as proxy:
         connection = s3_server.connection
         connection["extra"] |= {"endpoint_url": proxy.url}
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
-        yield Store(s3_server, bucket, conn_id, proxy)
+        yield Store(s3_server, bucket, conn_id, proxy, database)
 
 
 class ImageHost:
@@ -77,13 +102,13 @@ class ImageHost:
         self.server = HttpServer(self._answer)
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[HttpRequest]:
         return self.server.requests
 
     def url(self, path: str = "/1.png", host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.server.port}{path}"
 
-    def _answer(self, _: Request) -> Answer:
+    def _answer(self, _: HttpRequest) -> Answer:
         # The pages keep connections, for which closing the server would wait.
         return Answer(
             self.answer.body, self.answer.length, self.answer.status, {"Connection": "close", **self.answer.headers}
@@ -116,7 +141,6 @@ def posters(database: Database, store: Store) -> Store:
     for dag_id in ("posters", "theirs"):
         database.add_run(dag_id)
     database.add_task("posters", "copy", operator="ApimartToS3Operator")
-    database.add_event("posters", "copy", STORED, store.reported())
     return store
 
 
@@ -125,9 +149,19 @@ def bought(database: Database, image_host: ImageHost, connect: Callable[[str], s
     """Have the task ``generate`` of ``posters`` buy the picture ``task_1-0``, by default at a gateway on this host."""
     database.add_run("posters")
 
-    def buy(url: str | None = None, *, gateway: str = "http://127.0.0.1:9", **returned: Any) -> None:
+    def buy(url: str | None = None, *, gateway: str | None = None, **returned: Any) -> None:
         listed = [{"task_id": "task_1", "index": 0, "url": url or image_host.url(), "expires_at": None}]
         database.add_task("posters", "generate", return_value={"images": listed, **returned})
-        database.add_event("posters", "generate", BOUGHT, purchase([1], connection=connect(gateway)))
+        database.add_event(
+            "posters", "generate", BOUGHT, purchase([1], connection=connect(gateway or image_host.url("")))
+        )
 
     return buy
+
+
+@pytest.fixture
+async def api(airflow_app: FastAPI) -> AsyncIterator[AirflowApi]:
+    """Airflow's REST API, asked with the rights of an admin."""
+    cookie = f"_token={token_of('admin')}".encode()
+    async with AirflowApi(Request({"type": "http", "headers": [(b"cookie", cookie)], AIRFLOW: airflow_app})) as api:
+        yield api

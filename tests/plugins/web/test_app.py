@@ -67,6 +67,21 @@ async def test_style_and_scripts_have_their_types(admin: httpx.AsyncClient) -> N
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
 
 
+@pytest.mark.parametrize("name", ["style.css", "theme.js", "chart-4.6.1.umd.min.js"])
+async def test_a_file_is_kept_by_the_browser_and_asked_after_for_each_page(admin: httpx.AsyncClient, name: str) -> None:
+    first = await admin.get(f"/apimart/static/{name}")
+    again = await admin.get(f"/apimart/static/{name}", headers={"If-None-Match": first.headers["etag"]})
+    changed = await admin.get(f"/apimart/static/{name}", headers={"If-None-Match": '"of the release before"'})
+
+    assert (first.status_code, again.status_code, changed.status_code) == (200, 304, 200)
+    assert again.content == b""
+    assert first.content == changed.content
+    for answer in (first, again):
+        assert answer.headers["cache-control"] == "private, no-cache"
+        assert answer.headers["etag"] == first.headers["etag"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 @pytest.mark.parametrize("name", ["absent.js", "..%2Fapp.py", "%2e%2e/app.py", "..%2F..%2Fapimart.py"])
 async def test_no_other_file_is_served(admin: httpx.AsyncClient, name: str) -> None:
     assert (await admin.get(f"/apimart/static/{name}")).status_code == 404

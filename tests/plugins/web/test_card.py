@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from airflow_provider_apimart.plugins.web.scope import Scope
 TASK = Scope("d", "r", "t", -1)
 
 
-def card(**facts: Any) -> Card:
-    return Card(status=Status.STORED, source=TASK, at=0.0, facts=facts)
+def card(status: Status = Status.STORED, **facts: Any) -> Card:
+    return Card(status=status, source=TASK, at=0.0, facts=facts)
 
 
 def line(**changes: Any) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def line(**changes: Any) -> dict[str, Any]:
         "size": "2:3",
         "resolution": None,
         "quality": None,
+        "n": 2,
         "cost": 0.017,
         "task_ids": ["task_1", "task_2"],
         "objects": [
@@ -55,6 +57,27 @@ def test_the_size_is_that_of_the_picture_or_else_the_one_that_was_asked_for() ->
     assert card(size="2:3", width=1024, height=1536).size == "1024 x 1536"
     assert card(size="2:3").size == "2:3"
     assert card().size == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "facts", "is_expired"),
+    [
+        (Status.BOUGHT, {"expires_at": time.time() - 1}, True),
+        (Status.BOUGHT, {"expires_at": time.time() + 3600}, False),
+        (Status.BOUGHT, {}, False),
+        (Status.STORED, {"expires_at": time.time() - 1}, False),
+    ],
+)
+def test_a_picture_has_expired_when_its_url_has_and_no_copy_is_known(
+    status: Status, facts: dict[str, Any], is_expired: bool
+) -> None:
+    assert card(status, **facts).is_expired is is_expired
+
+
+def test_the_request_is_told_as_far_as_it_is_known() -> None:
+    [made, _] = cards_of_line(TASK, line(quality="high"))
+    assert made.request == {"model": "gpt-image-2", "size": "2:3", "quality": "high", "n": 2}
+    assert card(prompt="a lighthouse", width=8).request == {}
 
 
 def test_a_picture_is_asked_for_by_its_address_or_else_by_the_gateways_name() -> None:

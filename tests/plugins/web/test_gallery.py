@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from plugins.database import BEGAN_AT
 from plugins.page import Page, read
 from plugins.reports import BOUGHT, PREFIX, STORED, image, images, purchase
 
+from airflow_provider_apimart.dataset.manifest import manifest_name
+from airflow_provider_apimart.transfers.writer import writer_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import httpx
     from plugins.database import Database
@@ -28,6 +30,16 @@ def of_task(task_id: str, map_index: object = "%7BMAP_INDEX%7D") -> str:
 
 async def show(client: httpx.AsyncClient, address: str, **filters: str) -> Page:
     return read(await client.get(address + "".join(f"&{name}={value}" for name, value in filters.items())))
+
+
+async def show_all(client: httpx.AsyncClient, address: str) -> list[str]:
+    """Return what the pictures of all pages show."""
+    page = await show(client, address)
+    shown = page.prompts
+    while page.following:
+        page = await show(client, page.following)
+        shown += page.prompts
+    return shown
 
 
 @pytest.fixture
@@ -50,6 +62,8 @@ async def test_the_tabs_show_each_picture_once_with_its_facts(admin: httpx.Async
     for fact in ("gpt-image-2", "1024 x 1536", "$0.0085", "6 h ago"):
         assert page.texts.count(fact) == 3, fact
     assert len(page.all("span", **{"class": "status stored"})) == 3
+    assert len(page.all("h1")) == 1
+    assert not page.all("p", id="refresh"), "nothing comes by itself"
 
 
 @pytest.mark.usefixtures("posters")
@@ -88,6 +102,35 @@ async def test_the_copy_of_a_mapped_purchase_is_found_among_thousands(
     assert parse_qs(urlsplit(shown["src"]).query)["uri"] == [f"{PREFIX}/task_7-0.png"]
 
 
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN])
+async def test_a_purchase_without_a_copy_is_shown_beside_the_pictures(
+    admin: httpx.AsyncClient, posters: Database, address: str
+) -> None:
+    posters.add_event("posters", "generate_more", BOUGHT, purchase([4, 5]))
+    posters.add_event("posters", "copy_more", STORED, images([image(5)]))
+    page = await show(admin, address)
+    assert page.prompts == [f"a lighthouse, {number}" for number in (4, 5, 1, 2, 3)]
+    assert page.all("h2", id="uncopied")
+    assert len(page.all("span", **{"class": "status bought"})) == 1
+    assert (await show(admin, address, text="lighthouse,%204")).prompts == ["a lighthouse, 4"]
+    assert (await show(admin, address, status="stored")).prompts == [
+        f"a lighthouse, {number}" for number in (5, 1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("address", [of_task("generate", 250), f"{OF_DAG}&status=bought"])
+async def test_the_copies_of_one_transfer_of_hundreds_are_found(
+    admin: httpx.AsyncClient, database: Database, address: str
+) -> None:
+    listed = [image(number) for number in range(300)]
+    database.add_run("posters")
+    database.add_event("posters", "generate", BOUGHT, purchase([250]), map_index=250)
+    database.add_task("posters", "copy", operator="ApimartToS3Operator", return_value={"objects": listed})
+    database.add_event("posters", "copy", STORED, images(listed[:100], count=300))
+    [shown] = (await show(admin, address)).all("img")
+    assert parse_qs(urlsplit(shown["src"]).query)["uri"] == [f"{PREFIX}/task_250-0.png"]
+
+
 async def test_a_task_that_is_not_ours_is_told_what_the_tab_is_for(
     admin: httpx.AsyncClient, database: Database
 ) -> None:
@@ -116,13 +159,16 @@ async def test_what_is_still_being_generated_comes_first(admin: httpx.AsyncClien
             "generate_more",
             map_index=index,
             state=state,
+            took=None if state == "queued" else timedelta(0),
             rendered={"prompt": f"a harbour, {index}", "model": "gpt-image-2", "size": "2:3"},
         )
     page = await show(admin, OF_RUN)
     assert page.prompts[:3] == ["a harbour, 2", "a harbour, 1", "a harbour, 0"]
     assert len(page.prompts) == 6
     assert len(page.all("span", **{"class": "status running"})) == 3
-    assert page.all("body", **{"data-refresh": "15"})
+    [control] = page.all("p", id="refresh")
+    assert control["data-seconds"] == "15"
+    assert page.all("input", type="checkbox"), "whoever is disturbed by it can stop it"
 
 
 async def test_a_dataset_at_work_shows_how_far_it_is(admin: httpx.AsyncClient, database: Database) -> None:
@@ -132,9 +178,26 @@ async def test_a_dataset_at_work_shows_how_far_it_is(admin: httpx.AsyncClient, d
         "posters", "dataset", operator="ApimartImageDatasetOperator", state="deferred", rendered={}, progress=progress
     )
     page = await show(admin, of_task("dataset"))
-    assert page.all("progress") == [{"max": "10000", "value": "1243"}]
+    assert page.all("progress", max="10000", value="1243")
     assert "1240 of 10000 done, 198 in flight, 3 failed" in page.text
     assert "$10.54 spent" in page.text
+
+
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN, of_task("generate", -1)])
+async def test_a_paid_task_that_failed_is_shown_where_nothing_else_is(
+    admin: httpx.AsyncClient, database: Database, address: str
+) -> None:
+    database.add_run("posters")
+    database.add_task("posters", "generate", state="failed", rendered={"prompt": "a wreck"})
+    page = await show(admin, address)
+    assert page.prompts == ["a wreck"]
+    assert "its log says what was charged" in page.text
+    assert page.all("option", value="failed")
+
+
+async def test_failed_tasks_come_after_the_pictures(admin: httpx.AsyncClient, posters: Database) -> None:
+    posters.add_task("posters", "generate_more", state="failed", rendered={"prompt": "a wreck"})
+    assert (await show(admin, OF_RUN)).prompts == [*(f"a lighthouse, {number}" for number in (1, 2, 3)), "a wreck"]
 
 
 async def test_failed_tasks_are_found_by_their_status(admin: httpx.AsyncClient, posters: Database) -> None:
@@ -165,11 +228,43 @@ async def test_pages_follow_each_other_without_a_gap_while_new_pictures_come_in(
         database.add_event("posters", "copy", STORED, images(listed), map_index=event)
     page = await show(admin, OF_RUN)
     shown = list(page.prompts)
-    database.add_event("posters", "late", STORED, images([image(999)]), at=BEGAN_AT + timedelta(days=1))
+    database.add_event("posters", "late", STORED, images([image(999)]), at=database.began_at + timedelta(days=1))
     while page.following:
         page = await show(admin, page.following)
         shown += page.prompts
     assert shown == [f"a lighthouse, {100 * event + number}" for event in (2, 1, 0) for number in range(20)]
+
+
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN, of_task("copy")])
+async def test_a_task_that_was_cleared_shows_its_pictures_once(
+    admin: httpx.AsyncClient, posters: Database, address: str
+) -> None:
+    posters.add_event("posters", "copy", STORED, images([image(1), image(4), image(3)]))
+    page = await show(admin, address, status="stored")
+    assert page.prompts == [f"a lighthouse, {number}" for number in (1, 4, 3, 2)], "the second is in no newer report"
+
+
+async def test_so_do_tasks_whose_pictures_fill_pages(admin: httpx.AsyncClient, database: Database) -> None:
+    database.add_run("posters")
+    for _ in range(2):
+        for index in range(60):
+            database.add_event("posters", "copy", STORED, images([image(index)]), map_index=index)
+    shown = await show_all(admin, OF_RUN)
+    assert shown == [f"a lighthouse, {index}" for index in range(59, -1, -1)]
+
+
+@pytest.mark.parametrize("address", [OF_DAG, OF_RUN])
+async def test_a_dataset_that_was_cleared_shows_its_rows_once(
+    admin: httpx.AsyncClient, dataset: Database, bucket: str, aws_connection: str, address: str
+) -> None:
+    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
+    listed = [image(number, uri=f"s3://bucket/pictures/images/{number}.png") for number in range(4, 100)]
+    for _ in range(2):
+        dataset.add_event(
+            "posters", "dataset", STORED, images(listed, count=149, manifest=manifest, aws_connection=aws_connection)
+        )
+    shown = await show_all(admin, address)
+    assert len(shown) == len(set(shown))
 
 
 async def test_a_search_goes_on_where_it_left_off(admin: httpx.AsyncClient, database: Database) -> None:
@@ -187,13 +282,26 @@ async def test_a_transfer_of_many_pictures_shows_them_all(admin: httpx.AsyncClie
     database.add_run("posters")
     database.add_task("posters", "copy", operator="ApimartToS3Operator", return_value={"objects": listed})
     database.add_event("posters", "copy", STORED, images(listed[:100], count=130))
-    page, shown = await show(admin, OF_RUN), []
-    while True:
-        shown += page.prompts
-        if page.following is None:
-            break
-        page = await show(admin, page.following)
+    shown = await show_all(admin, OF_RUN)
     assert shown == [it["prompt"] for it in listed]
+
+
+@pytest.mark.parametrize(
+    "malformed", ["s3://bucket/1.png", None, {"uri": 7}, {"uri": "s3://bucket/1.png", "cost": "much"}]
+)
+@pytest.mark.parametrize("where", ["event", "XCom"])
+async def test_a_picture_of_which_nothing_can_be_made_out_is_left_out(
+    admin: httpx.AsyncClient, database: Database, malformed: object, where: str
+) -> None:
+    listed = [image(2), malformed]
+    database.add_run("posters")
+    if where == "XCom":
+        database.add_task("posters", "copy", operator="ApimartToS3Operator", return_value={"objects": listed})
+        listed = []
+    database.add_event("posters", "copy", STORED, images(listed, count=2))
+    page = await show(admin, OF_RUN)
+    assert page.prompts == ["a lighthouse, 2"]
+    assert "1 of 2 pictures of copy are shown: what the task has reported of the others" in page.text
 
 
 async def test_says_when_the_rest_of_many_pictures_is_gone(admin: httpx.AsyncClient, database: Database) -> None:
@@ -256,13 +364,24 @@ async def test_neither_does_one_that_is_none_break_the_page(
 
 
 @pytest.fixture
-def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str) -> Database:
-    """A dataset of a hundred and fifty rows: one failed, another was bought by an earlier run."""
+def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str) -> Iterator[Database]:
+    """
+    A dataset of a hundred and fifty rows.
+
+    The first failed. The second was bought by an earlier run, which came to its end, the third by one that did not, the
+    fourth by another DAG.
+    """
     lines = [line(number) for number in range(150)]
     lines[0] |= {"status": "failed", "objects": [], "error": {"code": "moderation", "message": "Refused for its words"}}
     lines[1] |= {"run_id": "posters/before"}
-    body = "".join(json.dumps(it) + "\n" for it in lines)
-    s3_server.client().put_object(Bucket=bucket, Key="ledger/manifests/m.jsonl", Body=body.encode())
+    lines[2] |= {"run_id": "posters/killed"}
+    lines[3] |= {"run_id": "other/before"}
+    manifests = {
+        "ledger/manifests/m.jsonl": "".join(json.dumps(it) + "\n" for it in lines),
+        f"ledger/manifests/{manifest_name(writer_of('posters', 'before', 'dataset', -1))}": json.dumps(lines[1]) + "\n",
+    }
+    for key, body in manifests.items():
+        s3_server.client().put_object(Bucket=bucket, Key=key, Body=body.encode())
     database.add_run("posters")
     database.add_task("posters", "dataset", operator="ApimartImageDatasetOperator")
     manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
@@ -270,18 +389,14 @@ def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connectio
         "posters", "dataset", STORED, images([], count=149, manifest=manifest, aws_connection=aws_connection)
     )
     yield database
-    s3_server.client().delete_object(Bucket=bucket, Key="ledger/manifests/m.jsonl")
+    for key in manifests:
+        s3_server.client().delete_object(Bucket=bucket, Key=key)
 
 
 @pytest.mark.usefixtures("dataset")
 async def test_a_dataset_shows_every_row_in_its_order(admin: httpx.AsyncClient) -> None:
-    page, shown = await show(admin, OF_RUN), []
-    assert "Refused for its words" in page.text
-    while True:
-        shown += page.prompts
-        if page.following is None:
-            break
-        page = await show(admin, page.following)
+    assert "Refused for its words" in (await show(admin, OF_RUN)).text
+    shown = await show_all(admin, OF_RUN)
     assert shown == [f"a lighthouse, {number}" for number in range(150)]
 
 
@@ -298,9 +413,9 @@ async def test_a_small_dataset_shows_the_rows_that_failed_too(
 
 
 @pytest.mark.usefixtures("dataset")
-async def test_a_dag_shows_a_row_with_the_run_that_bought_it_only(admin: httpx.AsyncClient) -> None:
-    assert "a lighthouse, 1" in (await show(admin, OF_RUN)).prompts
-    assert "a lighthouse, 1" not in (await show(admin, OF_DAG)).prompts
+async def test_a_dag_shows_a_row_with_the_run_that_bought_it_if_that_has_told_of_it(admin: httpx.AsyncClient) -> None:
+    assert (await show(admin, OF_RUN)).prompts[:4] == [f"a lighthouse, {number}" for number in (0, 1, 2, 3)]
+    assert (await show(admin, OF_DAG)).prompts[:4] == [f"a lighthouse, {number}" for number in (0, 2, 3, 4)]
 
 
 @pytest.mark.usefixtures("dataset")
@@ -320,7 +435,7 @@ def add_many(database: Database, count: int) -> None:
                 "source_run_id": "run",
                 "source_map_index": index,
                 "extra": images([image(index, prompt=f"a lighthouse, {index}.")]),
-                "timestamp": BEGAN_AT + timedelta(seconds=index),
+                "timestamp": database.began_at + timedelta(seconds=index),
             }
             for index in range(count)
         ],

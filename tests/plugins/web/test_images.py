@@ -6,10 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dataset.entries import entry
 from operators.task_instance import TaskInstance
 from plugins.drawings import decoded, drawn, two_halves
 from plugins.reports import BOUGHT, STORED, purchase
 
+from airflow_provider_apimart.dataset.line import to_line
 from airflow_provider_apimart.plugins.web.images import content_disposition
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ async def test_a_picture_in_s3_is_sent_as_it_is(
 ) -> None:
     body = drawn(file_format)
 
-    answer = await ask(admin, posters.put(f"pictures/task_1-0.{ext}", body))
+    answer = await ask(admin, posters.store(f"pictures/task_1-0.{ext}", body))
 
     assert answer.status_code == 200
     assert answer.content == body
@@ -59,7 +61,7 @@ async def test_a_picture_in_s3_is_sent_as_it_is(
 async def test_a_thumbnail_is_a_small_webp(
     admin: Client, posters: Store, file_format: str, _content_type: str, ext: str
 ) -> None:
-    answer = await ask(admin, posters.put(f"pictures/1.{ext}", two_halves(file_format, size=(960, 640))), "thumbnail")
+    answer = await ask(admin, posters.store(f"pictures/1.{ext}", two_halves(file_format, size=(960, 640))), "thumbnail")
 
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["content-disposition"] == f'inline; filename="1.{ext}.webp"'.replace(".webp.webp", ".webp")
@@ -67,13 +69,13 @@ async def test_a_thumbnail_is_a_small_webp(
 
 
 async def test_a_viewer_sees_pictures_too(signed_in: Callable[[str], Client], posters: Store) -> None:
-    assert (await ask(signed_in("viewer"), posters.put("pictures/1.png", drawn()))).status_code == 200
+    assert (await ask(signed_in("viewer"), posters.store("pictures/1.png", drawn()))).status_code == 200
 
 
 async def test_the_content_tells_the_type_whatever_the_store_says(admin: Client, posters: Store) -> None:
     body = drawn("PNG")
 
-    answer = await ask(admin, posters.put("pictures/1.html", body, ContentType="text/html", ContentEncoding="gzip"))
+    answer = await ask(admin, posters.store("pictures/1.html", body, ContentType="text/html", ContentEncoding="gzip"))
 
     assert answer.content == body
     assert answer.headers["content-type"] == "image/png"
@@ -85,7 +87,7 @@ async def test_a_picture_of_many_pieces_arrives_whole(admin: Client, posters: St
     body = drawn("PNG", size=(1400, 1000), compress_level=0)
     assert len(body) > 4 * 1024 * 1024
 
-    assert (await ask(admin, posters.put("pictures/1.png", body))).content == body
+    assert (await ask(admin, posters.store("pictures/1.png", body))).content == body
 
 
 async def test_the_pictures_of_a_dataset_that_is_still_being_worked_on_are_shown(
@@ -95,17 +97,62 @@ async def test_the_pictures_of_a_dataset_that_is_still_being_worked_on_are_shown
     database.add_task(
         "posters", "buy", operator="ApimartImageDatasetOperator", state="deferred", rendered={"prompts": [], **rendered}
     )
-    uri = posters.put("campaign/images/1.png", drawn())
+    bought, another = (posters.put(f"campaign/images/{number}.png", drawn()) for number in (1, 2))
+    elsewhere = posters.put("elsewhere/1.png", drawn())
+    posters.note("campaign", entry(run_id="posters/run", objects=({"uri": bought}, {"uri": elsewhere})))
+    posters.note("campaign", entry(run_id="theirs/run", id="sku-2", objects=({"uri": another},)))
 
-    assert (await ask(admin, uri, task_id="buy")).status_code == 200
-    assert (await ask(admin, posters.put("elsewhere/1.png", drawn()), task_id="buy")).status_code == 404
+    assert (await ask(admin, bought, task_id="buy")).status_code == 200
+    assert (await ask(admin, another, task_id="buy")).status_code == 404
+    assert (await ask(admin, elsewhere, task_id="buy")).status_code == 404
+
+
+async def test_a_ledger_that_cannot_be_read_opens_nothing(admin: Client, database: Database, posters: Store) -> None:
+    rendered = {"s3_bucket": posters.bucket, "s3_prefix": "broken", "aws_conn_id": posters.conn_id}
+    database.add_task("posters", "buy", operator="ApimartImageDatasetOperator", state="deferred", rendered=rendered)
+    posters.put("broken/ledger/ledger.jsonl", b"no ledger\n", {})
+
+    answer = await ask(admin, posters.put("broken/images/1.png", drawn()), task_id="buy")
+
+    assert answer.status_code == 502
+    assert "no ledger" not in answer.text
+
+
+async def test_the_pictures_of_a_finished_dataset_are_those_of_its_manifest(
+    admin: Client, database: Database, posters: Store
+) -> None:
+    keys = [f"campaign/images/{number}.png" for number in (1, 2, 3)]
+    uris = [posters.put(key, drawn()) for key in keys]
+    lines = b"".join(to_line(entry(objects=({"uri": uri},))) + b"\n" for uri in uris[:2])
+    manifest = posters.put("campaign/ledger/manifests/1.jsonl", lines, {})
+    extra = posters.reported(keys[0], prefix="campaign", count=2, manifest=manifest)
+    database.add_event("posters", "buy", STORED, extra)
+
+    assert [(await ask(admin, uri, task_id="buy")).status_code for uri in uris] == [200, 200, 404]
+
+
+async def test_of_many_pictures_the_transfers_xcom_lists_those_that_its_event_does_not(
+    admin: Client, database: Database, posters: Store, queries: list[str]
+) -> None:
+    uris = [posters.put(f"pictures/{number}.png", drawn()) for number in (1, 2, 3)]
+    listed = [{"uri": uri, "task_id": "task_1", "index": 0} for uri in uris[:2]]
+    database.add_task("posters", "many", operator="ApimartToS3Operator", return_value={"objects": listed})
+    database.add_event("posters", "many", STORED, posters.reported("pictures/1.png", count=2))
+
+    assert [(await ask(admin, uri, task_id="many")).status_code for uri in uris] == [200, 200, 404]
+    asked = []
+    for uri in uris[:2]:
+        queries.clear()
+        assert (await ask(admin, uri, task_id="many")).status_code == 200
+        asked.append(len(queries))
+    assert asked[0] == asked[1], "the XCom is read once, and not for each picture"
 
 
 async def test_a_mapped_task_instance_has_pictures_of_its_own(
     admin: Client, database: Database, posters: Store
 ) -> None:
     for map_index in (0, 1):
-        extra = posters.reported(f"mapped/{map_index}")
+        extra = posters.reported(f"mapped/{map_index}/1.png", prefix="mapped")
         database.add_task("posters", "mapped", map_index=map_index, operator="ApimartToS3Operator")
         database.add_event("posters", "mapped", STORED, extra, map_index=map_index)
     uri = posters.put("mapped/1/1.png", drawn())
@@ -140,6 +187,7 @@ async def test_what_the_transfer_has_copied_is_shown(
     assert simulator.stats()
 
     delivered = await ask_for_bought(admin, picture=f"{held['task_id']}-{held['index']}")
+    posters.report(held["uri"].removeprefix(posters.uri("")))
     stored = await ask(admin, held["uri"])
 
     assert stored.status_code == delivered.status_code == 200
@@ -171,7 +219,7 @@ async def test_a_picture_whose_url_has_died_is_gone_in_words(
     answer = await ask_for_bought(admin)
 
     assert answer.status_code == 410
-    assert "The image host answered HTTP 404" in answer.text
+    assert "its URL has died" in answer.text
     assert len(image_host.requests) == 1
 
 
@@ -189,7 +237,7 @@ async def test_an_image_host_that_fails_is_asked_twice(
 
 @pytest.mark.parametrize("size", ["full", "thumbnail"])
 async def test_a_browser_that_has_the_picture_is_told_so(admin: Client, posters: Store, size: str) -> None:
-    uri = posters.put("pictures/1.png", drawn())
+    uri = posters.store("pictures/1.png", drawn())
     first = await ask(admin, uri, size)
     reads = posters.reads.seen
 
@@ -206,7 +254,7 @@ async def test_a_browser_that_has_the_picture_is_told_so(admin: Client, posters:
 
 
 async def test_a_picture_and_its_thumbnail_are_told_apart(admin: Client, posters: Store) -> None:
-    uri = posters.put("pictures/1.png", drawn())
+    uri = posters.store("pictures/1.png", drawn())
 
     admin.headers["If-None-Match"] = (await ask(admin, uri, "thumbnail")).headers["etag"]
 
@@ -214,17 +262,17 @@ async def test_a_picture_and_its_thumbnail_are_told_apart(admin: Client, posters
 
 
 async def test_a_picture_that_was_written_over_is_seen(admin: Client, posters: Store) -> None:
-    first = await ask(admin, posters.put("pictures/1.png", drawn(size=(40, 40))), "thumbnail")
+    first = await ask(admin, posters.store("pictures/1.png", drawn(size=(40, 40))), "thumbnail")
 
     admin.headers["If-None-Match"] = first.headers["etag"]
-    second = await ask(admin, posters.put("pictures/1.png", drawn(size=(60, 60))), "thumbnail")
+    second = await ask(admin, posters.store("pictures/1.png", drawn(size=(60, 60))), "thumbnail")
 
     assert second.status_code == 200
     assert decoded(second.content).size == (60, 60)
 
 
 async def test_a_thumbnail_is_made_once_and_its_object_looked_at_each_time(admin: Client, posters: Store) -> None:
-    uri = posters.put("pictures/1.png", drawn())
+    uri = posters.store("pictures/1.png", drawn())
 
     answers = [await ask(admin, uri, "thumbnail") for _ in range(3)]
 
@@ -233,12 +281,24 @@ async def test_a_thumbnail_is_made_once_and_its_object_looked_at_each_time(admin
 
 
 async def test_a_page_full_of_thumbnails_asks_the_store_for_each_of_them_once(admin: Client, posters: Store) -> None:
-    uris = [posters.put(f"pictures/{number}.png", drawn(size=(600, 400 + number))) for number in range(24)]
+    keys = [f"pictures/{number}.png" for number in range(24)]
+    posters.report(*keys)
+    uris = [posters.put(key, drawn(size=(600, 400 + number))) for number, key in enumerate(keys)]
 
     answers = await asyncio.gather(*(ask(admin, uri, "thumbnail") for uri in uris))
 
     assert [answer.status_code for answer in answers] == [200] * 24
     assert (posters.looks.seen, posters.reads.seen) == (24, 24)
+
+
+async def test_those_who_ask_for_a_thumbnail_at_the_same_time_share_it(admin: Client, posters: Store) -> None:
+    uri = posters.store("pictures/1.png", drawn(size=(600, 399)))
+
+    answers = await asyncio.gather(*(ask(admin, uri, "thumbnail") for _ in range(6)))
+
+    assert [answer.status_code for answer in answers] == [200] * 6
+    assert len({answer.content for answer in answers}) == 1
+    assert posters.reads.seen == 1
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dataset.entries import entry
 from plugins.drawings import drawn
+from plugins.page import Page
 from plugins.reports import BOUGHT, STORED, images, purchase
 from services.s3_proxy import S3Rule
-from transfers.http_server import Answer
+from transfers.http_server import Answer, HttpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,13 @@ async def ask(client: Client, uri: str = "", **parameters: str) -> httpx.Respons
     return answer
 
 
+def read_error(answer: httpx.Response) -> str:
+    """Return what the page says of an error."""
+    page = Page()
+    page.feed(answer.text)
+    return next(text for text in page.texts if text.startswith("The picture"))
+
+
 def was_asked(store: Store) -> bool:
     return bool(store.looks.seen or store.reads.seen)
 
@@ -45,7 +54,7 @@ class TestRights:
     async def test_nobody_sees_a_picture_without_a_login(
         self, signed_in: Callable[[str | None], Client], posters: Store
     ) -> None:
-        answer = await ask(signed_in(None), posters.put("pictures/1.png", drawn()))
+        answer = await ask(signed_in(None), posters.store("pictures/1.png", drawn()))
 
         assert answer.status_code == 401
         assert not was_asked(posters)
@@ -53,7 +62,7 @@ class TestRights:
     async def test_nobody_sees_a_picture_of_a_dag_that_they_may_not_read(
         self, signed_in: Callable[[str | None], Client], posters: Store
     ) -> None:
-        answer = await ask(signed_in("stranger"), posters.put("pictures/1.png", drawn()))
+        answer = await ask(signed_in("stranger"), posters.store("pictures/1.png", drawn()))
 
         assert answer.status_code == 403
         assert not was_asked(posters)
@@ -61,7 +70,7 @@ class TestRights:
     async def test_a_right_to_the_dag_without_its_xcoms_is_not_enough(
         self, signed_in: Callable[[str | None], Client], posters: Store
     ) -> None:
-        answer = await ask(signed_in("onlooker"), posters.put("pictures/1.png", drawn()))
+        answer = await ask(signed_in("onlooker"), posters.store("pictures/1.png", drawn()))
 
         assert answer.status_code == 403
         assert not was_asked(posters)
@@ -70,7 +79,7 @@ class TestRights:
     async def test_rights_are_checked_also_when_the_browser_has_the_picture(
         self, signed_in: Callable[[str | None], Client], posters: Store, who: str | None, status: int
     ) -> None:
-        uri = posters.put("pictures/1.png", drawn())
+        uri = posters.store("pictures/1.png", drawn())
         seen = await ask(signed_in("admin"), uri, size="thumbnail")
 
         client = signed_in(who)
@@ -82,13 +91,36 @@ class TestRights:
         self, signed_in: Callable[[str | None], Client], database: Database, posters: Store
     ) -> None:
         database.add_task("theirs", "copy", operator="ApimartToS3Operator")
-        database.add_event("theirs", "copy", STORED, posters.reported("theirs"))
-        uri = posters.put("pictures/1.png", drawn())
+        database.add_event("theirs", "copy", STORED, posters.reported("theirs/1.png", prefix="theirs"))
+        uri = posters.store("pictures/1.png", drawn())
 
         answer = await ask(signed_in("stranger"), uri, dag_id="theirs")
 
         assert answer.status_code == 404
         assert not was_asked(posters)
+
+    @pytest.mark.parametrize("prefix", ["", "pictures"])
+    async def test_a_folder_in_common_opens_no_pictures_of_another_dag(
+        self, signed_in: Callable[[str | None], Client], database: Database, posters: Store, prefix: str
+    ) -> None:
+        database.add_task("theirs", "copy", operator="ApimartToS3Operator")
+        database.add_event("theirs", "copy", STORED, posters.reported("pictures/2.png", prefix=prefix))
+        theirs, another = posters.put("pictures/2.png", drawn()), posters.store("pictures/1.png", drawn())
+
+        assert (await ask(signed_in("stranger"), theirs, dag_id="theirs")).status_code == 200
+        assert (await ask(signed_in("stranger"), another, dag_id="theirs")).status_code == 404
+
+    async def test_a_dataset_in_a_common_folder_opens_no_pictures_of_another_dag(
+        self, signed_in: Callable[[str | None], Client], database: Database, posters: Store
+    ) -> None:
+        rendered = {"s3_bucket": posters.bucket, "s3_prefix": "", "aws_conn_id": posters.conn_id}
+        database.add_task("theirs", "copy", operator="ApimartImageDatasetOperator", state="deferred", rendered=rendered)
+        theirs, another = (posters.put(f"images/{number}.png", drawn()) for number in (1, 2))
+        posters.note("", entry(run_id="theirs/run", objects=({"uri": theirs},)))
+        posters.note("", entry(run_id="posters/run", id="sku-2", objects=({"uri": another},)))
+
+        assert (await ask(signed_in("stranger"), theirs, dag_id="theirs")).status_code == 200
+        assert (await ask(signed_in("stranger"), another, dag_id="theirs")).status_code == 404
 
     @pytest.mark.parametrize(
         "other", [{"task_id": "another"}, {"run_id": "another"}, {"map_index": "0"}, {"dag_id": "theirs"}]
@@ -98,14 +130,14 @@ class TestRights:
     ) -> None:
         database.add_run("posters", "another")
         database.add_task("posters", "another", operator="ApimartToS3Operator")
-        uri = posters.put("pictures/1.png", drawn())
+        uri = posters.store("pictures/1.png", drawn())
 
         assert (await ask(admin, uri, **other)).status_code == 404
         assert not was_asked(posters)
 
     @pytest.mark.parametrize("wildcard", ["~", "%", "*", "co_y"])
     async def test_a_wildcard_stands_for_no_task(self, admin: Client, posters: Store, wildcard: str) -> None:
-        uri = posters.put("pictures/1.png", drawn())
+        uri = posters.store("pictures/1.png", drawn())
 
         assert (await ask(admin, uri, task_id=wildcard)).status_code == 404
         assert not was_asked(posters)
@@ -129,8 +161,18 @@ class TestStores:
     ) -> None:
         posters.put("private/1.png", drawn())
         posters.put("pictures2/1.png", drawn())
+        # Also where somebody has added to what the task lists.
+        posters.report("pictures/1.png", key)
 
         assert (await ask(admin, posters.uri(key))).status_code == 404
+        assert not was_asked(posters)
+
+    async def test_an_object_beside_the_pictures_that_the_task_lists_is_not_asked_for(
+        self, admin: Client, posters: Store
+    ) -> None:
+        posters.report("pictures/1.png")
+
+        assert (await ask(admin, posters.put("pictures/2.png", drawn()))).status_code == 404
         assert not was_asked(posters)
 
     async def test_no_other_bucket_is_asked(self, admin: Client, posters: Store) -> None:
@@ -150,18 +192,18 @@ class TestStores:
     async def test_an_object_that_the_transfer_did_not_write_is_not_read(
         self, admin: Client, posters: Store, body: bytes, size: str
     ) -> None:
-        uri = posters.put("pictures/payroll.png", body, {"owner": "accounting"})
+        uri = posters.store("pictures/payroll.png", body, {"owner": "accounting"})
 
         answer = await ask(admin, uri, size=size)
 
         assert answer.status_code == 404
-        assert "is not shown" in answer.text
+        assert "no picture of this provider in that place" in answer.text
         assert posters.reads.seen == 0
 
     async def test_an_object_that_takes_the_place_of_a_picture_meanwhile_is_not_shown(
         self, admin: Client, posters: Store
     ) -> None:
-        uri = posters.put("pictures/1.png", drawn())
+        uri = posters.store("pictures/1.png", drawn())
         posters.proxy.clear_rules()
         replacing = S3Rule(
             "/", "HEAD", "pass", notify=lambda: posters.put("pictures/1.png", drawn(size=(7, 7)), {}) and None
@@ -177,13 +219,17 @@ class TestStores:
         self, admin: Client, posters: Store
     ) -> None:
         for key in ("pictures/ledger/ledger.jsonl", "pictures/manifest.jsonl"):
-            assert (await ask(admin, posters.put(key, SECRET, {}))).status_code == 404
+            assert (await ask(admin, posters.store(key, SECRET, {}))).status_code == 404
         assert posters.reads.seen == 0
 
     async def test_an_event_that_somebody_has_made_by_hand_gives_no_right(self, admin: Client, posters: Store) -> None:
+        posters.report("pictures/1.png")
         found = await admin.get("/api/v2/assets", params={"name_pattern": STORED, "only_active": False})
         [asset] = found.json()["assets"]
-        extra = {**posters.reported("private"), **{f"source_{name}": value for name, value in COPY.items()}}
+        extra = {
+            **posters.reported("private/1.png", prefix="private"),
+            **{f"source_{name}": value for name, value in COPY.items()},
+        }
         made = await admin.post("/api/v2/assets/events", json={"asset_id": asset["id"], "extra": extra})
         assert made.status_code == 200
 
@@ -229,27 +275,28 @@ class TestContents:
     async def test_what_is_no_whole_raster_picture_is_refused_whatever_its_metadata_say(
         self, admin: Client, posters: Store, body: bytes, size: str
     ) -> None:
-        uri = posters.put("pictures/1.png", body, ContentType="image/png")
+        uri = posters.store("pictures/1.png", body, ContentType="image/png")
 
         answer = await ask(admin, uri, size=size)
 
         assert answer.status_code == 415
         assert b"<script>" not in answer.content
         assert b"alert" not in answer.content
+        assert b"PDF" not in answer.content
 
     async def test_a_picture_that_is_larger_than_64_mib_is_not_read(self, admin: Client, posters: Store) -> None:
-        uri = posters.put("pictures/1.png", bytes(64 * 1024 * 1024 + 1))
+        uri = posters.store("pictures/1.png", bytes(64 * 1024 * 1024 + 1))
 
         answer = await ask(admin, uri)
 
         assert answer.status_code == 415
-        assert "is larger than 67108864 bytes" in answer.text
+        assert "of up to 64 MiB" in answer.text
         assert posters.reads.seen == 0
 
     async def test_a_script_behind_a_picture_is_still_a_picture(self, admin: Client, posters: Store) -> None:
         body = drawn("PNG")[:-12] + b"\0\0\0\x20tEXt" + b"<script>alert(1)</script>".ljust(36) + drawn("PNG")[-12:]
 
-        answer = await ask(admin, posters.put("pictures/1.html", body, ContentType="text/html"))
+        answer = await ask(admin, posters.store("pictures/1.html", body, ContentType="text/html"))
 
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -268,14 +315,63 @@ class TestGateways:
         answer = await self.ask(admin)
 
         assert answer.status_code == 502
-        assert "leads to the private address 127.0.0.1, which was not fetched" in answer.text
+        assert read_error(answer) == "The picture could not be had from where it is. The API server's log says why."
         assert image_host.requests == []
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1:9/1.png", "http://localhost:9/1.png", "http://nowhere.invalid/"])
+    async def test_a_url_tells_nothing_of_the_servers_own_network(
+        self, admin: Client, bought: Callable[..., None], url: str
+    ) -> None:
+        bought(url, gateway="https://api.apimart.ai")
+
+        answer = await self.ask(admin)
+
+        assert answer.status_code == 502
+        assert read_error(answer) == "The picture could not be had from where it is. The API server's log says why."
+
+    @pytest.mark.parametrize("status", [500, 503, 400, 451, 302])
+    async def test_nothing_is_told_of_what_the_image_host_answers(
+        self, admin: Client, bought: Callable[..., None], image_host: ImageHost, status: int
+    ) -> None:
+        bought()
+        image_host.answer = Answer.holding(SECRET, status)
+
+        answer = await self.ask(admin)
+
+        assert answer.status_code == 502
+        assert read_error(answer) == "The picture could not be had from where it is. The API server's log says why."
+
+    async def test_nothing_is_told_of_what_is_no_picture(
+        self, admin: Client, bought: Callable[..., None], image_host: ImageHost
+    ) -> None:
+        bought()
+        image_host.answer = Answer.holding(b"root:x:0:0:root")
+
+        assert "root" not in (await self.ask(admin)).text
+
+    async def test_another_port_of_a_local_gateways_host_is_not_fetched(
+        self, admin: Client, bought: Callable[..., None], image_host: ImageHost
+    ) -> None:
+        bought(gateway="http://127.0.0.1:9")
+
+        assert (await self.ask(admin)).status_code == 502
+        assert image_host.requests == []
+
+    async def test_a_redirect_of_a_local_gateway_leads_nowhere_else_in_its_network(
+        self, admin: Client, bought: Callable[..., None], image_host: ImageHost
+    ) -> None:
+        bought()
+        with HttpServer(lambda _: Answer.holding(drawn())) as another:
+            image_host.answer = Answer(status=302, headers={"Location": another.url()})
+
+            assert (await self.ask(admin)).status_code == 502
+            assert another.requests == []
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::ffff:127.0.0.1]", "127.1", "[::]", "2130706433"])
     async def test_a_gateway_on_a_private_host_opens_that_host_alone(
         self, admin: Client, bought: Callable[..., None], image_host: ImageHost, host: str
     ) -> None:
-        bought(image_host.url(host=host), gateway="http://127.0.0.1:9")
+        bought(image_host.url(host=host))
 
         assert (await self.ask(admin)).status_code == 502
         assert image_host.requests == []
@@ -374,7 +470,7 @@ class TestGateways:
         answer = await self.ask(admin)
 
         assert answer.status_code == 502
-        assert unknown in answer.text
+        assert unknown not in answer.text
         assert image_host.requests == []
 
     async def test_a_picture_of_s3_is_no_purchase(

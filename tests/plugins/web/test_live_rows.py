@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from plugins.page import read
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.row import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,11 @@ def ledger(s3_server: SeaweedFS, bucket: str) -> Iterator[Journal]:
 
 @pytest.fixture(autouse=True)
 def _dataset(database: Database, bucket: str, aws_connection: str) -> None:
-    rendered = {"s3_bucket": bucket, "s3_prefix": "posters", "aws_conn_id": aws_connection}
+    add_dataset(database, s3_bucket=bucket, s3_prefix="posters", aws_conn_id=aws_connection)
+
+
+def add_dataset(database: Database, **rendered: object) -> None:
+    """Make the task of a dataset that is being worked on."""
     database.add_run("posters")
     database.add_task("posters", "dataset", operator="ApimartImageDatasetOperator", state="deferred", rendered=rendered)
 
@@ -67,4 +73,76 @@ async def test_a_ledger_that_cannot_be_read_leaves_the_rest_of_the_page_alone(
 ) -> None:
     ledger.append([entry(run_id="posters/run")])
     s3_server.client().put_object(Bucket=bucket, Key="posters/ledger/ledger.jsonl", Body=b"no ledger\n")
-    assert read(await admin.get(TASK)).prompts == ["dataset"]
+    page = read(await admin.get(TASK))
+    assert page.prompts == ["dataset"]
+    assert "dataset has bought so far is not shown: its ledger could not be read." in page.text
+
+
+@pytest.mark.parametrize("held", [{}, {"uri": 1}, {"uri": "s3://bucket/a.png", "width": "wide"}])
+async def test_so_does_one_with_a_row_of_another_shape(
+    admin: httpx.AsyncClient, ledger: Journal, held: dict[str, object]
+) -> None:
+    ledger.append([entry(run_id="posters/run", id="sku-1", objects=(held,), task_ids=("task_1",))])
+    page = read(await admin.get(TASK))
+    assert page.prompts == ["dataset"]
+    assert "row sku-1 of its ledger is not of this release" in page.text
+
+
+async def test_so_does_a_connection_that_cannot_be_used(
+    admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    connection = {"conn_type": "aws", "extra": {"profile_name": "absent"}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_UNUSABLE", json.dumps(connection))
+    database.clear()
+    add_dataset(database, s3_bucket="posters", s3_prefix="posters", aws_conn_id="aws_unusable")
+    page = read(await admin.get(TASK))
+    assert page.prompts == ["dataset"]
+    assert "could not be read (ProfileNotFound)" in page.text
+
+
+@pytest.mark.parametrize("rendered", [{}, {"s3_bucket": "", "s3_prefix": ""}, {"s3_bucket": 1, "s3_prefix": None}])
+async def test_without_an_address_there_is_no_ledger(
+    admin: httpx.AsyncClient, database: Database, rendered: dict[str, object]
+) -> None:
+    database.clear()
+    add_dataset(database, **rendered)
+    page = read(await admin.get(TASK))
+    assert page.prompts == ["dataset"]
+    assert not page.all("p", **{"class": "notice"})
+
+
+async def test_of_very_many_rows_the_newest_are_shown_and_all_are_searched(
+    admin: httpx.AsyncClient, ledger: Journal
+) -> None:
+    run = {"run_id": "posters/run"}
+    ledger.append([entry(**run, id=f"sku-{n}", prompt=f"a cat, {n}.", updated_at=NOW + n, **FREE) for n in range(300)])
+    page = read(await admin.get(TASK))
+    assert page.prompts[1:] == [f"a cat, {n}." for n in range(299, 59, -1)]
+    assert "The newest 240 of 300 are shown." in page.text
+    page = read(await admin.get(f"{TASK}&text=CAT, 7."))
+    assert "a cat, 7." in page.prompts
+    assert not page.all("p", **{"class": "notice"})
+    page = read(await admin.get(f"{TASK}&text=cat"))
+    assert "The newest 240 that match are shown." in page.text
+
+
+async def test_one_that_is_not_among_the_newest_is_shown_in_full_too(admin: httpx.AsyncClient, ledger: Journal) -> None:
+    run = {"run_id": "posters/run"}
+    stored = {"uri": "s3://bucket/posters/images/a.png", "width": 8, "height": 8, "bytes": 1}
+    ledger.append([entry(**run, **FREE, id=f"sku-{n}", updated_at=NOW + n) for n in range(300)])
+    ledger.append([entry(**run, id="oldest", prompt="a hen", objects=(stored,), task_ids=("t",), updated_at=NOW - 1)])
+    address = TASK.replace("gallery", "picture") + "&uri=s3://bucket/posters/images/a.png"
+    assert "a hen" in read(await admin.get(address)).texts
+
+
+async def test_a_shard_shows_its_own_rows(
+    admin: httpx.AsyncClient, ledger: Journal, database: Database, bucket: str, aws_connection: str
+) -> None:
+    entries = [entry(run_id="posters/run", id=f"sku-{n}", prompt=f"a cat, {n}.", **FREE) for n in range(20)]
+    ledger.append(entries)
+    where = {"s3_bucket": bucket, "s3_prefix": "posters", "aws_conn_id": aws_connection}
+    database.clear()
+    add_dataset(database, **where, shard=[1, 2])
+    shown = read(await admin.get(TASK)).prompts[1:]
+    assert set(shown) == {row.prompt for row in entries if shard_of(row, 2) == 1}
+    assert 0 < len(shown) < 20

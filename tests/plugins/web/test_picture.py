@@ -35,13 +35,22 @@ async def test_a_picture_is_shown_in_full_with_its_facts(admin: httpx.AsyncClien
         "s3://bucket/pictures/task_2-0.png",
         "task_2",
         "$0.0085",
-        "gpt-image-2, 2:3, 2k, high",
+        "model=gpt-image-2",
+        "size=2:3",
+        "resolution=2k",
+        "quality=high",
         "1024 x 1536, 1.5 MB",
         "52 s",
         "posters, run, copy",
     ):
         assert fact in page.texts, fact
-    assert page.all("button", **{"data-copy": "address"})
+
+
+async def test_the_address_and_the_gateways_id_can_be_copied(admin: httpx.AsyncClient) -> None:
+    page = read(await admin.get(ADDRESS))
+    copied = [found["data-copy"] for found in page.all("button")]
+    assert copied == [found["id"] for found in page.all("code") if "id" in found] == ["address", "gateway-task"]
+    assert len(page.all("output", **{"aria-live": "polite"})) == len(copied), "it is said that it was copied"
 
 
 async def test_a_picture_that_is_not_in_s3_yet_says_when_its_url_dies(
@@ -54,7 +63,31 @@ async def test_a_picture_that_is_not_in_s3_yet_says_when_its_url_dies(
     assert "no copy was reported by this run" in page.texts
     assert "2100-01-01 00:00:00+00:00" in page.text
     assert page.texts[page.texts.index("Cost") + 1] == "unknown"
-    assert not page.all("button")
+    assert not page.all("button", **{"data-copy": "address"})
+
+
+async def test_a_purchase_that_was_copied_is_shown_from_s3(admin: httpx.AsyncClient) -> None:
+    page = read(await admin.get(PURCHASED))
+    assert "s3://bucket/pictures/task_2-0.png" in page.texts
+    [shown] = page.all("img")
+    assert parse_qs(urlsplit(shown["src"]).query)["task_id"] == ["copy"]
+
+
+@pytest.mark.parametrize("address", ["/apimart/picture?dag_id=posters&uri=s3://b/k", ADDRESS + "&picture=task_1-0"])
+async def test_a_picture_must_be_named_by_its_task_and_in_one_way(admin: httpx.AsyncClient, address: str) -> None:
+    assert (await admin.get(address)).status_code == 422
+
+
+async def test_a_picture_whose_url_has_died_is_not_asked_for_any_more(
+    admin: httpx.AsyncClient, database: Database
+) -> None:
+    bought = purchase([3])
+    bought["images"][0] |= {"expires_at": 1_776_835_126}
+    database.add_event("posters", "generate", BOUGHT, bought)
+    page = read(await admin.get(PURCHASED.replace("task_2", "task_3")))
+    assert "URL expired, not in S3" in page.texts
+    assert "URL expired" in page.texts
+    assert not page.all("img")
 
 
 async def test_leads_back_to_the_page_of_the_gallery_from_which_one_came(admin: httpx.AsyncClient) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plugins.reports import images, purchase
+from plugins.reports import purchase
 
 from airflow_provider_apimart.plugins.web.events import Event
-from airflow_provider_apimart.plugins.web.origins import DeliveredPicture, StoredPicture
-from airflow_provider_apimart.plugins.web.reported import delivered_by, is_below, stored_by, stored_by_dataset
+from airflow_provider_apimart.plugins.web.origins import DeliveredPicture
+from airflow_provider_apimart.plugins.web.reported import delivered_by, is_below, uris_of
 from airflow_provider_apimart.plugins.web.scope import Scope
 
 SOURCE = Scope("posters", "run", "copy", -1)
@@ -19,10 +19,6 @@ RETURNED = {"images": [{"task_id": "task_1", "index": 0, "url": "https://images.
 
 def event(extra: dict[str, Any]) -> Event:
     return Event(source=SOURCE, at=0.0, extra=extra)
-
-
-def stored(prefix: str, aws_connection: str | None = "aws_default") -> Event:
-    return event(images([], prefix=prefix, aws_connection=aws_connection))
 
 
 @pytest.mark.parametrize(
@@ -86,48 +82,19 @@ def test_a_whole_bucket_may_be_a_prefix() -> None:
     assert not is_below("s3://bucket2/1.png", "s3://bucket")
 
 
-def test_an_object_is_reached_by_the_connection_of_the_event_that_reported_its_prefix() -> None:
-    events = [stored("s3://bucket/drafts", "of_drafts"), stored(PREFIX, "of_pictures"), stored(PREFIX, "of_yore")]
-
-    assert stored_by(events, "s3://bucket/pictures/1.png") == StoredPicture("s3://bucket/pictures/1.png", "of_pictures")
-    assert stored_by(events, "s3://bucket/elsewhere/1.png") is None
-
-
-def test_a_task_that_uses_the_credentials_of_its_machine_has_no_connection() -> None:
-    assert stored_by([stored(PREFIX, None)], "s3://bucket/pictures/1.png") == StoredPicture(
-        "s3://bucket/pictures/1.png", None
-    )
-
-
-def test_a_purchase_gives_no_right_to_a_store() -> None:
-    assert stored_by([event(purchase([1]))], "s3://bucket/pictures/1.png") is None
-
-
-@pytest.mark.parametrize("prefix", ["pictures", "/pictures/", "pictures/"])
-def test_a_dataset_that_is_being_worked_on_is_known_by_its_template_fields(prefix: str) -> None:
-    rendered = {"s3_bucket": "bucket", "s3_prefix": prefix, "aws_conn_id": "aws_private"}
-
-    assert stored_by_dataset(rendered, "s3://bucket/pictures/images/1.png") == StoredPicture(
-        "s3://bucket/pictures/images/1.png", "aws_private"
-    )
-    assert stored_by_dataset(rendered, "s3://bucket/private/1.png") is None
-
-
 @pytest.mark.parametrize(
-    "rendered",
+    ("images", "uris"),
     [
-        {},
-        {"prompt": "a lighthouse"},
-        {"s3_bucket": "bucket"},
-        {"s3_prefix": "pictures"},
-        {"s3_bucket": "", "s3_prefix": "bucket/pictures"},
-        {"s3_bucket": None, "s3_prefix": "pictures"},
-        {"s3_bucket": ["bucket"], "s3_prefix": ["pictures"]},
+        ([{"uri": "s3://bucket/1.png"}, {"uri": "s3://bucket/2.png"}], {"s3://bucket/1.png", "s3://bucket/2.png"}),
+        ([{"task_id": "task_1"}, {"uri": None}, {"uri": 7}, {"uri": ["s3://bucket/1.png"]}], set()),
+        (["s3://bucket/1.png", None, 7], set()),
+        ("s3://bucket/1.png", set()),
+        ({"uri": "s3://bucket/1.png"}, set()),
+        (None, set()),
     ],
 )
-def test_other_template_fields_give_no_right(rendered: dict[str, Any]) -> None:
-    for uri in ("s3://bucket/pictures/1.png", "s3:///bucket/pictures/1.png"):
-        assert stored_by_dataset(rendered, uri) is None
+def test_only_what_is_listed_with_its_address_may_be_named(images: Any, uris: set[str]) -> None:
+    assert uris_of(images) == uris
 
 
 def test_a_delivered_picture_is_reached_by_the_connection_that_bought_it() -> None:

@@ -20,7 +20,7 @@ def test_an_address_names_a_dag_a_run_or_a_task_instance(asked: dict[str, str], 
     assert read_scope(**asked) == scope
 
 
-@pytest.mark.parametrize("map_index", ["{MAP_INDEX}", "-1", "", "three", "-7"])
+@pytest.mark.parametrize("map_index", ["{MAP_INDEX}", "-1", "", "three", "-7", "9" * 5_000])
 def test_a_task_that_is_not_mapped_has_an_index_that_is_none(map_index: str) -> None:
     assert read_scope("d", "r", "t", map_index) == Scope("d", "r", "t", -1)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import httpx
     from plugins.database import Database
 
-PROGRESS = {"schema_version": 1, "total": 10, "done": 3, "spent": 1.25, "currency": "USD"}
+PROGRESS = {"schema_version": 1, "total": 10, "done": 3, "in_flight": 2, "failed": 0, "spent": 1.25, "currency": "USD"}
 
 
 class Ledger:
@@ -321,6 +321,16 @@ async def test_a_progress_that_makes_no_sense_is_unknown(admin: httpx.AsyncClien
     for index, progress in enumerate(["much", {"spent": "much"}, {"spent": None}, {"spent": -1}, ["spent"]]):
         database.add_task("posters", "buy", map_index=index, state="failed", progress=progress)
     assert {row[5] for row in (await tables_of(admin))["unaccounted"]} == {"unknown"}
+
+
+async def test_says_that_what_was_marked_as_success_or_cleared_is_nowhere(
+    admin: httpx.AsyncClient, database: Database
+) -> None:
+    database.add_run("posters")
+    database.add_task("posters", "buy", state="success", progress=PROGRESS)
+    page = read(await admin.get("/apimart/spend"))
+    assert page.all("section", id="empty")
+    assert "Once somebody marks it as success, or clears it" in page.text
 
 
 async def test_style_scripts_and_the_licence_of_the_chart_library_come_from_here(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.plugins.web.stores import client_of, look, place_of, read_into, read_lines
+from airflow_provider_apimart.plugins.web.stores import client_of, look, place_of, read_into
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -134,14 +134,3 @@ def test_threads_that_ask_at_the_same_time_share_one_client(monkeypatch: pytest.
         clients: list[S3Client] = list(pool.map(client_of, ["aws_shared"] * 8))
 
     assert len({id(client) for client in clients}) == 1
-
-
-def test_the_lines_of_a_manifest_are_read_again_when_it_has_changed(put: Any, aws_connection: str) -> None:
-    uri = put("manifest.jsonl", b'{"id": "a"}\n\n{"id": "b"}\n')
-    first = read_lines(uri, aws_conn_id=aws_connection)
-    assert first == [{"id": "a"}, {"id": "b"}]
-    assert read_lines(uri, aws_conn_id=aws_connection) is first
-
-    put("manifest.jsonl", b'{"id": "c"}')
-
-    assert read_lines(uri, aws_conn_id=aws_connection) == [{"id": "c"}]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import random
 import struct
@@ -11,7 +12,7 @@ from PIL import Image
 from plugins.drawings import RED, WHITE, decoded, drawn, two_halves
 
 from airflow_provider_apimart.exceptions import ImageRejectedError
-from airflow_provider_apimart.plugins.web.thumbnails import KEPT, MAX_PIXELS, make_thumbnail
+from airflow_provider_apimart.plugins.web.thumbnails import KEPT, MAX_PIXELS, kept_or_made, make_thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,6 +162,44 @@ def test_the_thumbnails_that_are_kept_take_a_bounded_number_of_bytes() -> None:
         assert len(KEPT) == 32
         assert "39" in KEPT
         assert "7" not in KEPT
+    finally:
+        KEPT.clear()
+
+
+async def test_the_work_on_a_thumbnail_is_shared_and_goes_on_without_those_who_have_left() -> None:
+    begun, may_end = [], asyncio.Event()
+
+    async def make() -> bytes:
+        begun.append(1)
+        await may_end.wait()
+        return b"small"
+
+    waiting = [asyncio.create_task(kept_or_made("shared", make)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    try:
+        assert await asyncio.gather(*waiting[1:]) == [b"small", b"small"]
+        assert await kept_or_made("shared", make) == b"small"
+    finally:
+        KEPT.clear()
+
+    assert waiting[0].cancelled()
+    assert len(begun) == 1
+
+
+async def test_a_thumbnail_that_could_not_be_made_is_tried_again() -> None:
+    async def fail() -> bytes:
+        raise ImageRejectedError("no picture", retryable=False)
+
+    async def make() -> bytes:
+        return b"small"
+
+    failed = await asyncio.gather(*(kept_or_made("broken", fail) for _ in range(2)), return_exceptions=True)
+    try:
+        assert [type(error) for error in failed] == [ImageRejectedError] * 2
+        assert await kept_or_made("broken", make) == b"small"
     finally:
         KEPT.clear()
 
