@@ -12,6 +12,7 @@ from e2e.disturbed import DATASETS, KEY
 from e2e.examples import (
     API_KEY,
     BUCKET,
+    CATALOGUE,
     GENERATING,
     PARALLELISM,
     Clock,
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from services.dag_run import DagRun
     from services.seaweedfs import SeaweedFS
 
-CHECKOUT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+CHECKOUT = FOLDER.parents[1]
 DAGS_FOLDER = CHECKOUT / "dags_examples"
-DISTURBED_FOLDER = Path(__file__).parent / "dags"
+DISTURBED_FOLDER = FOLDER / "dags"
 SCREENSHOTS = CHECKOUT / "build" / "screenshots"
 CHROMIUM = pytest.StashKey[Path]()
 FAILED = pytest.StashKey[bool]()
@@ -50,10 +52,15 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for the browser can be left out with ``-m 'not browser'``."""
+    """
+    A test that asks for the browser can be left out with ``-m 'not browser'``.
+
+    Those of this folder come last: two Airflows work until the end of the session, and would disturb all that follow.
+    """
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
+    items.sort(key=lambda item: item.path.is_relative_to(FOLDER))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -99,6 +106,7 @@ def airflow(
         parallelism=PARALLELISM,
         users={"viewer": "viewer"},
         AIRFLOW_VAR_APIMART_BUCKET=BUCKET,
+        PYTHONPATH=str(FOLDER / "policy"),
     )
     s3_server.client().create_bucket(Bucket=BUCKET)
     with AirflowComponents(home) as airflow:
@@ -138,7 +146,7 @@ def examples(airflow: AirflowComponents, waiting: Waiting, question: dict[str, A
 def catalogue(airflow: AirflowComponents, examples: Examples) -> DagRun:
     """The run that Airflow has started by itself when posters were there."""
     assert examples.taskflow
-    return wait_for_run(airflow, "apimart_poster_catalogue")
+    return wait_for_run(airflow, CATALOGUE)
 
 
 @pytest.fixture(scope="session")

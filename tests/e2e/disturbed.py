@@ -17,11 +17,14 @@ DATASETS = "datasets"
 
 
 def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict[str, Any]]:
-    """Wait until all instances of a task are in a state, and return them."""
+    """
+    Wait until all instances of a task are in a state, and return them.
 
-    def reached() -> bool:
+    :param state: one that lasts.
+    """
+
+    def reached() -> list[dict[str, Any]]:
         instances = run.task_instances(task_id)
-        return bool(instances) and {instance["state"] for instance in instances} == {state}
+        return instances if {instance["state"] for instance in instances} == {state} else []
 
-    wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)
-    return run.task_instances(task_id)
+    return wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)

@@ -7,9 +7,9 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from e2e.deferral import workers_are_gone
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "API_KEY",
     "BUCKET",
+    "CATALOGUE",
+    "GENERATING",
     "PARALLELISM",
     "Clock",
     "Examples",
@@ -44,12 +46,10 @@ GENERATING = {
     "apimart_sharded_dataset": "generate",
     "apimart_taskflow_prompts": "posters",
 }
+#: The one that Airflow starts by itself.
+CATALOGUE = "apimart_poster_catalogue"
 API_KEY = f"sk-{secrets.token_hex(24)}"
-DEFERRAL_SECONDS = 300
-RUN_SECONDS = 120
-#: Of a person. An answer that comes sooner can meet a scheduler that has not yet seen the worker's process end, and
-#: takes the resumed task for a killed one (apache/airflow#67287): it then asks once more.
-REACTION = timedelta(seconds=10)
+PATIENCE_SECONDS = 300
 
 
 @dataclass
@@ -128,7 +128,8 @@ class Waiting:
 def start_examples(airflow: AirflowComponents) -> Examples:
     """Trigger, or backfill, every example."""
     api = airflow.api
-    for dag_id in GENERATING:
+    # What an asset starts must be known before the asset is filled.
+    for dag_id in (*GENERATING, CATALOGUE):
         api.wait_for_dag(dag_id)
     airflow.backfill("apimart_backfill_dataset", "2025-11-03", "2025-11-05")
     mapped = api.trigger("apimart_mapped_prompts")
@@ -141,16 +142,20 @@ def start_examples(airflow: AirflowComponents) -> Examples:
 
 
 def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting:
-    """Wait until all task instances that generate pictures are deferred at the same time."""
+    """Wait until all task instances that generate pictures are deferred at the same time, and their workers gone."""
 
     def all_deferred() -> bool:
         airflow.require_alive()
-        return all({instance["state"] for instance in generating(run)} == {"deferred"} for run in examples.runs)
+        found = [(run, generating(run)) for run in examples.runs]
+        return all(
+            {instance["state"] for instance in instances} == {"deferred"} and workers_are_gone(airflow, run, instances)
+            for run, instances in found
+        )
 
     wait_until(
         all_deferred,
         what="all task instances that generate pictures to be deferred",
-        within=DEFERRAL_SECONDS,
+        within=PATIENCE_SECONDS,
         pause=1,
         explain=lambda: "\n".join([*(run.explain() for run in examples.runs), airflow.scheduler.log_tail()]),
     )
@@ -166,18 +171,14 @@ def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting
 
 
 def wait_for_question(airflow: AirflowComponents, run: DagRun, task_id: str) -> dict[str, Any]:
-    """Wait until a task has asked a person for as long as one needs to look, and return what."""
+    """Wait until a task has asked a person, and its worker is gone, and return what it asks."""
 
-    def considered() -> dict[str, Any] | None:
+    def asked() -> dict[str, Any] | None:
         airflow.require_alive()
         question = run.question(task_id)
-        if question is None or datetime.fromisoformat(question["created_at"]) > datetime.now(UTC) - REACTION:
-            return None
-        return question
+        return question if question and workers_are_gone(airflow, run, run.task_instances(task_id)) else None
 
-    return wait_until(
-        considered, what=f"{task_id} to ask a person", within=DEFERRAL_SECONDS, pause=1, explain=run.explain
-    )
+    return wait_until(asked, what=f"{task_id} to ask a person", within=PATIENCE_SECONDS, pause=1, explain=run.explain)
 
 
 def wait_for_run(airflow: AirflowComponents, dag_id: str) -> DagRun:
@@ -185,7 +186,7 @@ def wait_for_run(airflow: AirflowComponents, dag_id: str) -> DagRun:
     run = wait_until(
         lambda: next(iter(airflow.api.dag_runs(dag_id)), None),
         what=f"Airflow to start {dag_id}",
-        within=RUN_SECONDS,
+        within=PATIENCE_SECONDS,
         pause=1,
         explain=airflow.scheduler.log_tail,
     )
@@ -205,4 +206,6 @@ def xcoms_of_generating(run: DagRun, key: str = "return_value") -> list[Any]:
 
 def _trigger_kwargs(home: AirflowHome) -> list[str]:
     with closing(sqlite3.connect(home.database)) as database:
-        return [kwargs for (kwargs,) in database.execute('select kwargs from "trigger"')]
+        # Airflow removes those that nobody waits for any more in its own time.
+        found = database.execute('select kwargs from "trigger" where id in (select trigger_id from task_instance)')
+        return [kwargs for (kwargs,) in found]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from e2e.deferral import wait_until_deferred
 from e2e.disturbed import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from e2e.examples import Clock
     from services.airflow import AirflowComponents
     from services.dag_run import DagRun
@@ -24,12 +28,14 @@ class Seen:
     """
     What was there to see at a moment.
 
-    :param instances: by DAG, the task instances in the order of their map indexes.
+    :param runs: each of another DAG.
+    :param wait: until what is to be seen is there; returns the task instances in the order of their map indexes.
+    :param instances: the task instances by DAG.
     :param links: by DAG and map index.
     """
 
-    def __init__(self, runs: list[DagRun], state: str) -> None:
-        self.instances: dict[str, list[dict[str, Any]]] = {run.dag_id: wait_for(run, state) for run in runs}
+    def __init__(self, runs: list[DagRun], wait: Callable[[DagRun], list[dict[str, Any]]]) -> None:
+        self.instances = {run.dag_id: wait(run) for run in runs}
         self.links = {(run.dag_id, index): run.links("generate", map_index=index) for run in runs for index in (0, 1)}
 
 
@@ -41,15 +47,15 @@ def runs(disturbed: AirflowComponents) -> list[DagRun]:
 
 
 @pytest.fixture(scope="module")
-def waiting(runs: list[DagRun]) -> Seen:
-    return Seen(runs, "deferred")
+def waiting(disturbed: AirflowComponents, runs: list[DagRun]) -> Seen:
+    return Seen(runs, partial(wait_until_deferred, disturbed))
 
 
 @pytest.fixture(scope="module")
 def done(runs: list[DagRun], waiting: Seen, frozen_clock: Clock) -> Seen:
     assert waiting.instances
     frozen_clock.advance(600)
-    return Seen(runs, "success")
+    return Seen(runs, partial(wait_for, state="success"))
 
 
 @pytest.fixture(params=["waiting", "done"])

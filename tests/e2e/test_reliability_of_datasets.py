@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from e2e.deferral import wait_until_deferred
 from e2e.disturbed import wait_for
 from services.waiting import wait_until
 
@@ -56,7 +57,7 @@ def wait_for_backfills(airflow: AirflowComponents) -> None:
         airflow.require_alive()
         return all(backfill["completed_at"] for dag_id in SCHEDULES for backfill in airflow.api.backfills(dag_id))
 
-    wait_until(all_completed, what="the end of the backfills", within=180, pause=1)
+    wait_until(all_completed, what="the end of the backfills", within=300, pause=1)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +73,11 @@ def started(disturbed: AirflowComponents) -> dict[str, DagRun]:
 
 
 @pytest.fixture(scope="module")
-def waiting(started: dict[str, DagRun]) -> dict[str, DagRun]:
+def waiting(disturbed: AirflowComponents, started: dict[str, DagRun]) -> dict[str, DagRun]:
     """Those of the gateway that finishes nothing, while they are deferred."""
     runs = {dag_id: started[dag_id] for dag_id in ("crashes_over_a_dataset", "maps_a_function")}
     for run in runs.values():
-        wait_for(run, "deferred")
+        wait_until_deferred(disturbed, run)
     return runs
 
 

@@ -78,7 +78,14 @@ def _decrypt(home: AirflowHome, text: str) -> str:
 
 
 def _files_with(directory: Path, text: str) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+    return [path for path in directory.rglob("*") if path.is_file() and text.encode() in _content(path)]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # Airflow goes on working, and removes files of its own.
+        return b""
 
 
 def _tables_with(home: AirflowHome, text: str) -> set[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import pytest
+from e2e.deferral import wait_until_deferred
 from e2e.examples import BUCKET
 from playwright.sync_api import expect
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from e2e.examples import Clock, Examples
     from e2e.visitors import Visitors
     from playwright.sync_api import FrameLocator, Locator
+    from services.airflow import AirflowComponents
     from services.browser import Visitor
     from services.dag_run import DagRun
     from services.fab import FabApiServer
@@ -62,22 +65,54 @@ def take_picture(visitor: Visitor, frame: FrameLocator, name: str) -> None:
 
 
 @pytest.mark.usefixtures("examples")
-def test_somebody_starts_a_dag_and_watches_its_picture_come(visitors: Visitors, clock: Clock) -> None:
+def test_somebody_starts_a_dag_and_watches_its_picture_come(
+    visitors: Visitors, airflow: AirflowComponents, clock: Clock
+) -> None:
     visitor = visitors.sign_in("admin")
     visitor.open(f"/dags/{READABLE}")
     visitor.page.get_by_role("button", name="Trigger").first.click()
     visitor.page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
     visitor.page.wait_for_url("**/runs/**")
-    run = visitor.page.url.removeprefix(visitor.url).partition("?")[0]
+    run = airflow.api.dag_runs(READABLE)[-1]
+    assert run.run_id in unquote(visitor.page.url)
+    wait_until_deferred(airflow, run)
 
-    frame = open_tab(visitor, f"{run}/plugin/apimart-images-run")
+    frame = open_tab(visitor, of_run(run))
     expect(frame.locator("progress")).to_be_visible()
     visitor.screenshot("generating")
+    page = frame.locator("body")
+    page.evaluate("body => { body.isTheSame = true; }")
     clock.advance(600)
+    run.wait(while_waiting=airflow.require_alive)
 
-    # The page is loaded again by itself.
-    expect(frame.locator("main img")).to_have_count(1)
+    # It comes into the page that is there, in which whoever reads or hears it keeps their place.
     assert widths(frame, 1)[0] > 0
+    assert page.evaluate("body => body.isTheSame")
+    expect(frame.get_by_role("checkbox")).to_be_hidden()
+
+
+@pytest.mark.usefixtures("examples")
+def test_whoever_is_disturbed_by_what_is_new_can_stop_it(
+    visitors: Visitors, airflow: AirflowComponents, clock: Clock
+) -> None:
+    run = airflow.api.trigger(READABLE)
+    wait_until_deferred(airflow, run)
+    visitor = visitors.sign_in("viewer")
+    visitor.page.clock.install()
+    visitor.open(f"/apimart/gallery?dag_id={run.dag_id}&run_id={quote(run.run_id)}")
+    switch = visitor.page.get_by_role("checkbox", name="Show what is new")
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url))
+
+    switch.uncheck()
+    visitor.page.clock.run_for(60_000)
+    assert asked == []
+
+    switch.check()
+    with visitor.page.expect_request("**/apimart/gallery?*"):
+        visitor.page.clock.run_for(15_000)
+    clock.advance(600)
+    run.wait(while_waiting=airflow.require_alive)
 
 
 @pytest.mark.parametrize("username", ["admin", "viewer"])

@@ -90,7 +90,10 @@ def test_a_request_that_aims_beyond_this_machine_is_noticed_and_fails(visitors: 
     visitor = visitors.visit()
     visitor.open("/auth/login/")
 
-    with visitor.page.expect_event("requestfailed"), visitor.page.expect_console_message():
+    with (
+        visitor.page.expect_event("requestfailed", lambda request: "example.org" in request.url),
+        visitor.page.expect_console_message(lambda message: "net::ERR_NAME_NOT_RESOLVED" in message.text),
+    ):
         visitor.page.evaluate("fetch('http://example.org/', {mode: 'no-cors'}).catch(() => null)")
 
     assert visitor.observation.hosts == {"127.0.0.1", "example.org"}

@@ -11,6 +11,7 @@ import httpx
 
 from services.airflow_api import AirflowApi
 from services.environment import executable
+from services.ports import free_port
 from services.process import ChildProcess
 from services.waiting import ServiceError, wait_until
 
@@ -148,19 +149,28 @@ class AirflowStandalone(Airflow):
 
 
 class AirflowComponents(Airflow):
-    """Scheduler, DAG processor, triggerer and API server, each as a child of its own."""
+    """
+    Scheduler, DAG processor, triggerer and two API servers, each as a child of its own.
+
+    One of these is for the tasks alone. Airflow 3.3.2 writes what people do into its audit log from within the event
+    loop, which the transaction of a task waits for: in one process, with SQLite, both stand still until that gives up.
+    Whatever else wants to write then finds it locked, and a scheduler ends.
+    """
 
     def __init__(self, home: AirflowHome) -> None:
         super().__init__(home)
+        port = free_port()
+        self._execution_url = f"http://127.0.0.1:{port}/execution/"
         # The log servers would listen on all interfaces; on one machine the API server reads the files.
         self.scheduler = self._component("scheduler", "--skip-serve-logs")
         self.dag_processor = self._component("dag-processor")
         self.triggerer = self._component("triggerer", "--skip-serve-logs")
-        self.api_server = self._component("api-server")
+        self.api_server = self._component("api-server", "--apps=core")
+        self.execution_api = self._component("api-server", "--apps=execution", f"--port={port}", log="execution-api")
 
     @property
     def processes(self) -> Sequence[ChildProcess]:
-        return [self.scheduler, self.dag_processor, self.triggerer, self.api_server]
+        return [self.scheduler, self.dag_processor, self.triggerer, self.api_server, self.execution_api]
 
     def start(self) -> None:
         self.home.prepare()
@@ -174,10 +184,18 @@ class AirflowComponents(Airflow):
         heartbeats = zip((self.scheduler, self.triggerer, self.dag_processor), HEARTBEATS, strict=True)
         self.wait_for_heartbeats(since=restarted_at, of=[name for process, name in heartbeats if process is component])
 
-    def _component(self, name: str, *options: str) -> ChildProcess:
+    def _silent(self, since: datetime, names: Iterable[str]) -> set[str]:
+        silent = super()._silent(since, names)
+        try:
+            httpx.get(f"{self._execution_url}health", trust_env=False).raise_for_status()
+        except httpx.HTTPError:
+            return {*silent, "execution_api"}
+        return silent
+
+    def _component(self, name: str, *options: str, log: str | None = None) -> ChildProcess:
         return ChildProcess(
-            f"Airflow's {name}",
+            f"Airflow's {log or name}",
             [executable("airflow"), name, *options],
-            log=self.home.logs / f"{name}.log",
-            environment=self.home.environment,
+            log=self.home.logs / f"{log or name}.log",
+            environment=self.home.environment | {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": self._execution_url},
         )

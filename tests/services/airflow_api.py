@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["AirflowApi"]
 
 ATTEMPTS = 5
+# Seconds: more than a component waits for SQLite.
+PATIENCE = 90
 
 
 class _Login(httpx.Auth):
@@ -47,7 +49,7 @@ class AirflowApi:
 
     def __init__(self, url: str, *, username: str, password: str) -> None:
         self._client = httpx.Client(
-            base_url=f"{url}/api/v2", auth=_Login(url, username, password), timeout=30, trust_env=False
+            base_url=f"{url}/api/v2", auth=_Login(url, username, password), timeout=PATIENCE, trust_env=False
         )
 
     def close(self) -> None:
@@ -90,19 +92,8 @@ class AirflowApi:
         wait_until(is_known, what=f"Airflow to read the DAG {dag_id}", within=within)
 
     def trigger(self, dag_id: str, **conf: Any) -> DagRun:
-        """
-        Start a run by hand, without a logical date.
-
-        Where Airflow finds SQLite locked by another component, it has started nothing and leaves it to the user.
-        """
-        for attempt in range(ATTEMPTS):
-            try:
-                run = self.post(f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
-            except ServiceError as error:
-                if "Database error" not in str(error) or attempt == ATTEMPTS - 1:
-                    raise
-            else:
-                break
+        """Start a run by hand, without a logical date."""
+        run = self.post(f"/dags/{dag_id}/dagRuns", logical_date=None, conf=conf)
         return DagRun(self, dag_id, run["dag_run_id"])
 
     def dag_runs(self, dag_id: str) -> list[DagRun]:
@@ -119,7 +110,11 @@ class AirflowApi:
                 self._request("PUT", f"/backfills/{backfill['id']}/cancel")
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._client.request(method, path, **options)
+        for _ in range(ATTEMPTS):
+            answer = self._client.request(method, path, **options)
+            # Where Airflow finds SQLite locked by another component, it has done nothing and leaves it to the user.
+            if answer.is_success or "Database error" not in answer.text:
+                break
         if answer.is_error:
             raise ServiceError(f"{method} {answer.url} was answered with {answer.status_code}: {answer.text}")
         return answer.json() if answer.content else None

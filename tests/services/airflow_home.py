@@ -64,10 +64,13 @@ class AirflowHome:
             AIRFLOW__CORE__PARALLELISM=str(parallelism),
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=",".join(f"{name}:{role}" for name, role in roles.items()),
             AIRFLOW__CORE__TEST_CONNECTION="Enabled",
-            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{self.database}",
+            # Seconds for which a component waits for another's write: five, the default, are few for a slow disk.
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{self.database}?timeout=60",
             AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL="5",
             AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(free_port()),
             AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(free_port()),
+            # A worker that gives up sooner asks a second time for what is still being done.
+            AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT="90",
         )
         self.environment |= settings
 

@@ -16,11 +16,12 @@ def free_port(*, also: int = 0) -> int:
     """
     Return a port on which nothing listens, a different one for each call.
 
-    :param also: offset of a second port that must be free too (SeaweedFS listens for gRPC at 10,000 above), or 0.
+    :param also: offset of a second port that goes with it (SeaweedFS listens for gRPC at 10,000 above), or 0.
     """
     for port in random.sample(range(LOWEST, HIGHEST), k=1000):
-        if port not in _handed_out and _is_free(port) and _is_free(port + also):
-            _handed_out.add(port)
+        wanted = {port, port + also}
+        if wanted.isdisjoint(_handed_out) and all(map(_is_free, wanted)):
+            _handed_out.update(wanted)
             return port
     raise RuntimeError(f"No free port between {LOWEST} and {HIGHEST} on 127.0.0.1.")
 

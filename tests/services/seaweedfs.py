@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from services.environment import clean_environment, executable
 from services.ports import free_port
@@ -111,7 +112,10 @@ class SeaweedFS:
             return False
         if anonymous.status_code != httpx.codes.FORBIDDEN:
             return False
-        there = {bucket["Name"] for bucket in self.client().list_buckets()["Buckets"]}
+        try:
+            there = {bucket["Name"] for bucket in self.client().list_buckets()["Buckets"]}
+        except (BotoCoreError, ClientError):
+            return False
         return there.issuperset(self._buckets)
 
     def _remove_sockets(self) -> None:

@@ -81,4 +81,4 @@ class SimulatorProcess:
         return lines[-1] if lines else None
 
     def _get(self, path: str) -> Any:
-        return httpx.get(self.url + path, trust_env=False).raise_for_status().json()
+        return httpx.get(self.url + path, trust_env=False, timeout=30).raise_for_status().json()

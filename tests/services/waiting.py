@@ -37,8 +37,10 @@ def wait_until(
     """
     deadline = time.monotonic() + within
     while True:
+        # Asked before the condition: what has come true while the machine stood still counts.
+        is_late = time.monotonic() > deadline
         if result := condition():
             return result
-        if time.monotonic() > deadline:
+        if is_late:
             raise ServiceError(f"Waited {within:.0f} s for {what}.\n{explain()}".rstrip())
         time.sleep(pause)
