@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from services.airflow_home import AirflowHome
 from services.seaweedfs import SeaweedFS
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parents[1]
 DIRECTORY = Path(tempfile.mkdtemp(prefix="apimart-tests-"))
 HOME = AirflowHome(DIRECTORY / "airflow", dags_folder=CHECKOUT / "dags_examples")
+
+# The same examples in every run, and as much time for each as a busy machine takes.
+settings.load_profile("ci")
 
 atexit.register(shutil.rmtree, DIRECTORY, ignore_errors=True)
 HOME.prepare()

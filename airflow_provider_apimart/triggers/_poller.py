@@ -27,7 +27,7 @@ from airflow_provider_apimart.gateway.schedule import Schedule, next_pause
 from airflow_provider_apimart.triggers._connection import RenewedHook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -59,6 +59,7 @@ class TaskPoller:
     :param connection: how that is looked up, for tests.
     :param linger: seconds for which to go on without anybody who waits.
     :param tick: seconds; what falls due within them shares a request.
+    :param clock: monotonic seconds, in which looks and pauses are planned, for tests.
     """
 
     _pollers: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, TaskPoller]]] = WeakKeyDictionary()
@@ -70,11 +71,13 @@ class TaskPoller:
         connection: RenewedHook | None = None,
         linger: float = _LINGER,
         tick: float = _TICK,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._apimart_conn_id = apimart_conn_id
         self._connection = connection or RenewedHook(apimart_conn_id)
         self._linger = linger
         self._tick = tick
+        self._clock = clock
         self._waiters: dict[str, set[Waiter]] = {}
         self._schedule = Schedule()
         self._not_found: dict[str, int] = {}
@@ -154,7 +157,7 @@ class TaskPoller:
 
     async def _connected(self) -> ApimartHook | None:
         """Return the hook, or ``None`` while the connection cannot be looked up."""
-        if time.monotonic() < self._resume_at:
+        if self._clock() < self._resume_at:
             await asyncio.sleep(self._tick)
             return None
         try:
@@ -169,23 +172,24 @@ class TaskPoller:
     async def _poll_with(self, hook: ApimartHook) -> None:
         """Poll until nobody waits or the connection should be looked up again."""
         async with asyncio.TaskGroup() as looks:
+            await asyncio.sleep(self._tick)
             while self._waiters and not self._connection.is_stale:
-                await asyncio.sleep(self._tick)
                 # What falls due while these are worked off waits for the next tick, or many requests would hold a few.
-                until = time.monotonic() + _EARLY
+                until = self._clock() + _EARLY
                 while due := await self._take_due(until, limit=hook.batch_endpoint.size):
                     looks.create_task(self._look(due, hook))
+                await asyncio.sleep(self._tick)
 
     async def _take_due(self, until: float, *, limit: int) -> list[str]:
         """Return what to look at now, with a slot that is taken for it; nothing during a pause."""
         await self._slots.acquire()
-        due = self._schedule.take_due(until, limit=limit) if time.monotonic() >= self._resume_at else []
+        due = self._schedule.take_due(until, limit=limit) if self._clock() >= self._resume_at else []
         if not due:
             self._slots.release()
         return due
 
     async def _look(self, due: list[str], hook: ApimartHook) -> None:
-        now = time.monotonic()
+        now = self._clock()
         try:
             outcomes = await hook.aget_tasks(due)
         except ApimartError as error:
@@ -203,13 +207,13 @@ class TaskPoller:
 
     def _back_off(self, asked: float | None) -> None:
         """Pause for everybody: what the gateway refuses to one request it refuses to the next."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._resume_at:  # Otherwise a look of the same moment has failed before.
             self._pause = next_pause(self._pause, asked=asked)
             self._resume_at = now + self._pause
 
     def _report(self, task_ids: Iterable[str], trouble: str) -> None:
-        seconds = max(0.0, self._resume_at - time.monotonic())
+        seconds = max(0.0, self._resume_at - self._clock())
         for waiter in {waiter for task_id in task_ids for waiter in self._waiters.get(task_id, ())}:
             waiter.report(f"{trouble} Next try in {seconds:.0f} s.")
 

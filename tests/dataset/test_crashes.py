@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dataset.entries import rules
 from dataset.turns import Worker
 from dataset.world import PRICE, World, rows
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apimart.dataset.entry import Status
@@ -70,7 +70,6 @@ def whole(world: World, one: Rules) -> Ledger:
 
 
 @given(schedules, failures)
-@settings(deadline=None)
 def test_each_row_is_bought_once_and_copied_where_the_gateway_honours_keys(
     schedule: list[tuple[int, int, str]], failures: dict[str, int]
 ) -> None:
@@ -83,7 +82,6 @@ def test_each_row_is_bought_once_and_copied_where_the_gateway_honours_keys(
 
 
 @given(schedules, failures)
-@settings(deadline=None)
 def test_no_row_is_bought_twice_even_where_the_gateway_ignores_keys(
     schedule: list[tuple[int, int, str]], failures: dict[str, int]
 ) -> None:
@@ -98,7 +96,6 @@ def test_no_row_is_bought_twice_even_where_the_gateway_ignores_keys(
 
 
 @given(schedules, failures, st.sampled_from(["fail", "resubmit"]))
-@settings(deadline=None)
 def test_whatever_was_noted_as_accepted_is_copied(
     schedule: list[tuple[int, int, str]], failures: dict[str, int], mode: str
 ) -> None:
@@ -117,7 +114,6 @@ def test_whatever_was_noted_as_accepted_is_copied(
 
 
 @given(schedules)
-@settings(deadline=None)
 def test_a_row_that_always_fails_is_given_up_by_two_runs_at_once(schedule: list[tuple[int, int, str]]) -> None:
     world = World(failures={PROMPTS[0]: 1000})
 
@@ -127,7 +123,6 @@ def test_a_row_that_always_fails_is_given_up_by_two_runs_at_once(schedule: list[
 
 
 @given(schedules, failures, st.sampled_from([True, False]))
-@settings(deadline=None)
 def test_a_run_that_comes_later_buys_nothing(
     schedule: list[tuple[int, int, str]], failures: dict[str, int], honours_keys: bool
 ) -> None:
@@ -143,7 +138,6 @@ def test_a_run_that_comes_later_buys_nothing(
 
 
 @given(schedules, failures, st.integers(1, COUNT))
-@settings(deadline=None)
 def test_the_budget_of_a_run_is_kept_and_raising_it_continues(
     schedule: list[tuple[int, int, str]], failures: dict[str, int], affordable: int
 ) -> None:
@@ -158,7 +152,6 @@ def test_the_budget_of_a_run_is_kept_and_raising_it_continues(
 
 
 @given(schedules)
-@settings(deadline=None)
 def test_two_runs_that_regenerate_at_once_buy_each_row_once_more(schedule: list[tuple[int, int, str]]) -> None:
     world = World()
     whole(world, of_run("sunday"))

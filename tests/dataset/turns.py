@@ -21,7 +21,7 @@ class Killed(BaseException):
 @dataclass
 class Worker:
     """
-    A thread that stops before each step until it is told to go on.
+    A worker that stops before each step until it is told to go on. If it has several threads, their steps take turns.
 
     :param job: calls :meth:`step` for everything that leaves a trace outside.
     :param skew: seconds by which its clock is wrong.
@@ -33,6 +33,7 @@ class Worker:
     ended: bool = False
     _fate: str = ""
     _dead: bool = False
+    _stepping: threading.Lock = field(default_factory=threading.Lock)
     _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _stopped: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
@@ -69,18 +70,19 @@ class Worker:
 
     def step(self, effect: Callable[[], T]) -> T:
         """Wait for the turn, and do something that can be seen outside."""
-        if self._dead:
-            raise Killed
-        self._stopped.release()
-        self._go.acquire()
-        if self._fate == "die before":
-            self._dead = True
-            raise Killed
-        result = effect()
-        if self._fate == "die after":
-            self._dead = True
-            raise Killed
-        return result
+        with self._stepping:
+            if self._dead:
+                raise Killed
+            self._stopped.release()
+            self._go.acquire()
+            if self._fate == "die before":
+                self._dead = True
+                raise Killed
+            result = effect()
+            if self._fate == "die after":
+                self._dead = True
+                raise Killed
+            return result
 
     def _run(self) -> None:
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from decorators.tried_instance import TriedInstance
+from operators.gateway_clock import GatewayClock
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
@@ -18,23 +17,13 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
 
-@dataclass
-class Clock:
-    """The gateway's time, which stands still until it is moved."""
-
-    now: float = field(default_factory=time.time)
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> GatewayClock:
+    return GatewayClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def simulator(clock: Clock) -> Iterator[Simulator]:
+def simulator(clock: GatewayClock) -> Iterator[Simulator]:
     """Finishes nothing before its clock is moved."""
     with Simulator(SimulatorSettings(clock=clock)) as simulator:
         yield simulator
@@ -66,11 +55,11 @@ def decorated(apimart_connection: str, aws_connection: str, bucket: str) -> Call
 
 
 @pytest.fixture
-def finish(clock: Clock, task_instance: TriedInstance) -> Callable[..., dict[str, Any]]:
+def finish(clock: GatewayClock, task_instance: TriedInstance) -> Callable[..., dict[str, Any]]:
     """Let the gateway finish everything, and run a deferred task to its end."""
 
     def run(make_operator: Callable[[], BaseOperator], trigger: Any) -> dict[str, Any]:
-        clock.now += 600
+        clock.finish_everything()
         return task_instance.resume(make_operator, task_instance.event_of(trigger))
 
     return run

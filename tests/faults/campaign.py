@@ -73,7 +73,7 @@ class Campaign:
 
     def run(self, scenarios: Sequence[Scenario]) -> list[Result]:
         """Run scenarios side by side, then look at what was bought and stored."""
-        with ThreadPoolExecutor(WIDTH) as pool:
+        with self.observer, ThreadPoolExecutor(WIDTH) as pool:
             runs = list(pool.map(self._run_one, scenarios))
         stored = self.observer.look()
         sold = {gateway: read_purchases(gateway) for gateway in self.gateways.all()}
@@ -133,12 +133,11 @@ def campaign(directory: Path) -> Generator[Campaign]:
         gateways = stack.enter_context(Gateways(directory / "gateways"))
         proxy = stack.enter_context(S3Proxy(s3.endpoint))
         fork_server = stack.enter_context(ForkServer(home.environment, directory / "fork-server.log"))
-        observer = stack.enter_context(Observer(s3.client(), BUCKET))
         world = World(
             directory=scenarios, fork_server=fork_server, proxy=proxy, bucket=BUCKET, s3_connection=s3.connection
         )
         keys = [s3.secret_key, *(gateway.api_key for gateway in gateways.all())]
-        yield Campaign(world=world, gateways=gateways, observer=observer, secrets=keys)
+        yield Campaign(world=world, gateways=gateways, observer=Observer(s3.client(), BUCKET), secrets=keys)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

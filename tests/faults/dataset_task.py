@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from faults.drained_proxy import DrainedProxy
 from faults.kills import DURING_A_READ
-from services.s3_proxy import S3Proxy, S3Rule
+from services.s3_proxy import S3Rule
 from services.waiting import ServiceError
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class DatasetTask:
         self._latest = child = self.shop.fork_server.fork(order)
         with self._killing_by_the_clock(number, child):
             status = child.wait(SEGMENT_SECONDS)
+        for proxy in (self._gateway, self._s3):
+            proxy.drain()
         if status > 0:
             raise ServiceError(f"{segment} {number} of {self.name} ended with {status}. See {self.directory}")
         # A process may be killed after it has reported: what was reported counts.
@@ -220,8 +223,8 @@ class DatasetTask:
         self._began_at = time.time()
         self._max_tries = len(self.kills) + MORE_TRIES
         with ExitStack() as stack:
-            self._gateway = stack.enter_context(S3Proxy(self.shop.gateway.url))
-            self._s3 = stack.enter_context(S3Proxy(self.shop.s3_connection["extra"]["endpoint_url"]))
+            self._gateway = stack.enter_context(DrainedProxy(self.shop.gateway.url))
+            self._s3 = stack.enter_context(DrainedProxy(self.shop.s3_connection["extra"]["endpoint_url"]))
             self._stack = stack.pop_all()
         self._await(self.kills)
         return self

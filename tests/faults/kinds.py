@@ -120,13 +120,6 @@ def _by_airflow(name: str, what: str, *, longest: float = 0.0, **needs: Any) -> 
     )
 
 
-def _during_post(_random: Random, _parts: int) -> list[dict[str, Any]]:
-    return [
-        {"fault": "delay", "on": "submit", "times": 1, "seconds": 0.8, "site": "gateway"},
-        {"point": "store.set done", "action": "kill_later", "seconds": 0.4, "site": "execute"},
-    ]
-
-
 def _during_download(_random: Random, _parts: int) -> list[dict[str, Any]]:
     return [
         {"fault": "image_slow", "times": 1, "seconds": 3.0, "site": "gateway"},
@@ -134,13 +127,13 @@ def _during_download(_random: Random, _parts: int) -> list[dict[str, Any]]:
     ]
 
 
-#: It takes about a second, and is waited for a quarter of one.
-_LATE: Final = {"speed": SLOW, "timeout": 0.25, "parameters": {"quality": "medium"}}
+#: A picture takes more than a second, and the deadline passes at once.
+_LATE: Final = {"speed": SLOW, "parameters": {"quality": "high"}}
 
 _PURCHASE: Final = (
     _kill_at_part("crash before the intent is noted", "store.set", lambda part: 2 * part + 1),
     _kill_at_part("crash between intent and POST", "store.set done", lambda part: 2 * part + 1),
-    Kind("crash during the POST", "execute", _during_post),
+    _at_submit("crash during the POST", "delay", seconds=10.0, kills=True),
     _kill_at_part("crash between POST and noting the id", "store.set", lambda part: 2 * part + 2),
     _kill_at_part("crash after noting the id", "store.set done", lambda part: 2 * part + 2),
     _kill_at_part("crash before the XCom", "xcom", lambda part: part + 1),

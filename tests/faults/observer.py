@@ -22,7 +22,7 @@ PAUSE = 0.3
 
 class Observer:
     """
-    Looks into a bucket until the end of its ``with`` statement.
+    Looks into a bucket for the length of a ``with`` statement, of which there may be several.
 
     ``looks`` counts the listings; ``broken`` names each object that was not a whole picture.
     """
@@ -34,8 +34,6 @@ class Observer:
         self._bucket = bucket
         self._known: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="observer")
 
     def look(self) -> dict[str, str]:
         """List the bucket once, read what is new, and return the SHA-256 of each object by its key."""
@@ -64,6 +62,8 @@ class Observer:
             self.look()
 
     def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="observer")
         self._thread.start()
         return self
 

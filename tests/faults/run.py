@@ -47,7 +47,8 @@ class ScenarioRun:
     def run(self) -> None:
         """Run it to its end, and write the journal."""
         try:
-            self.journal.final = self._run()
+            with self._surroundings:
+                self.journal.final = self._run()
         except ServiceError as error:
             self.journal.violations.append(str(error))
         self._surroundings.note_what_happened()
@@ -128,14 +129,14 @@ class ScenarioRun:
             if details := self._happens(what):
                 time.sleep(details["seconds"])
                 return self._resume("__fail__", {"error": reason})
+        if self._happens("late"):
+            deferred = {**deferred, "arguments": {**deferred["arguments"], "deadline": time.time()}}
         event = self._trigger(deferred)
         if event["kind"] == "failed":
             return self._resume("__fail__", {"error": REASONS["trigger_fails"]})
         if self._happens("race_queued"):
             return {"kind": "raced"}
         outcome = self._resume(deferred["method"], {"event": event["event"]})
-        if outcome.get("type") == "TaskTimeoutError":
-            self._happens("late")
         return {"kind": "raced"} if self._happens("race_resuming") else outcome
 
     def _resume(self, method: str, arguments: Mapping[str, Any]) -> Outcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from services.s3_proxy import S3Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Self
 
     from faults.gateways import Gateway
     from faults.journal import Journal
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Surroundings"]
 
+#: Seconds between two questions whether a rule has been followed.
+PAUSE = 0.02
+
 
 class Surroundings:
     """
-    Puts a scenario's rules into force, and knows which of them were followed.
+    Puts a scenario's rules into force for the length of a ``with`` statement, and knows which of them were followed.
 
-    :param kill: ends the process that is copying, after some seconds.
+    :param kill: ends the process that was started last, after some seconds.
     """
 
     def __init__(
@@ -32,13 +38,17 @@ class Surroundings:
         self._journal = journal
         self._gateway = gateway
         self._match = {"prompt": f"{scenario.prompt}$"}
+        self._kill = kill
         # The first one never happens: it counts the paid calls that arrive.
         rules = [{"fault": "delay", "on": "submit", "times": 0, "match": self._match}]
-        rules += [{**fault.details, "match": self._match} for _, fault in self._faults("gateway")]
+        rules += [_without_kills(fault.details) | {"match": self._match} for _, fault in self._faults("gateway")]
         gateway.add_faults(rules)
-        self._s3_rules = {index: self._s3_rule(fault, kill) for index, fault in self._faults("s3")}
+        self._s3_rules = {index: self._s3_rule(fault) for index, fault in self._faults("s3")}
         for rule in self._s3_rules.values():
             proxy.add_rule(rule)
+        deadly = [place for place, (_, fault) in enumerate(self._faults("gateway"), 1) if "kills" in fault.details]
+        self._is_over = threading.Event()
+        self._killers = [threading.Thread(target=self._kill_by, args=(place,)) for place in deadly]
 
     def received(self) -> int:
         """Return how many paid calls have arrived at the gateway."""
@@ -66,12 +76,31 @@ class Surroundings:
                 self._journal.fired.add(index)
         self._journal.fired |= {index for index, rule in self._s3_rules.items() if rule.fired}
 
-    def _s3_rule(self, fault: Fault, kill: Callable[[float], None]) -> S3Rule:
+    def __enter__(self) -> Self:
+        for killer in self._killers:
+            killer.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        for killer in self._killers:
+            killer.join()
+
+    def _kill_by(self, place: int) -> None:
+        """End the process that a rule of the gateway has been applied to, as soon as it has been."""
+        while not self._is_over.wait(PAUSE):
+            if self._rules()[place]["fired"]:
+                self._kill(0.0)
+                return
+
+    def _s3_rule(self, fault: Fault) -> S3Rule:
         details = dict(fault.details)
         kills_after = details.pop("kills_after", None)
         rule = S3Rule(path=f"/{self._scenario.name}/", **details)
         if kills_after is not None:
-            rule.notify = lambda: kill(kills_after)
+            rule.notify = lambda: self._kill(kills_after)
         return rule
 
     def _rules(self) -> list[dict[str, Any]]:
@@ -79,3 +108,7 @@ class Surroundings:
 
     def _faults(self, site: str) -> Iterable[tuple[int, Fault]]:
         return ((index, fault) for index, fault in enumerate(self._scenario.faults) if fault.site == site)
+
+
+def _without_kills(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if name != "kills"}

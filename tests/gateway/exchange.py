@@ -100,7 +100,7 @@ class Exchange:
         """Seconds that it would have paused."""
         return self.clock.pauses
 
-    def send(self, call: Call[T], transport: httpx.MockTransport | None = None) -> T:
+    def send(self, call: Call[T], transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None) -> T:
         """Send a call through a client of its own."""
         self.pace = Pace(self.settings, clock=self.clock)
         options: dict[str, Any] = {"transport": transport, "pace": self.pace, "notify": self.notes.append}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from gateway.unhurried import AsyncUnhurriedTransport, UnhurriedTransport
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 
 KEY = "airflow-0123456789"
+
+
+def address_of(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -68,16 +73,22 @@ def test_an_accepted_request_that_answers_500_is_unknown(
     assert simulator.stats()["submits"]["received"] == 1
 
 
-def test_an_answer_that_takes_too_long_is_unknown(
-    at_simulator: Exchange, simulator: Simulator, image_request: ImageRequest
+def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
+    exchange: Exchange, image_request: ImageRequest
 ) -> None:
-    at_simulator.settings = replace(at_simulator.settings, timeout=0.05)
-    simulator.add_fault({"fault": "delay", "on": "submit", "seconds": 5})
+    network = AsyncUnhurriedTransport() if exchange.is_async else UnhurriedTransport()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        exchange.settings = replace(exchange.settings, base_url=address_of(silent), timeout=0.05)
 
-    with pytest.raises(SubmitOutcomeUnknownError, match="ReadTimeout"):
-        at_simulator.send(calls.submit(at_simulator.settings, image_request))
+        with pytest.raises(SubmitOutcomeUnknownError, match="ReadTimeout"):
+            exchange.send(calls.submit(exchange.settings, image_request), network)
 
-    assert simulator.stats()["submits"]["received"] == 1
+        silent.settimeout(0)
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(4096).startswith(b"POST /v1/images/generations ")
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_a_lost_answer_to_a_look_is_asked_for_again(at_simulator: Exchange, simulator: Simulator) -> None:
@@ -128,7 +139,7 @@ def test_a_key_that_stands_for_another_body_buys_nothing(
 def test_a_refused_connection_is_tried_again(exchange: Exchange, image_request: ImageRequest) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        exchange.settings = replace(exchange.settings, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        exchange.settings = replace(exchange.settings, base_url=address_of(listener))
 
         with pytest.raises(ConnectionFailedError, match="Nothing was sent") as raised:
             exchange.send(calls.submit(exchange.settings, image_request))

@@ -243,18 +243,26 @@ def test_one_whose_event_loop_is_gone_gives_its_slot_back(slots: Slots) -> None:
     assert slots._taken == 0
 
 
-def test_a_thread_that_is_interrupted_while_it_waits_takes_none(slots: Slots) -> None:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(number, frame)
+@pytest.fixture
+def _interrupted_when_it_waits() -> Iterator[None]:
+    """Interrupt this thread as soon as it waits for another."""
+
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code is threading.Condition.wait.__code__:
+            raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with taken(slots, 2):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            with pytest.raises(TimeoutError), taken(slots):
-                pass
-            assert slots._taken == 2
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_interrupted_when_it_waits")
+def test_a_thread_that_is_interrupted_while_it_waits_takes_none(slots: Slots) -> None:
+    with taken(slots, 2):
+        with pytest.raises(TimeoutError), taken(slots):
+            pass
+        assert slots._taken == 2
 
     assert slots._taken == 0

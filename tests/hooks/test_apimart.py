@@ -251,7 +251,7 @@ def test_a_reference_image_is_uploaded(
         url = hook.upload_image(image)
 
     assert url.startswith(f"{simulator.url}/f/upload/")
-    assert httpx.get(url, trust_env=False).content == GIF
+    assert httpx.get(url, trust_env=False, timeout=30).content == GIF
 
 
 def test_an_upload_is_typed_by_its_content_and_its_name_stays_here(scripted: MakeHook, tmp_path: Path) -> None:

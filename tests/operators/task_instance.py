@@ -44,6 +44,7 @@ class TaskInstance:
     """
     One task instance over all its tries, and the DAG run that it is alone in.
 
+    :param on_xcom: told of each XCom that is pushed.
     :param known_assets: that DAGs of this Airflow name.
     :param events: that its successes were, the oldest first.
     """
@@ -55,6 +56,7 @@ class TaskInstance:
     max_tries: int = 2
     store: StateStore | None = field(default_factory=StateStore)
     xcoms: dict[str, Any] = field(default_factory=dict)
+    on_xcom: Callable[[str, Any], None] = lambda _key, _value: None
     start_date: datetime = field(default_factory=lambda: datetime.now(UTC))
     deferrals: int = 0
     known_assets: list[Asset] = field(default_factory=list)
@@ -62,6 +64,7 @@ class TaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
+        self.on_xcom(key, value)
 
     @property
     def context(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import BaseOperator
+    from operators.gateway_clock import GatewayClock
 
     from airflow_provider_apimart.simulator import Simulator
 
@@ -250,16 +251,6 @@ class TestADataset:
         assert spent(told) == pytest.approx(simulator.stats()["cost"])
         assert Counter(task_id for extra in told for task_id in extra["task_ids"]).most_common(1)[0][1] == 1
 
-    def test_that_is_collected_after_its_trigger_crashed_is_said_too(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
-    ) -> None:
-        operator = dataset_operator(["first", "second"])
-        task_instance.event_of(task_instance.run_until_deferred(operator))
-        task_instance.resume_after_failure(operator, "Trigger failure")
-
-        assert names(task_instance) == [PURCHASES, IMAGES]
-        assert spent(purchases(task_instance)) == simulator.stats()["cost"]
-
     def test_of_which_a_cost_is_not_known_counts_that_and_says_so(
         self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
     ) -> None:
@@ -293,3 +284,20 @@ class TestADataset:
         task_instance.run(dataset_operator(["first"], s3_prefix=""))
 
         assert task_instance.events[1].extra["prefix"] == f"s3://{bucket}"
+
+
+class TestADatasetWhoseTriggerCrashed:
+    @pytest.fixture
+    def simulator(self, unhurried_simulator: Simulator) -> Simulator:
+        return unhurried_simulator
+
+    def test_is_said_too_when_it_is_collected(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+    ) -> None:
+        operator = dataset_operator(["first", "second"])
+        task_instance.run_until_deferred(operator)
+        clock.finish_everything()
+        task_instance.resume_after_failure(operator, "Trigger failure")
+
+        assert names(task_instance) == [PURCHASES, IMAGES]
+        assert spent(purchases(task_instance)) == simulator.stats()["cost"]

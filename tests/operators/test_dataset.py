@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
 from dataset.entries import entry
 
 from airflow_provider_apimart.dataset.checking import check_rows
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from operators.gateway_clock import GatewayClock
     from operators.task_instance import TaskInstance
     from services.seaweedfs import SeaweedFS
 
@@ -246,12 +248,9 @@ class TestALaterRun:
         self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
     ) -> None:
         task_instance.run(dataset_operator(rows(3)))
-        task_instance.run_id = "the next run"
-        task_instance.start_date += timedelta(days=1)
+        task_instance.run_id, task_instance.start_date = "the next run", datetime.now(UTC)
         anew = dataset_operator(rows(3), on_existing="regenerate")
 
-        # The simulator's clock is the real one: the next run began after what the first has bought.
-        task_instance.start_date -= timedelta(days=1) - timedelta(seconds=30)
         task_instance.run(anew)
         task_instance.clear()
         task_instance.run(anew)
@@ -455,58 +454,53 @@ class TestALostAnswer:
 
 
 class TestTheWait:
+    @pytest.fixture
+    def simulator(self, unhurried_simulator: Simulator) -> Simulator:
+        return unhurried_simulator
+
     def test_holds_no_worker_and_ends_when_enough_is_finished(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
     ) -> None:
-        trigger = task_instance.run_until_deferred(dataset_operator(rows(40), max_in_flight=20, initial_delay=3))
+        trigger = task_instance.run_until_deferred(dataset_operator(rows(40), max_in_flight=20))
 
         assert (len(trigger.task_ids), trigger.enough, trigger.wake_at) == (20, 19, None)
         assert accepted(simulator) == 20
+        clock.finish_everything()
         event = task_instance.event_of(trigger)
         assert event["status"] == "enough"
         assert event["ended"] >= 19
         assert len(json.dumps(event)) < 150
 
     def test_shows_how_far_the_task_has_come(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
+        self, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
     ) -> None:
-        simulator.add_fault({"fault": "never_finishes", "skip": 2})
-        task_instance.run_until_deferred(dataset_operator(rows(10), max_in_flight=5))
+        operator = dataset_operator(rows(10), max_in_flight=5)
 
-        progress = task_instance.xcoms["progress"]
+        trigger = task_instance.run_until_deferred(operator)
 
-        assert {name: progress[name] for name in ("total", "failed", "currency")} == {
-            "total": 10,
-            "failed": 0,
-            "currency": "USD",
-        }
-        assert progress["done"] + progress["in_flight"] == 5
-
-    def test_can_be_spent_on_the_worker(self, task_instance: TaskInstance, dataset_operator: Describe) -> None:
-        result = task_instance.run(dataset_operator(rows(12), max_in_flight=5, deferrable=False))
-
-        assert (result["done"], task_instance.deferrals) == (12, 0)
-
-    def test_on_the_worker_gives_what_could_not_be_copied_another_chance(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
-    ) -> None:
-        # As often as one session asks for the picture, while another one runs on.
-        simulator.add_fault({"fault": "image_truncated", "match": {"prompt": "picture 0"}, "times": 4})
-        simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
-
-        with pytest.raises(TaskTimeoutError):
-            task_instance.run(dataset_operator(rows(2), deferrable=False, timeout=8))
-
-        assert len(stored("images/")) == 1
-        assert accepted(simulator) == 2
+        begun = task_instance.xcoms["progress"]
+        counts = {"total": 10, "done": 0, "in_flight": 5, "failed": 0}
+        assert {name: begun[name] for name in (*counts, "currency")} == {**counts, "currency": "USD"}
+        clock.finish_everything()
+        with pytest.raises(TaskDeferred):
+            task_instance.resume(operator, task_instance.event_of(trigger))
+        assert {name: task_instance.xcoms["progress"][name] for name in counts} == {**counts, "done": 5}
 
     def test_ends_at_the_timeout_with_what_is_finished_in_s3_and_a_retry_collects_the_rest(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        dataset_operator: Describe,
+        clock: GatewayClock,
+        stored: Any,
     ) -> None:
         simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
+        trigger = task_instance.run_until_deferred(dataset_operator(rows(3)))
+        clock.finish_everything()
+        event = task_instance.event_of(trigger)
 
         with pytest.raises(TaskTimeoutError, match="buys nothing twice") as caught:
-            task_instance.run(dataset_operator(rows(3), timeout=2))
+            task_instance.resume(dataset_operator(rows(3), timeout=0.01), event)
 
         assert caught.value.retryable
         assert len(stored("images/")) == 2
@@ -514,22 +508,28 @@ class TestTheWait:
             task_instance.run(dataset_operator(rows(3), timeout=1))
         assert accepted(simulator) == 3
 
-    def test_is_bounded_by_execution_timeout(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
-    ) -> None:
-        simulator.add_fault({"fault": "never_finishes"})
+    def test_is_bounded_by_execution_timeout(self, task_instance: TaskInstance, dataset_operator: Describe) -> None:
+        hour = timedelta(hours=1)
+        operator = dataset_operator(rows(10), max_in_flight=5, timeout=7200, execution_timeout=hour)
+        trigger = task_instance.run_until_deferred(operator)
+        assert trigger.deadline == trigger.began_at + hour.total_seconds()
 
+        an_hour_later = {"status": "timeout", "ended": 0, "of": 5, "began_at": trigger.began_at - hour.total_seconds()}
         with pytest.raises(TaskTimeoutError, match=r"execution_timeout is over; 5 paid call.* 5 row"):
-            task_instance.run(dataset_operator(rows(10), max_in_flight=5, execution_timeout=timedelta(seconds=2)))
+            task_instance.resume(operator, an_hour_later)
 
     def test_copies_what_is_finished_although_the_trigger_crashed(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        dataset_operator: Describe,
+        clock: GatewayClock,
+        stored: Any,
     ) -> None:
-        from airflow.sdk.exceptions import TaskDeferralError
-
         operator = dataset_operator(rows(3))
         simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 2"}})
-        task_instance.event_of(task_instance.run_until_deferred(operator))
+        task_instance.run_until_deferred(operator)
+        clock.finish_everything()
 
         with pytest.raises(TaskDeferralError):
             task_instance.resume_after_failure(operator, "Trigger failure")
@@ -538,26 +538,56 @@ class TestTheWait:
         assert accepted(simulator) == 3
 
     def test_that_crashed_with_all_pictures_finished_ends_well(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
     ) -> None:
         operator = dataset_operator(rows(3))
-        task_instance.event_of(task_instance.run_until_deferred(operator))
+        task_instance.run_until_deferred(operator)
+        clock.finish_everything()
 
         result = task_instance.resume_after_failure(operator, "Trigger failure")
 
         assert (result["done"], accepted(simulator)) == (3, 3)
 
     def test_for_a_gateway_that_has_too_much_to_do_holds_no_worker(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
     ) -> None:
         simulator.add_fault({"fault": "refuse", "on": "submit", "status": 429, "retry_after": 90})
+        operator = dataset_operator(rows(5))
 
-        trigger = task_instance.run_until_deferred(dataset_operator(rows(5)))
+        trigger = task_instance.run_until_deferred(operator)
 
         assert trigger.task_ids == []
         assert trigger.wake_at is not None
         simulator.clear_faults()
-        assert task_instance.run(dataset_operator(rows(5)))["done"] == 5
+        trigger = task_instance.run_until_deferred(operator)
+        clock.finish_everything()
+        assert task_instance.resume(operator, task_instance.event_of(trigger))["done"] == 5
+
+
+class TestWithoutDeferral:
+    def test_the_wait_is_spent_on_the_worker(self, task_instance: TaskInstance, dataset_operator: Describe) -> None:
+        result = task_instance.run(dataset_operator(rows(12), max_in_flight=5, deferrable=False))
+
+        assert (result["done"], task_instance.deferrals) == (12, 0)
+
+    def test_what_could_not_be_copied_has_another_chance(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, stored: Any
+    ) -> None:
+        # As often as one session asks for the picture, while another one runs on.
+        simulator.add_fault({"fault": "image_truncated", "match": {"prompt": "picture 0"}, "times": 4})
+        simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
+        operator = dataset_operator(rows(2), deferrable=False)()
+
+        def end_when_it_is_copied(key: str, value: Any) -> None:
+            if key == "progress" and value["done"]:
+                operator.on_kill()
+
+        task_instance.on_xcom = end_when_it_is_copied
+        with pytest.raises(ApimartError, match="ended from outside"):
+            operator.execute(task_instance.context)
+
+        assert len(stored("images/")) == 1
+        assert accepted(simulator) == 2
 
 
 class TestTrouble:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from simulator.clients import PATIENCE
 from simulator.fixtures import START, Clock
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
@@ -42,7 +43,7 @@ def simulator(_server: Simulator, clock: Clock) -> Simulator:  # noqa: ARG001 - 
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(headers={"Authorization": "Bearer sk-test"}, trust_env=False, timeout=30) as client:
+    with httpx.Client(headers={"Authorization": "Bearer sk-test"}, trust_env=False, timeout=PATIENCE) as client:
         yield client
 
 

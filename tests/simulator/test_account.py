@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from simulator.clients import fetch
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
+    import httpx
     from simulator.fixtures import Finish, Submit
 
 
@@ -44,7 +45,7 @@ def test_an_unlimited_key_shows_minus_one(client: httpx.Client) -> None:
 
 def test_a_wrong_key_is_told_with_http_200(client: httpx.Client) -> None:
     with Simulator(SimulatorSettings(api_key="sk-mine")) as simulator:
-        missing = httpx.get(f"{simulator.url}/v1/balance", trust_env=False)
+        missing = fetch(f"{simulator.url}/v1/balance")
         wrong = client.get(f"{simulator.url}/v1/balance")
 
     assert (missing.status_code, wrong.status_code) == (200, 200)

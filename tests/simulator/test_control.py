@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import httpx
+from simulator.clients import PATIENCE, fetch
 
 if TYPE_CHECKING:
     from simulator.fixtures import Clock, Finish, Submit
@@ -16,7 +17,7 @@ def test_the_statistics_tell_what_happened(
     task = finish(headers={"Idempotency-Key": "row-1"})
     submit(n="1")
     url = task["result"]["images"][0]["url"][0]
-    picture = httpx.get(url, trust_env=False, headers={"User-Agent": "tests"})
+    picture = fetch(url, **{"User-Agent": "tests"})
     client.get(url)
     stats = client.get(f"{simulator.url}/simulator/stats").json()
 
@@ -49,11 +50,10 @@ def test_the_statistics_tell_what_happened(
 
 def test_connections_are_counted_not_requests(simulator: Simulator) -> None:
     for _ in range(2):
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
             for _ in range(3):
                 client.get(f"{simulator.url}/v1/balance")
-    with httpx.Client(trust_env=False) as observer:
-        stats = observer.get(f"{simulator.url}/simulator/stats").json()
+    stats = fetch(f"{simulator.url}/simulator/stats").json()
 
     assert stats["connections"] == 2
     assert stats["requests"]["balance"] == 6

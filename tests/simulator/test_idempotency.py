@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from simulator.clients import client_that_waits
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
@@ -33,14 +34,10 @@ def test_the_same_key_with_another_body_is_a_conflict(submit: Submit) -> None:
     assert answer.json()["error"]["code"] == "idempotency_key_reused"
 
 
-def test_a_key_is_busy_while_its_first_request_waits_for_the_answer(simulator: Simulator, submit: Submit) -> None:
+async def test_a_key_is_busy_while_its_first_request_waits_for_the_answer(simulator: Simulator, submit: Submit) -> None:
     simulator.add_fault({"fault": "delay", "seconds": 600, "times": 1})
-    url = f"{simulator.url}/v1/images/generations"
-    body = {"model": "gpt-image-2", "prompt": "a red fox"}
-    headers = {**KEY, "Authorization": "Bearer sk-test"}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(url, json=body, headers=headers, timeout=0.2, trust_env=False)
-    answer = submit(headers=KEY)
+    async with client_that_waits(simulator, **KEY):
+        answer = submit(headers=KEY)
 
     assert answer.status_code == 409
     assert answer.json()["error"]["code"] == "idempotency_in_progress"

@@ -8,8 +8,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
+from simulator.clients import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +40,9 @@ def test_it_says_where_it_listens_and_ends_cleanly_on_a_signal(number: signal.Si
             line,
         )
         assert match
-        stats = httpx.get(match[2], trust_env=False).json()
+        stats = fetch(match[2]).json()
         process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
 
     assert stats["tasks"]["total"] == 0
     assert (output, errors, process.returncode) == ("", "", 0)
@@ -63,10 +63,10 @@ def test_options_reach_the_simulator(tmp_path: Path) -> None:
     ]
     with running(*options, "--verbose") as (process, line):
         url = line.split()[2]
-        balance = httpx.get(f"{url}/v1/balance", headers={"Authorization": "Bearer sk-mine"}, trust_env=False).json()
-        rules = httpx.get(f"{url}/simulator/faults", trust_env=False).json()
+        balance = fetch(f"{url}/v1/balance", Authorization="Bearer sk-mine").json()
+        rules = fetch(f"{url}/simulator/faults").json()
         process.terminate()
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=60)
 
     assert balance["unlimited_quota"]
     assert [rule["fault"] for rule in rules] == ["refuse", "delay", "html"]
@@ -85,14 +85,14 @@ def test_options_reach_the_simulator(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_cannot_be_meant_are_errors(options: list[str], message: str) -> None:
-    done = subprocess.run([*PROGRAM, *options], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([*PROGRAM, *options], capture_output=True, text=True, check=False, timeout=60)
 
     assert done.returncode == 2
     assert message in done.stderr
 
 
 def test_the_help_shows_how_to_use_it_from_airflow() -> None:
-    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True, timeout=60)
 
     [example] = re.findall(r"AIRFLOW_CONN_APIMART_DEFAULT='(.*)'", done.stdout)
     assert json.loads(example)["conn_type"] == "apimart"

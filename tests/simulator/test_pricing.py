@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from simulator.clients import fetch
 
 from airflow_provider_apimart.gateway import pixels
 from airflow_provider_apimart.gateway.catalogue import Gateway
@@ -11,6 +11,7 @@ from airflow_provider_apimart.simulator.pricing import picture_price, price_shee
 from airflow_provider_apimart.simulator.validation import read_order
 
 if TYPE_CHECKING:
+    import httpx
     from simulator.fixtures import Finish
 
     from airflow_provider_apimart.simulator import Simulator
@@ -92,7 +93,7 @@ def test_the_price_sheet_of_gpt_image_2_is_by_resolution() -> None:
 
 
 def test_the_price_sheet_of_an_unknown_model_is_an_empty_template(simulator: Simulator) -> None:
-    answer = httpx.get(f"{simulator.url}/api/pricing/model?model=unheard-of", trust_env=False)
+    answer = fetch(f"{simulator.url}/api/pricing/model?model=unheard-of")
 
     assert answer.status_code == 200
     assert answer.json()["success"]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from simulator.clients import PATIENCE
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
@@ -72,7 +73,8 @@ def test_a_submit_without_a_key_is_refused_as_the_live_gateway_does(
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     body = {"model": "gpt-image-2", "prompt": "a red fox"}
-    answer = httpx.post(f"{simulator.url}/v1/images/generations", json=body, headers=headers, trust_env=False)
+    url = f"{simulator.url}/v1/images/generations"
+    answer = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=PATIENCE)
 
     assert answer.status_code == 401
     error = answer.json()["error"]

@@ -64,7 +64,7 @@ class ConnectionStore:
 
 class Polling:
     """
-    A poller and those who wait for it.
+    A poller and those who wait for it. Its looks and pauses are planned in the time of ``clock``, which stands still.
 
     :param linger: seconds for which the poller goes on without anybody who waits.
     """
@@ -72,7 +72,10 @@ class Polling:
     def __init__(self, *, linger: float = 60.0) -> None:
         self.gateway = TaskGateway()
         self.store = ConnectionStore(self.gateway)
-        self.poller = TaskPoller(CONN_ID, connection=self.store.renewed_hook(), linger=linger, tick=0.05)
+        self.clock = self.store.clock
+        self.poller = TaskPoller(
+            CONN_ID, connection=self.store.renewed_hook(), linger=linger, tick=0.05, clock=self.clock
+        )
 
     def wait_for(
         self, *task_ids: str, report: Callable[[str], None] = lambda _: None, first_look: float = 0.0

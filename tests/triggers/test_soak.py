@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import tracemalloc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +52,8 @@ class Held:
 
 
 @pytest.fixture(autouse=True)
-def _traced_memory() -> Iterator[None]:
+def _traced_memory(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.WARNING)  # pytest keeps what is logged.
     tracemalloc.start()
     yield
     tracemalloc.stop()
@@ -93,7 +95,7 @@ async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
 
 def wait_for_files(number: int) -> None:
     """Wait until no more are open: the server, a thread of this process, closes connections in its own time."""
-    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=10)
+    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=30)
 
 
 def is_between_looks() -> bool:
@@ -120,7 +122,7 @@ async def test_a_task_for_which_ten_thousand_come_and_go_leaves_nothing(polling:
 
     warm = await come_and_go(1_000)
     after = await come_and_go(10_000)
-    assert after.files == warm.files
+    assert after.files <= warm.files, "fewer where something of an earlier test was closed meanwhile"
     assert after.entries <= 100, "one that is waited for, and moments that are out of date"
     assert after.memory - warm.memory < TOLERANCE
     polling.gateway.running.clear()

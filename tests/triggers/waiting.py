@@ -14,8 +14,8 @@ __all__ = ["event_of", "waiting_for"]
 
 
 def waiting_for(task_ids: Sequence[str], **parameters: Any) -> ApimartTaskTrigger:
-    """Make a trigger that looks often and gives up after half a minute."""
-    defaults = {"apimart_conn_id": "apimart_default", "deadline": time.time() + 30, "poll_interval": 0.1}
+    """Make a trigger that looks often and gives up after a minute."""
+    defaults = {"apimart_conn_id": "apimart_default", "deadline": time.time() + 60, "poll_interval": 0.1}
     return ApimartTaskTrigger(task_ids=task_ids, **{**defaults, **parameters})
 
 

@@ -1,0 +1,34 @@
+"""A proxy through which nothing comes any more once its clients have ended."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.s3_proxy import S3Proxy
+
+if TYPE_CHECKING:
+    from services.s3_proxy import S3Rule
+
+__all__ = ["DrainedProxy"]
+
+#: Seconds that the server may take for a request.
+PATIENCE = 60
+
+
+@dataclass
+class DrainedProxy(S3Proxy):
+    """A proxy that can be waited for: what a killed process has sent would arrive while the next one looks for it."""
+
+    _connections: set[threading.Thread] = field(default_factory=set)
+
+    def draw(self, method: str, path: str) -> S3Rule | None:
+        """Return the first rule that happens to a request, after noting which thread serves its connection."""
+        self._connections.add(threading.current_thread())
+        return super().draw(method, path)
+
+    def drain(self) -> None:
+        """Wait until all requests of clients that have ended are at the server."""
+        while self._connections:
+            self._connections.pop().join(PATIENCE)
