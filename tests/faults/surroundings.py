@@ -26,7 +26,10 @@ PAUSE = 0.02
 
 class Surroundings:
     """
-    Puts a scenario's rules into force for the length of a ``with`` statement, and knows which of them were followed.
+    Puts a scenario's rules into force, and knows which of them were followed.
+
+    A rule of the gateway may say that it ``kills``: for the length of a ``with`` statement, the process whose paid call
+    it holds up is killed as soon as that has arrived.
 
     :param kill: ends the process that was started last, after some seconds.
     """
@@ -89,7 +92,7 @@ class Surroundings:
             killer.join()
 
     def _kill_by(self, place: int) -> None:
-        """End the process that a rule of the gateway has been applied to, as soon as it has been."""
+        """Kill as soon as a rule has been followed."""
         while not self._is_over.wait(PAUSE):
             if self._rules()[place]["fired"]:
                 self._kill(0.0)

@@ -576,7 +576,7 @@ class TestWithoutDeferral:
         # As often as one session asks for the picture, while another one runs on.
         simulator.add_fault({"fault": "image_truncated", "match": {"prompt": "picture 0"}, "times": 4})
         simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
-        operator = dataset_operator(rows(2), deferrable=False)()
+        operator = dataset_operator(rows(2), deferrable=False, timeout=60)()
 
         def end_when_it_is_copied(key: str, value: Any) -> None:
             if key == "progress" and value["done"]:
