@@ -67,7 +67,7 @@ class _Builder:
         self._page = Page()
         self._lists = 0
         self._identities: set[str] = set()
-        self._sources: set[Scope] = set()
+        self._read: set[str | Scope] = set()
 
     @property
     def is_full(self) -> bool:
@@ -76,7 +76,8 @@ class _Builder:
 
     def skip(self, event: Event) -> None:
         """Leave out what an event has told, which newer pages show."""
-        self._remember(event, cards_of_event(event))
+        # A dataset names rows that are shown with the run that bought them, which may be older.
+        self._remember(event, [] if "manifest" in event.extra else cards_of_event(event))
 
     async def add(self, event: Event, within: int) -> int | None:
         """
@@ -100,9 +101,8 @@ class _Builder:
         return self._page
 
     async def _listing(self, event: Event) -> Listing:
-        if event.source in self._sources:
-            # What is listed outside of events belongs to the newest of them.
-            return Listing(cards_of_event(event))
+        if _list_of(event) in self._read:
+            return Listing([] if "manifest" in event.extra else cards_of_event(event))
         self._lists += event.has_list
         return await pictures_of(self._api, event, self._scope)
 
@@ -111,7 +111,12 @@ class _Builder:
 
     def _remember(self, event: Event, cards: Iterable[Card]) -> None:
         self._identities.update(card.identity for card in cards if card.identity)
-        self._sources.add(event.source)
+        self._read.add(_list_of(event))
+
+
+def _list_of(event: Event) -> str | Scope:
+    """Return what stands for the list of an event's pictures outside of it. A later event may have the same one."""
+    return str(event.extra["manifest"]) if "manifest" in event.extra else event.source
 
 
 async def read_page(

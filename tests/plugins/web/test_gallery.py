@@ -418,6 +418,27 @@ async def test_a_dag_shows_a_row_with_the_run_that_bought_it_if_that_has_told_of
     assert (await show(admin, OF_DAG)).prompts[:4] == [f"a lighthouse, {number}" for number in (0, 2, 3, 4)]
 
 
+async def test_a_dag_shows_the_rows_of_a_growing_dataset_on_the_page_of_the_run_that_bought_them(
+    admin: httpx.AsyncClient, database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str
+) -> None:
+    keys = []
+    for run_id, rows in (("first", 30), ("second", 60)):
+        lines = [line(number, run_id=f"posters/{'first' if number < 30 else 'second'}") for number in range(rows)]
+        keys.append(f"growing/manifests/{manifest_name(writer_of('posters', run_id, 'dataset', -1))}")
+        body = "".join(json.dumps(it) + "\n" for it in lines)
+        s3_server.client().put_object(Bucket=bucket, Key=keys[-1], Body=body.encode())
+        listed = [image(number, **it["objects"][0]) for number, it in enumerate(lines)]
+        extra = images(listed, manifest=f"s3://{bucket}/{keys[-1]}", aws_connection=aws_connection)
+        database.add_run("posters", run_id)
+        database.add_event("posters", "dataset", STORED, extra, run_id=run_id)
+
+    shown = await show_all(admin, OF_DAG)
+
+    for key in keys:
+        s3_server.client().delete_object(Bucket=bucket, Key=key)
+    assert shown == [f"a lighthouse, {number}" for number in (*range(30, 60), *range(30))]
+
+
 @pytest.mark.usefixtures("dataset")
 async def test_the_failed_rows_of_a_dataset_are_found_by_their_status(admin: httpx.AsyncClient) -> None:
     page = await show(admin, OF_RUN, status="failed")
