@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 from services.airflow_home import AirflowHome
+from services.gateway_clock import GatewayClock
 from services.seaweedfs import SeaweedFS
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ def simulator(_simulator_server: Simulator) -> Simulator:
     """A simulator that knows nothing yet, two hundred times faster than the real gateways."""
     _simulator_server.reset()
     return _simulator_server
+
+
+@pytest.fixture
+def gateway_clock() -> GatewayClock:
+    return GatewayClock()
+
+
+@pytest.fixture
+def unhurried_simulator(gateway_clock: GatewayClock) -> Iterator[Simulator]:
+    """A simulator that finishes nothing before its clock is moved."""
+    from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
+
+    with Simulator(SimulatorSettings(clock=gateway_clock)) as simulator:
+        yield simulator
 
 
 @pytest.fixture

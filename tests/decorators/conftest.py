@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from decorators.tried_instance import TriedInstance
-from operators.gateway_clock import GatewayClock
-
-from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow.sdk import BaseOperator
+    from services.gateway_clock import GatewayClock
+
+    from airflow_provider_apimart.simulator import Simulator
 
 
 @pytest.fixture
-def clock() -> GatewayClock:
-    return GatewayClock()
-
-
-@pytest.fixture
-def simulator(clock: GatewayClock) -> Iterator[Simulator]:
-    """Finishes nothing before its clock is moved."""
-    with Simulator(SimulatorSettings(clock=clock)) as simulator:
-        yield simulator
+def simulator(unhurried_simulator: Simulator) -> Simulator:
+    return unhurried_simulator
 
 
 @pytest.fixture
@@ -55,11 +48,11 @@ def decorated(apimart_connection: str, aws_connection: str, bucket: str) -> Call
 
 
 @pytest.fixture
-def finish(clock: GatewayClock, task_instance: TriedInstance) -> Callable[..., dict[str, Any]]:
+def finish(gateway_clock: GatewayClock, task_instance: TriedInstance) -> Callable[..., dict[str, Any]]:
     """Let the gateway finish everything, and run a deferred task to its end."""
 
     def run(make_operator: Callable[[], BaseOperator], trigger: Any) -> dict[str, Any]:
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         return task_instance.resume(make_operator, task_instance.event_of(trigger))
 
     return run

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from operators.gateway_clock import GatewayClock
 from operators.task_instance import TaskInstance
 
 from airflow_provider_apimart.decorators.images import images_task
@@ -14,13 +13,15 @@ from airflow_provider_apimart.exceptions import InvalidRequestError, RecordUnava
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.provider_info import get_provider_info
-from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow.sdk import BaseOperator
+    from services.gateway_clock import GatewayClock
+
+    from airflow_provider_apimart.simulator import Simulator
 
 IMAGE = ["Pictures", "Vendor's console"]
 DATASET = ["Pictures", "S3 folder", "Vendor's console"]
@@ -143,11 +144,11 @@ def test_a_transfer_leads_to_the_folder_of_its_keys() -> None:
     assert links_of(operator)["S3 folder"] == folder
 
 
-def run_with_a_deferral(make: Callable[[], Any], clock: GatewayClock) -> None:
+def run_with_a_deferral(make: Callable[[], Any], gateway_clock: GatewayClock) -> None:
     """Run a try whose pictures are finished between two workers."""
     task_instance = TaskInstance()
     trigger = task_instance.run_until_deferred(make)
-    clock.finish_everything()
+    gateway_clock.finish_everything()
     task_instance.resume(make, task_instance.event_of(trigger))
 
 
@@ -155,16 +156,10 @@ class TestWhatTheFirstWorkerOfATryHasLinked:
     """Airflow keeps it through a deferral, and gets nothing in its place from the workers that go on."""
 
     @pytest.fixture
-    def clock(self) -> GatewayClock:
-        return GatewayClock()
+    def simulator(self, unhurried_simulator: Simulator) -> Simulator:
+        return unhurried_simulator
 
-    @pytest.fixture
-    def simulator(self, clock: GatewayClock) -> Iterator[Simulator]:
-        """Finishes nothing before its clock is moved."""
-        with Simulator(SimulatorSettings(clock=clock)) as simulator:
-            yield simulator
-
-    def test_stays_after_a_purchase(self, apimart_connection: str, clock: GatewayClock) -> None:
+    def test_stays_after_a_purchase(self, apimart_connection: str, gateway_clock: GatewayClock) -> None:
         made: list[ApimartImageOperator] = []
 
         def make() -> ApimartImageOperator:
@@ -172,12 +167,12 @@ class TestWhatTheFirstWorkerOfATryHasLinked:
             made.append(ApimartImageOperator(task_id="a", prompt="A red kite", **brisk))
             return made[-1]
 
-        run_with_a_deferral(make, clock)
+        run_with_a_deferral(make, gateway_clock)
 
         assert [len(operator.operator_extra_links) for operator in made] == [2, 0]
 
     @pytest.mark.usefixtures("apimart_connection", "aws_connection")
-    def test_stays_after_a_dataset(self, bucket: str, clock: GatewayClock) -> None:
+    def test_stays_after_a_dataset(self, bucket: str, gateway_clock: GatewayClock) -> None:
         made: list[ApimartImageDatasetOperator] = []
 
         def make() -> ApimartImageDatasetOperator:
@@ -185,7 +180,7 @@ class TestWhatTheFirstWorkerOfATryHasLinked:
             made.append(ApimartImageDatasetOperator(task_id="a", prompts=["A red kite"], s3_bucket=bucket, **brisk))
             return made[-1]
 
-        run_with_a_deferral(make, clock)
+        run_with_a_deferral(make, gateway_clock)
 
         assert [len(operator.operator_extra_links) for operator in made] == [3, 0]
 

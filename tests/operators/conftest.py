@@ -1,17 +1,14 @@
-"""A task instance to run operators in, and a gateway that finishes when it is told to."""
+"""A task instance, and operators to run in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from operators.gateway_clock import GatewayClock
 from operators.task_instance import TaskInstance
 
-from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
     from airflow_provider_apimart.operators.image import ApimartImageOperator
@@ -20,18 +17,6 @@ if TYPE_CHECKING:
 @pytest.fixture
 def task_instance() -> TaskInstance:
     return TaskInstance()
-
-
-@pytest.fixture
-def clock() -> GatewayClock:
-    return GatewayClock()
-
-
-@pytest.fixture
-def unhurried_simulator(clock: GatewayClock) -> Iterator[Simulator]:
-    """Finishes nothing before its clock is moved."""
-    with Simulator(SimulatorSettings(clock=clock)) as simulator:
-        yield simulator
 
 
 @pytest.fixture

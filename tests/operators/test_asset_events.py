@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import BaseOperator
-    from operators.gateway_clock import GatewayClock
+    from services.gateway_clock import GatewayClock
 
     from airflow_provider_apimart.simulator import Simulator
 
@@ -292,11 +292,11 @@ class TestADatasetWhoseTriggerCrashed:
         return unhurried_simulator
 
     def test_is_said_too_when_it_is_collected(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, gateway_clock: GatewayClock
     ) -> None:
         operator = dataset_operator(["first", "second"])
         task_instance.run_until_deferred(operator)
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         task_instance.resume_after_failure(operator, "Trigger failure")
 
         assert names(task_instance) == [PURCHASES, IMAGES]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from operators.gateway_clock import GatewayClock
     from operators.task_instance import TaskInstance
+    from services.gateway_clock import GatewayClock
     from services.seaweedfs import SeaweedFS
 
     from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
@@ -459,20 +459,20 @@ class TestTheWait:
         return unhurried_simulator
 
     def test_holds_no_worker_and_ends_when_enough_is_finished(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, gateway_clock: GatewayClock
     ) -> None:
         trigger = task_instance.run_until_deferred(dataset_operator(rows(40), max_in_flight=20))
 
         assert (len(trigger.task_ids), trigger.enough, trigger.wake_at) == (20, 19, None)
         assert accepted(simulator) == 20
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         event = task_instance.event_of(trigger)
         assert event["status"] == "enough"
         assert event["ended"] >= 19
         assert len(json.dumps(event)) < 150
 
     def test_shows_how_far_the_task_has_come(
-        self, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+        self, task_instance: TaskInstance, dataset_operator: Describe, gateway_clock: GatewayClock
     ) -> None:
         operator = dataset_operator(rows(10), max_in_flight=5)
 
@@ -481,7 +481,7 @@ class TestTheWait:
         begun = task_instance.xcoms["progress"]
         counts = {"total": 10, "done": 0, "in_flight": 5, "failed": 0}
         assert {name: begun[name] for name in (*counts, "currency")} == {**counts, "currency": "USD"}
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         with pytest.raises(TaskDeferred):
             task_instance.resume(operator, task_instance.event_of(trigger))
         assert {name: task_instance.xcoms["progress"][name] for name in counts} == {**counts, "done": 5}
@@ -491,12 +491,12 @@ class TestTheWait:
         simulator: Simulator,
         task_instance: TaskInstance,
         dataset_operator: Describe,
-        clock: GatewayClock,
+        gateway_clock: GatewayClock,
         stored: Any,
     ) -> None:
         simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 1"}})
         trigger = task_instance.run_until_deferred(dataset_operator(rows(3)))
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         event = task_instance.event_of(trigger)
 
         with pytest.raises(TaskTimeoutError, match="buys nothing twice") as caught:
@@ -523,13 +523,13 @@ class TestTheWait:
         simulator: Simulator,
         task_instance: TaskInstance,
         dataset_operator: Describe,
-        clock: GatewayClock,
+        gateway_clock: GatewayClock,
         stored: Any,
     ) -> None:
         operator = dataset_operator(rows(3))
         simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture 2"}})
         task_instance.run_until_deferred(operator)
-        clock.finish_everything()
+        gateway_clock.finish_everything()
 
         with pytest.raises(TaskDeferralError):
             task_instance.resume_after_failure(operator, "Trigger failure")
@@ -538,18 +538,18 @@ class TestTheWait:
         assert accepted(simulator) == 3
 
     def test_that_crashed_with_all_pictures_finished_ends_well(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, gateway_clock: GatewayClock
     ) -> None:
         operator = dataset_operator(rows(3))
         task_instance.run_until_deferred(operator)
-        clock.finish_everything()
+        gateway_clock.finish_everything()
 
         result = task_instance.resume_after_failure(operator, "Trigger failure")
 
         assert (result["done"], accepted(simulator)) == (3, 3)
 
     def test_for_a_gateway_that_has_too_much_to_do_holds_no_worker(
-        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, clock: GatewayClock
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Describe, gateway_clock: GatewayClock
     ) -> None:
         simulator.add_fault({"fault": "refuse", "on": "submit", "status": 429, "retry_after": 90})
         operator = dataset_operator(rows(5))
@@ -560,7 +560,7 @@ class TestTheWait:
         assert trigger.wake_at is not None
         simulator.clear_faults()
         trigger = task_instance.run_until_deferred(operator)
-        clock.finish_everything()
+        gateway_clock.finish_everything()
         assert task_instance.resume(operator, task_instance.event_of(trigger))["done"] == 5
 
 
