@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
-from airflow_provider_apimart.gateway.excerpt import excerpt
+from airflow_provider_apimart.gateway.response import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.dataset.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.row import InvalidRow, Row, Unreadable, row_of
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS, build_request, typed
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, build_request, typed
 from airflow_provider_apimart.gateway.validation import Problem
 from airflow_provider_apimart.gateway.validation import notices as notices_of
 

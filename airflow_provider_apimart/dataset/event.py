@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.assets.extra import ModelFigures, images_extra, purchase_extra
 from airflow_provider_apimart.dataset.object_names import made_by
-from airflow_provider_apimart.gateway.money import share, total
+from airflow_provider_apimart.gateway.cost import share, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ from airflow_provider_apimart.exceptions import (
     SubmitOutcomeUnknownError,
     TaskNotFoundError,
 )
-from airflow_provider_apimart.gateway.money import total
+from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.task import Task, task_error
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.dataset.entry import Entry
     from airflow_provider_apimart.exceptions import Charged
-    from airflow_provider_apimart.gateway.submission import Submission
+    from airflow_provider_apimart.gateway.task import Submission
 
 __all__ = ["OWN_FAULT", "Ending", "copied", "ending_of", "failed", "submitted", "unknown"]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from airflow_provider_apimart.dataset.entry import Entry, Status
 from airflow_provider_apimart.dataset.part import kind_of
-from airflow_provider_apimart.gateway.idempotency import idempotency_key
+from airflow_provider_apimart.gateway.request import idempotency_key
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger import State

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
 from airflow_provider_apimart.exceptions import InvalidRequestError, ReferenceUnavailableError
-from airflow_provider_apimart.gateway.reference import check_size, read_reference
+from airflow_provider_apimart.gateway.images import check_size, read_reference
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -27,7 +27,7 @@ from airflow_provider_apimart.exceptions import (
     ServerError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.reference import data_uri
+from airflow_provider_apimart.gateway.images import data_uri
 from airflow_provider_apimart.gateway.validation import check
 
 if TYPE_CHECKING:

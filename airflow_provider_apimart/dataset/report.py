@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.journal import TABLE
 from airflow_provider_apimart.dataset.object_names import IMAGES
-from airflow_provider_apimart.gateway.money import total
+from airflow_provider_apimart.gateway.cost import total
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.gateway.idempotency import digest
+from airflow_provider_apimart.gateway.request import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.part import Part
 from airflow_provider_apimart.dataset.row import Row
-from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS, build_request
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, build_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ with HTTP 200. For a paid request one question matters more than all others: doe
 accepted? Where it does not, :func:`submit_error` makes it a ``SubmitOutcomeUnknownError``.
 
 =====================================================  ======================  =====================
-Answer to a submit                                     Error                   Sent again by itself
+Response to a submit                                     Error                   Sent again by itself
 =====================================================  ======================  =====================
 400, 413, 422 and other 4xx                            RequestRejectedError    no
 400 ``get_channel_failed``                             BusyError               yes
@@ -48,11 +48,11 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.retry_after import parse_retry_after
+from airflow_provider_apimart.gateway.response import parse_retry_after
 from airflow_provider_apimart.gateway.task import is_moderation
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.gateway.answer import Answer
+    from airflow_provider_apimart.gateway.response import Response
 
 __all__ = ["answer_error", "error_of", "is_provably_refused", "submit_error", "task_lookup_error"]
 
@@ -84,7 +84,7 @@ _NEXT_STEP: Final[dict[type[ApimartError], str]] = {
 }
 
 
-def answer_error(answer: Answer) -> GatewayError | None:
+def answer_error(answer: Response) -> GatewayError | None:
     """Return the error that an answer stands for, or ``None`` when it is a success to be read on."""
     if 300 <= answer.status_code < 400:
         return NotFoundError(
@@ -105,7 +105,7 @@ def answer_error(answer: Answer) -> GatewayError | None:
     return error_of(answer.status_code, payload, answer)
 
 
-def error_of(status_code: int, payload: Any, answer: Answer) -> GatewayError:
+def error_of(status_code: int, payload: Any, answer: Response) -> GatewayError:
     """Return the error for a status and an error body, which may be one item of a larger answer."""
     code, kind, message = _details(payload)
     status = status_code if status_code >= 400 else _embedded_status(code, kind)
@@ -226,7 +226,7 @@ def _embedded_status(code: Any, kind: str) -> int:
     return _STATUS_OF_TYPE.get(kind, 0)
 
 
-def _retry_after(payload: Any, answer: Answer) -> float | None:
+def _retry_after(payload: Any, answer: Response) -> float | None:
     seconds = parse_retry_after(answer.headers.get("retry-after"))
     if seconds is None and isinstance(payload, dict):
         error = payload.get("error")

@@ -1,14 +1,32 @@
-"""One request for pictures, as a value: its fields, and the JSON bodies of the tasks that it becomes."""
+"""
+One request for pictures, as a value: its fields, and the JSON bodies of the tasks that it becomes.
+
+From values as templates and tables give them, often as text, to a request.
+
+Keys under which a gateway recognises a paid request that it has seen before.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REQUEST_FIELDS", "ImageRequest"]
+__all__ = [
+    "REQUEST_FIELDS",
+    "REQUEST_PARAMETERS",
+    "ImageRequest",
+    "build_request",
+    "digest",
+    "fingerprint",
+    "idempotency_key",
+    "typed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +89,59 @@ class ImageRequest:
 
 #: Names of the fields that become keys of the JSON body.
 REQUEST_FIELDS: Final = tuple(f.name for f in fields(ImageRequest) if f.name != "extra_body")
+
+
+#: Names of everything that a request is made of.
+REQUEST_PARAMETERS: Final = (*REQUEST_FIELDS, "extra_body")
+
+_INTEGERS: Final = frozenset({"n", "output_compression"})
+_BOOLEANS: Final = {"true": True, "false": False}
+#: A column of whole numbers with a gap in it comes out of pandas as 1.0, 2.0.
+_WHOLE_NUMBER: Final = re.compile(r"([+-]?[0-9]{1,9})(?:\.0+)?")
+
+
+def typed(name: str, value: Any) -> Any:
+    """
+    Return what a value stands for: a number or true or false where the field wants that, else the value as it is.
+
+    :param name: of the field.
+    """
+    if name in _INTEGERS:
+        number = _WHOLE_NUMBER.fullmatch(str(value).strip()) if isinstance(value, str | float) else None
+        return value if number is None else int(number[1])
+    if name == "official_fallback" and isinstance(value, str):
+        return _BOOLEANS.get(value.strip().lower(), value)
+    return value
+
+
+def build_request(values: Mapping[str, Any]) -> ImageRequest:
+    """
+    Return the request of these values; ``None`` and an empty list of references are left out.
+
+    :param values: by the names in :data:`REQUEST_PARAMETERS`, ``prompt`` among them.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if isinstance(given.get("image_urls"), list | tuple):
+        given["image_urls"] = tuple(given["image_urls"]) or None
+    return ImageRequest(**given)
+
+
+def digest(value: Any) -> str:
+    """Return 64 hexadecimal digits that are the same for equal JSON values, whatever the order of their keys."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint(*, connection_id: str, path: str, body: Mapping[str, Any]) -> str:
+    """Return a digest of what is asked for and of whom: another account's picture is another picture."""
+    return digest([connection_id, path, body])
+
+
+def idempotency_key(*identity: str | int) -> str:
+    """
+    Return the key for a purchase, the same on every machine for the same identity.
+
+    :param identity: whatever tells this purchase from all others, in a fixed order.
+    """
+    joined = "\0".join(str(part) for part in identity)
+    return f"airflow-{hashlib.sha256(joined.encode()).hexdigest()[:48]}"

@@ -7,13 +7,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from airflow_provider_apimart.exceptions import ApimartError
-from airflow_provider_apimart.gateway.submission import Submission
+from airflow_provider_apimart.gateway.task import Submission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 
-    from airflow_provider_apimart.gateway.pace import Pace
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.throttle import Pace
 
     #: A request and its idempotency key.
     Purchase = tuple[ImageRequest, str | None]

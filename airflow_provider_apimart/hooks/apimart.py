@@ -18,10 +18,9 @@ from airflow_provider_apimart.exceptions import (
     NotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
-from airflow_provider_apimart.gateway.lookup import look_up
-from airflow_provider_apimart.gateway.reference import read_reference
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.images import read_reference
+from airflow_provider_apimart.gateway.polling import BatchEndpoint, look_up
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.hooks._submitting import asubmit_side_by_side, submit_side_by_side
 from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
@@ -34,12 +33,11 @@ if TYPE_CHECKING:
     import httpx
     from airflow.sdk import Connection
 
-    from airflow_provider_apimart.gateway.calls import Balance, Call
     from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-    from airflow_provider_apimart.gateway.pricing import Price
+    from airflow_provider_apimart.gateway.cost import Price
+    from airflow_provider_apimart.gateway.endpoints import Balance, Endpoint
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.submission import Submission
-    from airflow_provider_apimart.gateway.task import Task
+    from airflow_provider_apimart.gateway.task import Submission, Task
 
 __all__ = ["ApimartHook"]
 
@@ -148,12 +146,12 @@ class ApimartHook(BaseHook):
         :raises SubmitOutcomeUnknownError: when it may have been accepted and billed all the same.
         :raises GatewayError: when it was refused; nothing was charged.
         """
-        return self.get_conn().send(calls.submit(self.settings, request, idempotency_key=idempotency_key))
+        return self.get_conn().send(endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
 
     async def asubmit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
         """Do what :meth:`submit` does, asynchronously."""
         client = await self.get_async_conn()
-        return await client.send(calls.submit(self.settings, request, idempotency_key=idempotency_key))
+        return await client.send(endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
 
     def submit_many(
         self, purchases: Iterable[tuple[ImageRequest, str | None]]
@@ -173,7 +171,7 @@ class ApimartHook(BaseHook):
         """
         client = self.get_conn()  # Made here: threads that all ask for it first would make several.
         yield from submit_side_by_side(
-            lambda request, key: client.send(calls.submit(self.settings, request, idempotency_key=key)),
+            lambda request, key: client.send(endpoints.submit(self.settings, request, idempotency_key=key)),
             purchases,
             pace=client.pace,
             warn=lambda message: self.log.warning("%s", message),
@@ -185,7 +183,7 @@ class ApimartHook(BaseHook):
         """Do what :meth:`submit_many` does, asynchronously; leave early only within ``contextlib.aclosing``."""
         client = await self.get_async_conn()
         outcomes = asubmit_side_by_side(
-            lambda request, key: client.send(calls.submit(self.settings, request, idempotency_key=key)),
+            lambda request, key: client.send(endpoints.submit(self.settings, request, idempotency_key=key)),
             purchases,
             pace=client.pace,
             warn=lambda message: self.log.warning("%s", message),
@@ -200,12 +198,12 @@ class ApimartHook(BaseHook):
 
         :raises TaskNotFoundError: when the gateway does not know the id.
         """
-        return self.get_conn().send(calls.get_task(self.settings, task_id))
+        return self.get_conn().send(endpoints.get_task(self.settings, task_id))
 
     async def aget_task(self, task_id: str) -> Task:
         """Do what :meth:`get_task` does, asynchronously."""
         client = await self.get_async_conn()
-        return await client.send(calls.get_task(self.settings, task_id))
+        return await client.send(endpoints.get_task(self.settings, task_id))
 
     def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
         """
@@ -216,7 +214,7 @@ class ApimartHook(BaseHook):
         """
         client = self.get_conn()
 
-        def send(call: Call[Any]) -> Any:
+        def send(call: Endpoint[Any]) -> Any:
             try:
                 return client.send(call)
             except GatewayError as error:
@@ -236,7 +234,7 @@ class ApimartHook(BaseHook):
         client = await self.get_async_conn()
         slots = asyncio.Semaphore(self.settings.max_concurrency)
 
-        async def send(call: Call[Any]) -> Any:
+        async def send(call: Endpoint[Any]) -> Any:
             async with slots:
                 try:
                     return await client.send(call)
@@ -258,11 +256,11 @@ class ApimartHook(BaseHook):
 
         :raises GatewayError: for a wrong key; APIMaster offers no balance and answers ``NotFoundError``.
         """
-        return self.get_conn().send(calls.get_balance())
+        return self.get_conn().send(endpoints.get_balance())
 
     def get_price(self, model: str) -> Price:
         """Ask for a model's public price table, which is empty for a model that the gateway does not know."""
-        return self.get_conn().send(calls.get_price(model))
+        return self.get_conn().send(endpoints.get_price(model))
 
     def upload_image(self, image: str | Path | bytes) -> str:
         """
@@ -275,7 +273,7 @@ class ApimartHook(BaseHook):
         :raises OSError: for a file that cannot be read.
         """
         content = image if isinstance(image, bytes) else read_reference(Path(image))
-        return self.get_conn().send(calls.upload_image(content))
+        return self.get_conn().send(endpoints.upload_image(content))
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell, free of charge, whether the gateway accepts the key, and what is left to spend."""
@@ -283,7 +281,7 @@ class ApimartHook(BaseHook):
             try:
                 balance = self.get_balance()
             except (NotFoundError, UnreadableAnswerError):
-                models = self.get_conn().send(calls.list_models())
+                models = self.get_conn().send(endpoints.list_models())
                 return True, f"{self.settings.host} accepts the key and offers {len(models)} models."
         except ApimartError as error:
             return False, str(error)

@@ -22,7 +22,7 @@ from airflow_provider_apimart.dataset.references import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
-from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links.console import console_url

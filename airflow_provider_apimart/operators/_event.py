@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.assets.extra import ModelFigures, purchase_extra
-from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.gateway.cost import share
 from airflow_provider_apimart.gateway.task import Task
 
 if TYPE_CHECKING:

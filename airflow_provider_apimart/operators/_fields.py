@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.gateway.fields import build_request, typed
+from airflow_provider_apimart.gateway.request import build_request, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError, SubmitOutcomeUnknownError
-from airflow_provider_apimart.gateway.idempotency import idempotency_key
+from airflow_provider_apimart.gateway.request import idempotency_key
 from airflow_provider_apimart.operators._record import Phase
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.submission import Submission
+    from airflow_provider_apimart.gateway.task import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators._record import OnClear, OnUnknownSubmit, Record
     from airflow_provider_apimart.operators._store import RecordStore

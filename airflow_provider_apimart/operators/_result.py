@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import TaskTimeoutError
-from airflow_provider_apimart.gateway.excerpt import excerpt
-from airflow_provider_apimart.gateway.money import total
+from airflow_provider_apimart.gateway.cost import total
+from airflow_provider_apimart.gateway.response import excerpt
 from airflow_provider_apimart.gateway.task import task_error
 
 if TYPE_CHECKING:

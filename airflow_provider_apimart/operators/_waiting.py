@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_apimart.exceptions import ApimartError
-from airflow_provider_apimart.gateway.schedule import Schedule
+from airflow_provider_apimart.gateway.polling import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI
 from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
-from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
 from airflow_provider_apimart.links.console import ApimartConsoleLink
 from airflow_provider_apimart.links.pictures import ApimartPicturesLink

@@ -14,8 +14,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
-from airflow_provider_apimart.gateway.fields import REQUEST_PARAMETERS
-from airflow_provider_apimart.gateway.idempotency import fingerprint
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook

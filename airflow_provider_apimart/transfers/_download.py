@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
-from airflow_provider_apimart.gateway.image_format import HEAD_SIZE, TAIL_SIZE, recognise
+from airflow_provider_apimart.gateway.images import HEAD_SIZE, TAIL_SIZE, recognise
 from airflow_provider_apimart.transfers._address import check_address
 from airflow_provider_apimart.transfers._http import CHUNK
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-    from airflow_provider_apimart.gateway.image_format import ImageFormat
+    from airflow_provider_apimart.gateway.images import ImageFormat
     from airflow_provider_apimart.transfers._http import Connections
 
 __all__ = ["Download", "Downloader", "ExpiredError"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.gateway.cost import share
 from airflow_provider_apimart.transfers.picture import Picture, facts_of, known_of
 
 __all__ = ["Source", "read_source"]

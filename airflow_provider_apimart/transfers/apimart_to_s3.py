@@ -13,7 +13,7 @@ from airflow_provider_apimart.assets.extra import images_extra
 from airflow_provider_apimart.assets.producer import IMAGES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError, GatewayError, TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
-from airflow_provider_apimart.gateway.money import total
+from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.task import Task, task_error
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook

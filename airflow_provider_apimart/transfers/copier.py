@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_apimart.exceptions import ApimartError
-from airflow_provider_apimart.gateway.image_format import guess_extensions
+from airflow_provider_apimart.gateway.images import guess_extensions
 from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
 from airflow_provider_apimart.transfers._http import Connections
 from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.gateway.cost import share
 from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX
 
 if TYPE_CHECKING:

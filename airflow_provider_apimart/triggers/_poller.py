@@ -23,7 +23,7 @@ from airflow_provider_apimart.exceptions import (
     ConfigurationError,
     TaskNotFoundError,
 )
-from airflow_provider_apimart.gateway.schedule import Schedule, next_pause
+from airflow_provider_apimart.gateway.polling import Schedule, next_pause
 from airflow_provider_apimart.triggers._connection import RenewedHook
 
 if TYPE_CHECKING:

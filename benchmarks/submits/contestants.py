@@ -27,7 +27,7 @@ AT_ONCE: Final[Mapping[str, int]] = {"ours": 16, "httpx": 1, "requests + threads
 def ours(url: str, prompts: list[str]) -> Submit:  # noqa: ARG001 - the connection says it
     """Return the hook's way."""
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.submission import Submission
+    from airflow_provider_apimart.gateway.task import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
 
     importlib.import_module("airflow_provider_apimart.gateway.client")

@@ -26,9 +26,8 @@ from airflow_provider_apimart.exceptions import (
     ReferenceUnavailableError,
     SubmitOutcomeUnknownError,
 )
-from airflow_provider_apimart.gateway.pricing import Price
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Task, TaskState
+from airflow_provider_apimart.gateway.cost import Price
+from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

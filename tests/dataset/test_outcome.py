@@ -25,8 +25,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     TransferError,
 )
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Image, Task, TaskState
+from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskState
 
 INTENDED = entry(status=Status.INTENDED, charged="unknown", reserved=0.5)
 ACCEPTED = entry(status=Status.ACCEPTED, charged="unknown", reserved=0.5, task_ids=("a", "b"))

@@ -19,7 +19,7 @@ from airflow_provider_apimart.exceptions import (
     ReferenceUnavailableError,
     RequestRejectedError,
 )
-from airflow_provider_apimart.gateway.reference import data_uri
+from airflow_provider_apimart.gateway.images import data_uri
 from airflow_provider_apimart.gateway.request import ImageRequest
 
 if TYPE_CHECKING:

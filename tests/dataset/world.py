@@ -33,10 +33,9 @@ from airflow_provider_apimart.exceptions import (
     RateLimitError,
     SubmitOutcomeUnknownError,
 )
-from airflow_provider_apimart.gateway.pricing import Price
+from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Image, Task, TaskState
+from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -13,9 +13,9 @@ from airflow_provider_apimart.exceptions import GatewayError
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from airflow_provider_apimart.gateway.answer import Answer
-    from airflow_provider_apimart.gateway.calls import Call
-    from airflow_provider_apimart.gateway.lookup import Found, Steps
+    from airflow_provider_apimart.gateway.endpoints import Endpoint
+    from airflow_provider_apimart.gateway.polling import Found, Steps
+    from airflow_provider_apimart.gateway.response import Response
 
 __all__ = ["BatchGateway"]
 
@@ -51,7 +51,7 @@ class BatchGateway:
     singles: list[list[str]] = field(default_factory=list)
 
     def serve(self, steps: Steps[Found]) -> Found:
-        """Answer the calls of a look-up until it knows what came of it."""
+        """Response the calls of a look-up until it knows what came of it."""
         outcomes = None
         while True:
             try:
@@ -71,13 +71,13 @@ class BatchGateway:
         else:
             self.singles.append(singles)
 
-    def _outcome(self, call: Call[Any]) -> Any:
+    def _outcome(self, call: Endpoint[Any]) -> Any:
         try:
             return call.result(self._batch(call.json["task_ids"]) if call.method == "POST" else self._single(call))
         except GatewayError as error:
             return error
 
-    def _batch(self, task_ids: list[str]) -> Answer:
+    def _batch(self, task_ids: list[str]) -> Response:
         if (status := self.status or self.batch_status) is not None:
             return text_answer(PAGE) if status == 200 else _refusal(status)
         if len(task_ids) > self.limit or (self.refuses_bad and self.bad & set(task_ids)):
@@ -91,7 +91,7 @@ class BatchGateway:
         ]
         return answer({"code": 200, "data": items})
 
-    def _single(self, call: Call[Any]) -> Answer:
+    def _single(self, call: Endpoint[Any]) -> Response:
         task_id = _id_of(call)
         if self.status is not None:
             return text_answer(PAGE) if self.status == 200 else _refusal(self.status)
@@ -100,9 +100,9 @@ class BatchGateway:
         return answer({"code": 200, "data": {"id": task_id, "status": "processing"}})
 
 
-def _id_of(call: Call[Any]) -> str:
+def _id_of(call: Endpoint[Any]) -> str:
     return unquote(call.path.rpartition("/")[2])
 
 
-def _refusal(status: int, message: str = "no") -> Answer:
+def _refusal(status: int, message: str = "no") -> Response:
     return answer({"error": {"code": status, "message": message, "type": "apimart_error"}}, status)

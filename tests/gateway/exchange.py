@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.answer import Answer
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.pace import Pace
+from airflow_provider_apimart.gateway.response import Response
+from airflow_provider_apimart.gateway.throttle import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_apimart.gateway.calls import Call
+    from airflow_provider_apimart.gateway.endpoints import Endpoint
     from airflow_provider_apimart.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
 
-def answer(payload: Any = None, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Answer:
+def answer(payload: Any = None, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """An answer with a JSON body."""
-    return Answer(status, httpx.Headers(headers), json.dumps(payload))
+    return Response(status, httpx.Headers(headers), json.dumps(payload))
 
 
-def text_answer(text: str, status: int = 200) -> Answer:
+def text_answer(text: str, status: int = 200) -> Response:
     """An answer whose body is this text, whatever it is."""
-    return Answer(status, httpx.Headers(), text)
+    return Response(status, httpx.Headers(), text)
 
 
 def html(status: int = 200) -> httpx.Response:
@@ -100,7 +100,7 @@ class Exchange:
         """Seconds that it would have paused."""
         return self.clock.pauses
 
-    def send(self, call: Call[T], transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None) -> T:
+    def send(self, call: Endpoint[T], transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None) -> T:
         """Send a call through a client of its own."""
         self.pace = Pace(self.settings, clock=self.clock)
         options: dict[str, Any] = {"transport": transport, "pace": self.pace, "notify": self.notes.append}
@@ -109,6 +109,6 @@ class Exchange:
         with GatewayClient(self.settings, sleep=self.clock.sleep, **options) as client:
             return client.send(call)
 
-    async def _asend(self, call: Call[T], options: dict[str, Any]) -> T:
+    async def _asend(self, call: Endpoint[T], options: dict[str, Any]) -> T:
         async with AsyncGatewayClient(self.settings, sleep=self.clock.async_sleep, **options) as client:
             return await client.send(call)

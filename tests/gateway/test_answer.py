@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gateway.exchange import answer, text_answer
 
-from airflow_provider_apimart.gateway.answer import first_line
+from airflow_provider_apimart.gateway.response import first_line
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.batch import read_batch
+from airflow_provider_apimart.gateway.endpoints import read_batch
 from airflow_provider_apimart.gateway.task import Task, TaskState
 
 IDS = ("task_1", "task_2")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.batch_endpoint import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, BatchEndpoint
+from airflow_provider_apimart.gateway.polling import FIRST_SIZE, LARGEST_SIZE, SMALLEST_SIZE, BatchEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

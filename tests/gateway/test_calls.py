@@ -8,8 +8,8 @@ import pytest
 from gateway.exchange import answer
 
 from airflow_provider_apimart.exceptions import GatewayError, InvalidRequestError, UnreadableAnswerError
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.calls import Balance
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.endpoints import Balance
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.settings import GatewaySettings
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     ids=str,
 )
 def test_a_task_is_read_with_or_without_an_envelope(settings: GatewaySettings, payload: Any) -> None:
-    task = calls.get_task(settings, "task_1").result(answer(payload))
+    task = endpoints.get_task(settings, "task_1").result(answer(payload))
 
     assert (task.task_id, task.status) == ("task_1", "processing")
 
 
 def test_a_task_that_is_not_described_yet_still_runs(settings: GatewaySettings) -> None:
-    task = calls.get_task(settings, "task_1").result(answer({"code": 200, "data": None}))
+    task = endpoints.get_task(settings, "task_1").result(answer({"code": 200, "data": None}))
 
     assert task.task_id == "task_1"
     assert not task.is_finished
@@ -41,7 +41,7 @@ def test_a_task_that_is_not_described_yet_still_runs(settings: GatewaySettings) 
 @pytest.mark.parametrize("payload", [[], {"data": "ok"}, {"data": []}, {"data": [{}, {}]}], ids=str)
 def test_a_task_in_an_unknown_shape_is_unreadable(settings: GatewaySettings, payload: Any) -> None:
     with pytest.raises(UnreadableAnswerError, match="task_1 in an unknown shape") as raised:
-        calls.get_task(settings, "task_1").result(answer(payload))
+        endpoints.get_task(settings, "task_1").result(answer(payload))
 
     assert raised.value.task_id == "task_1"
 
@@ -63,19 +63,19 @@ def test_a_task_in_an_unknown_shape_is_unreadable(settings: GatewaySettings, pay
     ids=str,
 )
 def test_the_balance_is_read(payload: Any, balance: Balance) -> None:
-    assert calls.get_balance().result(answer(payload)) == balance
+    assert endpoints.get_balance().result(answer(payload)) == balance
 
 
 @pytest.mark.parametrize("message", ["No Authorization header", "Failed to get token info"])
 def test_the_balance_fails_with_http_200(message: str) -> None:
     with pytest.raises(GatewayError, match=message):
-        calls.get_balance().result(answer({"success": False, "message": message}))
+        endpoints.get_balance().result(answer({"success": False, "message": message}))
 
 
 @pytest.mark.parametrize("payload", [{}, [], {"success": True}, {"data": None}], ids=str)
 def test_a_balance_in_an_unknown_shape_is_unreadable(payload: Any) -> None:
     with pytest.raises(UnreadableAnswerError, match="balance in an unknown shape"):
-        calls.get_balance().result(answer(payload))
+        endpoints.get_balance().result(answer(payload))
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_balance_in_an_unknown_shape_is_unreadable(payload: Any) -> None:
     ids=str,
 )
 def test_the_models_are_listed(payload: Any, models: list[str]) -> None:
-    assert calls.list_models().result(answer(payload)) == models
+    assert endpoints.list_models().result(answer(payload)) == models
 
 
 def test_a_list_of_models_in_an_unknown_shape_is_unreadable() -> None:
     with pytest.raises(UnreadableAnswerError, match="models in an unknown shape"):
-        calls.list_models().result(answer({"data": "none"}))
+        endpoints.list_models().result(answer({"data": "none"}))
 
 
 UPLOADED = {
@@ -137,18 +137,18 @@ def test_an_upload_that_is_refused_says_why(status: int, message: str) -> None:
     assert raised.value.charged == "no"
 
 
-def upload() -> calls.Call[str]:
-    return calls.upload_image(b"\x89PNG\r\n\x1a\n")
+def upload() -> endpoints.Endpoint[str]:
+    return endpoints.upload_image(b"\x89PNG\r\n\x1a\n")
 
 
 def test_only_a_submit_is_paid_and_only_reads_may_be_repeated(settings: GatewaySettings, image_request: Any) -> None:
     every = {
-        "submit": calls.submit(settings, image_request),
-        "task": calls.get_task(settings, "task_1"),
-        "tasks": calls.get_tasks(settings, ["task_1"]),
-        "balance": calls.get_balance(),
-        "models": calls.list_models(),
-        "price": calls.get_price("gpt-image-2"),
+        "submit": endpoints.submit(settings, image_request),
+        "task": endpoints.get_task(settings, "task_1"),
+        "tasks": endpoints.get_tasks(settings, ["task_1"]),
+        "balance": endpoints.get_balance(),
+        "models": endpoints.list_models(),
+        "price": endpoints.get_price("gpt-image-2"),
         "upload": upload(),
     }
 
@@ -162,6 +162,6 @@ def test_an_idempotency_key_that_no_header_can_hold_is_refused_before_anything_i
     settings: GatewaySettings, image_request: Any, key: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match="191 visible ASCII characters") as caught:
-        calls.submit(settings, image_request, idempotency_key=key)
+        endpoints.submit(settings, image_request, idempotency_key=key)
 
     assert caught.value.field == "idempotency_key"

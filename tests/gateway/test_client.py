@@ -26,10 +26,9 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.pace import Pace
-from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS, AsyncGatewayClient, GatewayClient
+from airflow_provider_apimart.gateway.throttle import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +38,11 @@ if TYPE_CHECKING:
 
 
 READS: dict[str, Callable[[GatewaySettings], Any]] = {
-    "task": lambda settings: calls.get_task(settings, "task_1"),
-    "batch": lambda settings: calls.get_tasks(settings, ["task_1", "task_2"]),
-    "balance": lambda _: calls.get_balance(),
-    "models": lambda _: calls.list_models(),
-    "price": lambda _: calls.get_price("gpt-image-2"),
+    "task": lambda settings: endpoints.get_task(settings, "task_1"),
+    "batch": lambda settings: endpoints.get_tasks(settings, ["task_1", "task_2"]),
+    "balance": lambda _: endpoints.get_balance(),
+    "models": lambda _: endpoints.list_models(),
+    "price": lambda _: endpoints.get_price("gpt-image-2"),
 }
 
 
@@ -101,7 +100,7 @@ def test_a_question_is_given_up_in_the_end_or_at_once(
     transport = Script(failure)
 
     with pytest.raises(cls) as raised:
-        exchange.send(calls.get_task(exchange.settings, "task_1"), transport)
+        exchange.send(endpoints.get_task(exchange.settings, "task_1"), transport)
 
     assert len(transport.requests) == sent
     if not isinstance(raised.value, TaskNotFoundError):
@@ -124,7 +123,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
     exchange: Exchange, failure: httpx.Response | Exception, sent: int
 ) -> None:
     transport = Script(failure)
-    call = calls.upload_image(b"GIF89a")
+    call = endpoints.upload_image(b"GIF89a")
 
     with pytest.raises(ApimartError) as raised:
         exchange.send(call, transport)
@@ -137,7 +136,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
 def test_the_gateway_gets_the_pause_that_it_asks_for_in_seconds(exchange: Exchange, seconds: int) -> None:
     transport = Script(error_response(429, retry_after=str(seconds)), httpx.Response(200, json={"data": {}}))
 
-    exchange.send(calls.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price("gpt-image-2"), transport)
 
     (pause,) = exchange.pauses
     assert seconds <= pause < seconds + 2
@@ -147,7 +146,7 @@ def test_the_gateway_gets_the_pause_that_it_asks_for_as_a_date(exchange: Exchang
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     transport = Script(error_response(429, retry_after=date), httpx.Response(200, json={"data": {}}))
 
-    exchange.send(calls.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price("gpt-image-2"), transport)
 
     (pause,) = exchange.pauses
     assert 5 < pause < 42
@@ -160,7 +159,7 @@ def test_a_pause_of_more_than_a_minute_is_left_to_airflow(
     transport = Script(error_response(429, retry_after=retry_after))
 
     with pytest.raises(RateLimitError) as raised:
-        exchange.send(calls.submit(exchange.settings, image_request), transport)
+        exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     assert len(transport.requests) == 1
     assert raised.value.retry_after is not None
@@ -169,7 +168,7 @@ def test_a_pause_of_more_than_a_minute_is_left_to_airflow(
 
 def test_pauses_grow(exchange: Exchange) -> None:
     with pytest.raises(ServerError):
-        exchange.send(calls.get_balance(), Script(error_response(500)))
+        exchange.send(endpoints.get_balance(), Script(error_response(500)))
 
     assert exchange.pauses == sorted(exchange.pauses)
     assert len(exchange.pauses) == MAX_ATTEMPTS - 1
@@ -180,7 +179,7 @@ def test_a_submit_is_the_json_of_the_request_with_the_key_and_the_providers_name
 ) -> None:
     transport = Script(accepted())
 
-    exchange.send(calls.submit(exchange.settings, image_request), transport)
+    exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     (request,) = transport.requests
     assert (request.method, str(request.url)) == ("POST", "https://gateway.example/v1/images/generations")
@@ -196,7 +195,7 @@ def test_the_submit_path_never_leaves_the_gateway(exchange: Exchange, image_requ
     exchange.settings = replace(exchange.settings, submit_path=path)
     transport = Script(accepted())
 
-    exchange.send(calls.submit(exchange.settings, image_request), transport)
+    exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     assert transport.requests[0].url.host == "gateway.example"
 
@@ -205,7 +204,7 @@ def test_the_submit_path_never_leaves_the_gateway(exchange: Exchange, image_requ
 def test_a_task_id_stays_one_segment_of_the_path(exchange: Exchange, task_id: str) -> None:
     transport = Script(httpx.Response(200, json={"data": {"status": "processing"}}))
 
-    task = exchange.send(calls.get_task(exchange.settings, task_id), transport)
+    task = exchange.send(endpoints.get_task(exchange.settings, task_id), transport)
 
     assert task.task_id == task_id
     assert transport.requests[0].url.raw_path.startswith(b"/v1/tasks/")
@@ -216,7 +215,7 @@ def test_a_task_id_stays_one_segment_of_the_path(exchange: Exchange, task_id: st
 def test_the_price_is_asked_for_without_the_key(exchange: Exchange, api_key: str) -> None:
     transport = Script(httpx.Response(200, json={"success": True, "data": {}}))
 
-    exchange.send(calls.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price("gpt-image-2"), transport)
 
     (request,) = transport.requests
     assert request.url.params["model"] == "gpt-image-2"
@@ -230,7 +229,7 @@ def test_a_redirect_is_not_followed_so_that_the_key_goes_nowhere_else(
     transport = Script(error_response(302, location="https://elsewhere.example/"), accepted())
 
     with pytest.raises(NotFoundError, match="https://elsewhere\\.example/"):
-        exchange.send(calls.submit(exchange.settings, image_request), transport)
+        exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     assert [request.url.host for request in transport.requests] == ["gateway.example"]
 
@@ -260,7 +259,7 @@ def echoes(key: str) -> list[Any]:
 def test_no_error_ever_shows_the_key(
     exchange: Exchange, image_request: ImageRequest, api_key: str, what: str, response: httpx.Response | Exception
 ) -> None:
-    call = calls.submit(exchange.settings, image_request) if what == "submit" else READS[what](exchange.settings)
+    call = endpoints.submit(exchange.settings, image_request) if what == "submit" else READS[what](exchange.settings)
 
     with pytest.raises(ApimartError) as raised:
         exchange.send(call, Script(response))
@@ -272,7 +271,7 @@ def test_no_error_ever_shows_the_key(
 def test_a_failed_task_does_not_show_the_key_that_its_message_repeats(exchange: Exchange, api_key: str) -> None:
     body = {"data": {"id": "task_1", "status": "failed", "error": {"message": f"bad key {api_key}", "code": api_key}}}
 
-    task = exchange.send(calls.get_task(exchange.settings, "task_1"), Script(httpx.Response(200, json=body)))
+    task = exchange.send(endpoints.get_task(exchange.settings, "task_1"), Script(httpx.Response(200, json=body)))
 
     assert api_key not in repr(task)
 
@@ -282,7 +281,7 @@ def test_a_base_url_that_cannot_be_called_is_a_matter_of_configuration(
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot be called .* Nothing was sent"):
         exchange.send(
-            calls.submit(exchange.settings, image_request), Script(httpx.UnsupportedProtocol("no such protocol"))
+            endpoints.submit(exchange.settings, image_request), Script(httpx.UnsupportedProtocol("no such protocol"))
         )
 
 
@@ -292,7 +291,7 @@ def test_a_base_url_that_cannot_be_called_is_a_matter_of_configuration(
 )
 def test_the_cause_is_kept(exchange: Exchange, transport_error: httpx.TransportError, said: str) -> None:
     with pytest.raises(ConnectionFailedError, match=said) as raised:
-        exchange.send(calls.get_balance(), Script(transport_error))
+        exchange.send(endpoints.get_balance(), Script(transport_error))
 
     assert raised.value.__cause__ is transport_error
 
@@ -300,7 +299,7 @@ def test_the_cause_is_kept(exchange: Exchange, transport_error: httpx.TransportE
 def test_a_client_lets_go_of_its_connections(exchange: Exchange) -> None:
     transport = Script(httpx.Response(200, json={"data": {}}))
 
-    exchange.send(calls.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price("gpt-image-2"), transport)
 
     assert transport.is_closed
 
@@ -312,7 +311,7 @@ def test_a_limit_on_submits_lets_each_through(
     exchange.settings = replace(exchange.settings, requests_per_second=requests_per_second)
     transport = Script(error_response(429), accepted())
 
-    exchange.send(calls.submit(exchange.settings, image_request), transport)
+    exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     assert len(transport.requests) == 2
 
@@ -332,12 +331,12 @@ def test_a_refusal_of_one_request_pauses_the_others_of_the_client(settings: Gate
     def sleep(seconds: float) -> None:
         if not clock.pauses:  # Another thread sends something while the first request waits.
             clock.pauses.append(0)
-            client.send(calls.upload_image(b"GIF89a"))
+            client.send(endpoints.upload_image(b"GIF89a"))
         clock.sleep(seconds)
 
     pace = Pace(settings, clock=clock)
     with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, pace=pace) as client:
-        client.send(calls.get_balance())
+        client.send(endpoints.get_balance())
 
     assert [path for path, _ in sent_at] == ["/v1/balance", "/v1/uploads/images", "/v1/balance"]
     assert sent_at[0][1] == 0
@@ -363,9 +362,9 @@ async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_cl
     clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        first = asyncio.create_task(client.send(calls.get_balance()))
+        first = asyncio.create_task(client.send(endpoints.get_balance()))
         await clock.settle()
-        others = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(5)]
+        others = [asyncio.create_task(client.send(endpoints.get_balance())) for _ in range(5)]
         await clock.settle()
         assert gate.received == 1
 
@@ -382,9 +381,9 @@ async def test_a_request_that_waits_goes_on_waiting_when_the_pause_is_made_longe
     clock, gate = HeldClock(), Gate(*refusals)
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        refused = [asyncio.create_task(client.send(calls.get_balance())) for _ in range(2)]
+        refused = [asyncio.create_task(client.send(endpoints.get_balance())) for _ in range(2)]
         await clock.settle()
-        third = asyncio.create_task(client.send(calls.get_balance()))
+        third = asyncio.create_task(client.send(endpoints.get_balance()))
         await clock.settle()
         assert gate.received == 2
 
@@ -405,10 +404,10 @@ async def test_a_failure_of_another_kind_pauses_nobody_else(
     clock, script = HeldClock(), Script(failure, httpx.Response(200, json={"remain_balance": 1}))
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, pace=pace) as client:
-        failing = asyncio.create_task(client.send(calls.get_balance()))
+        failing = asyncio.create_task(client.send(endpoints.get_balance()))
         await clock.settle()
 
-        assert (await client.send(calls.get_balance())).remaining == 1
+        assert (await client.send(endpoints.get_balance())).remaining == 1
 
         assert not failing.done()
         await clock.advance(60)
@@ -431,7 +430,7 @@ class Turnstile:
 class Journal(Exchange):
     """An exchange that notes turns, pauses and requests in their order."""
 
-    def record(self, call: calls.Call[Any], *answers: httpx.Response, pause: float = 0.0) -> list[str]:
+    def record(self, call: endpoints.Endpoint[Any], *answers: httpx.Response, pause: float = 0.0) -> list[str]:
         """
         Send a call through a client that may send so many submits per second.
 
@@ -476,7 +475,7 @@ def journal(exchange: Exchange) -> Journal:
 def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
     journal: Journal, image_request: ImageRequest
 ) -> None:
-    submit = calls.submit(journal.settings, image_request)
+    submit = endpoints.submit(journal.settings, image_request)
     balance = httpx.Response(200, json={"remain_balance": 1})
 
     assert journal.record(submit, accepted()) == ["submit", "POST"]
@@ -484,11 +483,11 @@ def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
         *["submit", "POST", "pause"],
         *["submit", "POST"],
     ]
-    assert journal.record(calls.get_balance(), balance) == ["GET"]
+    assert journal.record(endpoints.get_balance(), balance) == ["GET"]
 
 
 def test_a_turn_from_before_a_pause_is_not_used_after_it(journal: Journal, image_request: ImageRequest) -> None:
-    submit = calls.submit(journal.settings, image_request)
+    submit = endpoints.submit(journal.settings, image_request)
 
     assert journal.record(submit, accepted(), pause=30) == ["submit", "pause", "submit", "POST"]
     assert journal.pauses == [30]

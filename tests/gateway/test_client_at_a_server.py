@@ -15,8 +15,8 @@ from airflow_provider_apimart.exceptions import (
     IdempotencyError,
     SubmitOutcomeUnknownError,
 )
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from gateway.exchange import Exchange
@@ -44,7 +44,7 @@ def test_a_lost_answer_is_unknown_and_not_sent_again(
     simulator.add_fault({"fault": "drop_answer", "on": "submit"})
 
     with pytest.raises(SubmitOutcomeUnknownError):
-        at_simulator.send(calls.submit(at_simulator.settings, image_request))
+        at_simulator.send(endpoints.submit(at_simulator.settings, image_request))
 
     assert simulator.stats()["submits"]["received"] == 1
     assert simulator.stats()["tasks"]["total"] == 1, "the picture exists"
@@ -56,7 +56,7 @@ def test_a_lost_request_looks_the_same_and_is_not_sent_again_either(
     simulator.add_fault({"fault": "drop_request", "on": "submit"})
 
     with pytest.raises(SubmitOutcomeUnknownError):
-        at_simulator.send(calls.submit(at_simulator.settings, image_request))
+        at_simulator.send(endpoints.submit(at_simulator.settings, image_request))
 
     assert simulator.stats()["submits"]["received"] == 1
     assert simulator.stats()["tasks"]["total"] == 0
@@ -68,7 +68,7 @@ def test_an_accepted_request_that_answers_500_is_unknown(
     simulator.add_fault({"fault": "accept_then_error", "on": "submit"})
 
     with pytest.raises(SubmitOutcomeUnknownError):
-        at_simulator.send(calls.submit(at_simulator.settings, image_request))
+        at_simulator.send(endpoints.submit(at_simulator.settings, image_request))
 
     assert simulator.stats()["submits"]["received"] == 1
 
@@ -81,7 +81,7 @@ def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
         exchange.settings = replace(exchange.settings, base_url=address_of(silent), timeout=0.05)
 
         with pytest.raises(SubmitOutcomeUnknownError, match="ReadTimeout"):
-            exchange.send(calls.submit(exchange.settings, image_request), network)
+            exchange.send(endpoints.submit(exchange.settings, image_request), network)
 
         silent.settimeout(0)
         connection, _ = silent.accept()
@@ -94,7 +94,7 @@ def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
 def test_a_lost_answer_to_a_look_is_asked_for_again(at_simulator: Exchange, simulator: Simulator) -> None:
     simulator.add_fault({"fault": "drop_answer", "on": "balance", "times": 2})
 
-    balance = at_simulator.send(calls.get_balance())
+    balance = at_simulator.send(endpoints.get_balance())
 
     assert balance.remaining == 1000.0
     assert simulator.stats()["requests"]["balance"] == 3
@@ -109,13 +109,13 @@ def test_a_submit_after_refusals_becomes_one_task(
         {"fault": "refuse", "on": "submit", "status": 503, "times": 1},
     )
 
-    at_simulator.send(calls.submit(at_simulator.settings, image_request, idempotency_key=KEY))
+    at_simulator.send(endpoints.submit(at_simulator.settings, image_request, idempotency_key=KEY))
 
     assert simulator.stats()["submits"] == {"received": 4, "accepted": 1, "refused": 3, "replayed": 0, "dropped": 0}
 
 
 def test_the_same_key_buys_once(at_simulator: Exchange, simulator: Simulator, image_request: ImageRequest) -> None:
-    call = calls.submit(at_simulator.settings, image_request, idempotency_key=KEY)
+    call = endpoints.submit(at_simulator.settings, image_request, idempotency_key=KEY)
 
     first, second = at_simulator.send(call), at_simulator.send(call)
 
@@ -127,11 +127,11 @@ def test_the_same_key_buys_once(at_simulator: Exchange, simulator: Simulator, im
 def test_a_key_that_stands_for_another_body_buys_nothing(
     at_simulator: Exchange, simulator: Simulator, image_request: ImageRequest
 ) -> None:
-    at_simulator.send(calls.submit(at_simulator.settings, image_request, idempotency_key=KEY))
+    at_simulator.send(endpoints.submit(at_simulator.settings, image_request, idempotency_key=KEY))
     other = replace(image_request, prompt="Another cat")
 
     with pytest.raises(IdempotencyError):
-        at_simulator.send(calls.submit(at_simulator.settings, other, idempotency_key=KEY))
+        at_simulator.send(endpoints.submit(at_simulator.settings, other, idempotency_key=KEY))
 
     assert simulator.stats()["tasks"]["total"] == 1
 
@@ -142,13 +142,13 @@ def test_a_refused_connection_is_tried_again(exchange: Exchange, image_request: 
         exchange.settings = replace(exchange.settings, base_url=address_of(listener))
 
         with pytest.raises(ConnectionFailedError, match="Nothing was sent") as raised:
-            exchange.send(calls.submit(exchange.settings, image_request))
+            exchange.send(endpoints.submit(exchange.settings, image_request))
 
     assert len(exchange.pauses) == MAX_ATTEMPTS - 1
     assert raised.value.charged == "no"
 
 
 def test_the_server_sees_the_providers_name(at_simulator: Exchange, simulator: Simulator) -> None:
-    at_simulator.send(calls.get_balance())
+    at_simulator.send(endpoints.get_balance())
 
     assert simulator.stats()["user_agents"] == [f"airflow-provider-apimart/{__version__}"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.concurrency_limit import ConcurrencyLimit
+from airflow_provider_apimart.gateway.throttle import ConcurrencyLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

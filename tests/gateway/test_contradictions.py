@@ -22,13 +22,12 @@ from airflow_provider_apimart.exceptions import (
     RequestRejectedError,
     ServerError,
 )
-from airflow_provider_apimart.gateway import calls
+from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, Gateway, find_spec
+from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.errors import answer_error
-from airflow_provider_apimart.gateway.pricing import Price
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Task, TaskState
+from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Submission, Task, TaskState
 from airflow_provider_apimart.gateway.validation import check, notices
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 
@@ -179,7 +178,7 @@ def test_apimaster_endpoint_is_either_path(exchange: Exchange, path: str) -> Non
     exchange.settings = replace(exchange.settings, gateway=Gateway.APIMASTER, submit_path=path)
     script = Script(accepted())
 
-    exchange.send(calls.submit(exchange.settings, request()), script)
+    exchange.send(endpoints.submit(exchange.settings, request()), script)
 
     assert script.requests[0].url.path == path
 
@@ -232,7 +231,7 @@ def test_moderation_default_is_auto_or_low_so_it_is_sent_only_when_set(spec: Any
 
 
 def test_language_has_4_or_10_values_so_the_one_in_all_of_them_is_asked_for(exchange: Exchange) -> None:
-    assert calls.get_task(exchange.settings, "task_1").params == {"language": "en"}
+    assert endpoints.get_task(exchange.settings, "task_1").params == {"language": "en"}
 
 
 def test_poll_advice_is_to_wait_10_to_20_and_then_3_to_5_seconds() -> None:
@@ -248,11 +247,11 @@ def test_upload_limit_is_10_or_20_megabytes_so_the_server_decides_up_to_the_grea
     script = Script(httpx.Response(200, json={"url": URL}))
     content = b"GIF89a" + bytes(20 * 1024 * 1024 - 6)
 
-    exchange.send(calls.upload_image(content), script)
+    exchange.send(endpoints.upload_image(content), script)
 
     assert len(script.requests[0].content) > len(content)
     with pytest.raises(InvalidRequestError, match="at most 20971520 bytes"):
-        calls.upload_image(content + b"\0")
+        endpoints.upload_image(content + b"\0")
 
 
 @pytest.mark.parametrize("model", ["gpt-image-1-official", "gpt-image-1.5-official", "gpt-image-2"])
@@ -262,7 +261,7 @@ def test_billing_and_price_docs_differ_so_nothing_is_known_without_the_price_end
 
 
 def test_pricing_endpoint_is_the_one_that_answers() -> None:
-    assert calls.get_price("gpt-image-2").path == "/api/pricing/model"
+    assert endpoints.get_price("gpt-image-2").path == "/api/pricing/model"
 
 
 @pytest.mark.parametrize("progress", [40, "40%"])

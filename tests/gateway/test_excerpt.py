@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.excerpt import excerpt
+from airflow_provider_apimart.gateway.response import excerpt
 
 
 @pytest.mark.parametrize(

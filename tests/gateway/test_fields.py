@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_apimart.gateway.fields import build_request, typed
-from airflow_provider_apimart.gateway.request import ImageRequest
+from airflow_provider_apimart.gateway.request import ImageRequest, build_request, typed
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.idempotency import fingerprint, idempotency_key
+from airflow_provider_apimart.gateway.request import fingerprint, idempotency_key
 
 identities = st.lists(
     st.one_of(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers()), min_size=1

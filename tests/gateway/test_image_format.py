@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_apimart.exceptions import ImageRejectedError
-from airflow_provider_apimart.gateway.image_format import HEAD_SIZE, TAIL_SIZE, guess_extensions, recognise
+from airflow_provider_apimart.gateway.images import HEAD_SIZE, TAIL_SIZE, guess_extensions, recognise
 
 
 def picture(image_format: str) -> bytes:

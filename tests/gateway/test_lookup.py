@@ -20,8 +20,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
-from airflow_provider_apimart.gateway.lookup import chunks, look_up
+from airflow_provider_apimart.gateway.polling import BatchEndpoint, chunks, look_up
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.gateway.task import Task
 

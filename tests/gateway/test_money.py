@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.money import share, total
+from airflow_provider_apimart.gateway.cost import share, total
 
 
 @pytest.mark.parametrize(

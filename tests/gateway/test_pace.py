@@ -14,10 +14,9 @@ import pytest
 from gateway.exchange import Script, accepted, error_response
 
 from airflow_provider_apimart.exceptions import ApimartError, RateLimitError
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.pace import _PACES, Pace, shared_pace
-from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS, AsyncGatewayClient, GatewayClient
+from airflow_provider_apimart.gateway.throttle import _PACES, Pace, shared_pace
 
 if TYPE_CHECKING:
     from gateway.exchange import Exchange
@@ -87,8 +86,8 @@ def test_a_client_that_is_closed_takes_nothing_from_the_others(
 
     with GatewayClient(limited, transport=script) as survivor:
         with GatewayClient(limited, transport=script) as other:
-            other.send(calls.submit(limited, image_request))
-        survivor.send(calls.submit(limited, image_request))
+            other.send(endpoints.submit(limited, image_request))
+        survivor.send(endpoints.submit(limited, image_request))
 
     assert len(script.requests) == 2
 
@@ -96,7 +95,7 @@ def test_a_client_that_is_closed_takes_nothing_from_the_others(
 def test_each_refusal_of_a_submit_counts_even_one_that_is_not_the_end(
     exchange: Exchange, image_request: ImageRequest
 ) -> None:
-    submit = calls.submit(exchange.settings, image_request)
+    submit = endpoints.submit(exchange.settings, image_request)
 
     exchange.send(submit, Script(error_response(429), error_response(429), accepted()))
 
@@ -111,7 +110,7 @@ def test_the_last_refusal_counts_too_and_one_submit_is_always_left(
     exchange: Exchange, image_request: ImageRequest
 ) -> None:
     with pytest.raises(RateLimitError):
-        exchange.send(calls.submit(exchange.settings, image_request), Script(error_response(429)))
+        exchange.send(endpoints.submit(exchange.settings, image_request), Script(error_response(429)))
 
     assert len(exchange.pauses) == MAX_ATTEMPTS - 1
     assert exchange.pace.concurrency == 1
@@ -120,7 +119,7 @@ def test_the_last_refusal_counts_too_and_one_submit_is_always_left(
 
 def test_a_refusal_that_is_left_to_airflow_counts(exchange: Exchange, image_request: ImageRequest) -> None:
     with pytest.raises(RateLimitError):
-        exchange.send(calls.submit(exchange.settings, image_request), Script(error_response(429, retry_after="61")))
+        exchange.send(endpoints.submit(exchange.settings, image_request), Script(error_response(429, retry_after="61")))
 
     assert exchange.pace.concurrency == 8
 
@@ -130,7 +129,7 @@ def test_a_failure_of_another_kind_changes_nothing(
     exchange: Exchange, image_request: ImageRequest, failure: httpx.Response | Exception
 ) -> None:
     with pytest.raises(ApimartError):
-        exchange.send(calls.submit(exchange.settings, image_request), Script(failure))
+        exchange.send(endpoints.submit(exchange.settings, image_request), Script(failure))
 
     assert exchange.pace.concurrency == 16
     assert exchange.notes == []
@@ -139,7 +138,7 @@ def test_a_failure_of_another_kind_changes_nothing(
 def test_a_question_that_is_refused_leaves_the_number_of_submits_alone(exchange: Exchange) -> None:
     balance = httpx.Response(200, json={"remain_balance": 1})
 
-    exchange.send(calls.get_balance(), Script(error_response(429), balance))
+    exchange.send(endpoints.get_balance(), Script(error_response(429), balance))
 
     assert exchange.pace.concurrency == 16
 

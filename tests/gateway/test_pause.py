@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.pause import SharedPause
+from airflow_provider_apimart.gateway.throttle import SharedPause
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gateway.exchange import answer
 
-from airflow_provider_apimart.gateway.pricing import Price
+from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.request import ImageRequest
 
 #: The two kinds of tables, with the figures that clients have recorded from the price endpoint.

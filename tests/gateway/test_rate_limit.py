@@ -7,7 +7,7 @@ import threading
 import pytest
 from pyrate_limiter import RateItem
 
-from airflow_provider_apimart.gateway.rate_limit import submit_limiter
+from airflow_provider_apimart.gateway.throttle import submit_limiter
 
 
 def test_there_is_no_limit_unless_it_is_asked_for() -> None:

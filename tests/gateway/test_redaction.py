@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_apimart.gateway.redaction import redact
+from airflow_provider_apimart.gateway.response import redact
 
 KEY = "am_0123456789abcdef"
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES, Gateway
-from airflow_provider_apimart.gateway.reference import data_uri, read_reference, reference_format
+from airflow_provider_apimart.gateway.images import data_uri, read_reference, reference_format
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.validation import check
 

@@ -18,14 +18,14 @@ from airflow_provider_apimart.exceptions import (
     SubmitOutcomeUnknownError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.pause import SharedPause
-from airflow_provider_apimart.gateway.retries import (
+from airflow_provider_apimart.gateway.client import (
     MAX_ATTEMPTS,
     MAX_RETRY_AFTER,
     async_retrying,
     is_worth_retrying,
     retrying,
 )
+from airflow_provider_apimart.gateway.throttle import SharedPause
 
 if TYPE_CHECKING:
     from collections.abc import Callable

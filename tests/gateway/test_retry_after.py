@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.retry_after import parse_retry_after
+from airflow_provider_apimart.gateway.response import parse_retry_after
 
 #: Wed, 21 Oct 2015 07:28:00 GMT
 NOW = 1445412480.0

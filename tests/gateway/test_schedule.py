@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.schedule import JITTER, Schedule, interval_between_looks, next_pause
+from airflow_provider_apimart.gateway.polling import JITTER, Schedule, interval_between_looks, next_pause
 
 TASK_IDS = st.sampled_from(["a", "b", "c", "d"])
 TIMES = st.floats(0, 100)

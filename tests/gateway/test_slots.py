@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gateway.clock import HeldClock
 
-from airflow_provider_apimart.gateway.slots import Slots
+from airflow_provider_apimart.gateway.throttle import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_apimart.exceptions import ApimartError, UnreadableAnswerError
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Image, TaskState
+from airflow_provider_apimart.gateway.task import Image, Submission, TaskState
 
 PICTURE = "https://cdn.example/1.png"
 

@@ -26,8 +26,8 @@ from airflow_provider_apimart.exceptions import (
     RequestRejectedError,
     SubmitOutcomeUnknownError,
 )
-from airflow_provider_apimart.gateway import calls
-from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from gateway.exchange import Exchange
@@ -137,7 +137,7 @@ def test_the_outcome_of_a_submit(
     transport = Script(response)
 
     with pytest.raises(ApimartError) as raised:
-        exchange.send(calls.submit(exchange.settings, image_request, idempotency_key=KEY), transport)
+        exchange.send(endpoints.submit(exchange.settings, image_request, idempotency_key=KEY), transport)
 
     assert type(raised.value) is cls
     assert Outcome(raised.value.charged, raised.value.retryable, len(transport.requests)) == outcome
@@ -163,7 +163,7 @@ def test_a_submit_that_was_provably_not_accepted_is_sent_until_it_is(
 ) -> None:
     transport = Script(refusal, refusal, accepted("task_7"))
 
-    submission = exchange.send(calls.submit(exchange.settings, image_request, idempotency_key=KEY), transport)
+    submission = exchange.send(endpoints.submit(exchange.settings, image_request, idempotency_key=KEY), transport)
 
     assert [task.task_id for task in submission.tasks] == ["task_7"]
     assert len(transport.requests) == 3

@@ -11,14 +11,13 @@ import pytest
 from gateway.exchange import Script, answer
 
 from airflow_provider_apimart import exceptions
-from airflow_provider_apimart.gateway import calls
+from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.catalogue import Gateway, find_spec
 from airflow_provider_apimart.gateway.client import GatewayClient
 from airflow_provider_apimart.gateway.errors import answer_error
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.settings import GatewaySettings
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Image, TaskState
+from airflow_provider_apimart.gateway.task import Image, Submission, TaskState
 from airflow_provider_apimart.gateway.validation import check, check_anywhere
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def test_a_request_example_is_accepted_as_it_is_written(
     settings = GatewaySettings(api_key=api_key, base_url=base_url, gateway=gateway)
 
     with GatewayClient(settings) as client:
-        submissions = [client.send(calls.submit(settings, part)) for part in parts]
+        submissions = [client.send(endpoints.submit(settings, part)) for part in parts]
 
     received = simulator.tasks()
     assert [task["id"] for task in received] == [s.tasks[0].task_id for s in submissions]
@@ -155,7 +154,7 @@ def test_a_completed_task_answer_gives_its_pictures_and_costs(
     (body,) = [example["body"] for example in PAGES[page]["answers"] if example["kind"] == "task"]
     task_id = body["data"]["id"]
 
-    task = exchange.send(calls.get_task(exchange.settings, task_id), Script(httpx.Response(200, json=body)))
+    task = exchange.send(endpoints.get_task(exchange.settings, task_id), Script(httpx.Response(200, json=body)))
 
     assert (task.task_id, task.state, task.images) == (task_id, TaskState.COMPLETED, images)
     assert {name: getattr(task, name) for name in numbers} == numbers

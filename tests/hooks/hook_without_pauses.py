@@ -7,7 +7,7 @@ from functools import cached_property
 from gateway.clock import Clock
 
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.pace import Pace
+from airflow_provider_apimart.gateway.throttle import Pace
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 __all__ = ["HookWithoutPauses"]

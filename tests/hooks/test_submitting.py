@@ -28,11 +28,10 @@ from airflow_provider_apimart.exceptions import (
     RequestRejectedError,
     SubmitOutcomeUnknownError,
 )
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient
-from airflow_provider_apimart.gateway.pace import Pace
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS, AsyncGatewayClient
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.gateway.retries import MAX_ATTEMPTS
-from airflow_provider_apimart.gateway.submission import Submission
+from airflow_provider_apimart.gateway.task import Submission
+from airflow_provider_apimart.gateway.throttle import Pace
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:

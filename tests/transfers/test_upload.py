@@ -18,7 +18,7 @@ from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
-from airflow_provider_apimart.gateway.image_format import recognise
+from airflow_provider_apimart.gateway.images import recognise
 from airflow_provider_apimart.transfers._download import Download
 from airflow_provider_apimart.transfers._upload import Bucket, open_bucket
 

@@ -12,9 +12,9 @@ from airflow.sdk import Connection
 from gateway.clock import Clock
 from triggers.task_gateway import TaskGateway
 
-from airflow_provider_apimart.gateway.batch_endpoint import BatchEndpoint
 from airflow_provider_apimart.gateway.client import AsyncGatewayClient
-from airflow_provider_apimart.gateway.pace import Pace
+from airflow_provider_apimart.gateway.polling import BatchEndpoint
+from airflow_provider_apimart.gateway.throttle import Pace
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.triggers._connection import RenewedHook
 from airflow_provider_apimart.triggers._poller import TaskPoller

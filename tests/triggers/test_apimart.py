@@ -19,7 +19,7 @@ from triggers.skipping_loop import SkippingLoop
 from triggers.waiting import event_of, waiting_for
 
 import airflow_provider_apimart
-from airflow_provider_apimart.gateway import calls
+from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -301,9 +301,9 @@ def test_no_paid_call_can_be_reached_from_a_trigger() -> None:
     """A triggerer runs a trigger again after a restart, and twice when two of them believe that they own it."""
     package = Path(airflow_provider_apimart.__file__).parent
     functions = functions_in(
-        *(package / "hooks").glob("*.py"), package / "gateway" / "lookup.py", package / "gateway" / "client.py"
+        *(package / "hooks").glob("*.py"), package / "gateway" / "polling.py", package / "gateway" / "client.py"
     )
-    endpoints = {name for name, function in vars(calls).items() if inspect.isfunction(function)}
+    requests = {name for name, function in vars(endpoints).items() if inspect.isfunction(function)}
 
     reached: set[str] = set()
     news = names_in(*(ast.parse(path.read_text()) for path in (package / "triggers").glob("*.py")))
@@ -312,8 +312,8 @@ def test_no_paid_call_can_be_reached_from_a_trigger() -> None:
         news = names_in(*(node for name in reached & functions.keys() for node in functions[name]))
 
     assert reached & functions.keys() > {"aget_tasks", "aload_settings", "look_up", "_in_batches", "send"}
-    assert reached & endpoints == {"get_task", "get_tasks"}
+    assert reached & requests == {"get_task", "get_tasks"}
     settings = GatewaySettings(api_key="sk-x")
-    assert not calls.get_task(settings, "task_1").paid
-    assert not calls.get_tasks(settings, ["task_1"]).paid
-    assert calls.submit(settings, ImageRequest(prompt="a cat")).paid
+    assert not endpoints.get_task(settings, "task_1").paid
+    assert not endpoints.get_tasks(settings, ["task_1"]).paid
+    assert endpoints.submit(settings, ImageRequest(prompt="a cat")).paid

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.dataset.object_names import made_by
-from airflow_provider_apimart.gateway.money import share
+from airflow_provider_apimart.gateway.cost import share
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 from airflow_provider_apimart.plugins.web.facts import read_facts
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from airflow_provider_apimart.gateway.image_format import ImageFormat
+    from airflow_provider_apimart.gateway.images import ImageFormat
 
 __all__ = ["content_disposition", "router"]
 

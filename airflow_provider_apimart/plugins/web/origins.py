@@ -13,13 +13,13 @@ from airflow.exceptions import AirflowException  # type: ignore[attr-defined] # 
 from cachetools import TTLCache, cached
 
 from airflow_provider_apimart.exceptions import ConfigurationError, ImageRejectedError, TransferError
-from airflow_provider_apimart.gateway.image_format import HEAD_SIZE, TAIL_SIZE, recognise
+from airflow_provider_apimart.gateway.images import HEAD_SIZE, TAIL_SIZE, recognise
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.plugins.web.stores import look, read_into
 from airflow_provider_apimart.transfers.delivered import MAX_BYTES, fetch_delivered
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.gateway.image_format import ImageFormat
+    from airflow_provider_apimart.gateway.images import ImageFormat
     from airflow_provider_apimart.gateway.settings import GatewaySettings
     from airflow_provider_apimart.plugins.web.stores import StoredObject
 

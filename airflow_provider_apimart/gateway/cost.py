@@ -4,6 +4,8 @@ What a request will probably cost.
 The gateways' public price endpoint answers with the fields that apply to the model's way of billing, and with an empty
 template for a model that it does not know. An estimate serves a guard before the purchase; what was charged is in
 the task.
+
+Sums and shares of money that may be unknown.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from airflow_provider_apimart.gateway.answer import Answer
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.response import Response
 
-__all__ = ["Price"]
+__all__ = ["Price", "share", "total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Price:
     table: Mapping[str, Any]
 
     @classmethod
-    def from_answer(cls, answer: Answer, model: str) -> Price:
+    def from_answer(cls, answer: Response, model: str) -> Price:
         """Read the answer of the price endpoint."""
         payload = answer.payload
         data = payload.get("data", payload) if isinstance(payload, dict) else {}
@@ -90,3 +92,20 @@ def _positive(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         return None
     return value
+
+
+def total(figures: Iterable[float | None]) -> float | None:
+    """Return the sum, or ``None`` when one of the figures is not known: unknown is never 0."""
+    listed = list(figures)
+    known = [figure for figure in listed if figure is not None]
+    return round(sum(known), 10) if known and len(known) == len(listed) else None
+
+
+def share(cost: float | None, pictures: int) -> float | None:
+    """
+    Return what one of several pictures has cost, or ``None`` where that is not known.
+
+    :param cost: of all of them, as :func:`total` gives it again from the shares.
+    :param pictures: how many of them there are.
+    """
+    return None if cost is None or not pictures else cost / pictures

@@ -2,6 +2,12 @@
 The gateways' endpoints, each as a value that says what to send and how to read the answer.
 
 Both clients send the same calls, so that nothing about an endpoint is written twice.
+
+The answer to a question after many tasks.
+
+``POST /v1/tasks/batch`` is named on the vendors' pages, and its answer is documented nowhere. A list, a map by id,
+either of them below ``tasks``, items in envelopes of their own, errors per item and left-out ids are all understood;
+items are told apart by their ids, never by their place.
 """
 
 from __future__ import annotations
@@ -12,29 +18,29 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_apimart.exceptions import GatewayError, InvalidRequestError, UnreadableAnswerError
-from airflow_provider_apimart.gateway.batch import read_batch
-from airflow_provider_apimart.gateway.errors import answer_error, submit_error, task_lookup_error
-from airflow_provider_apimart.gateway.pricing import Price
-from airflow_provider_apimart.gateway.reference import reference_format
-from airflow_provider_apimart.gateway.submission import Submission
-from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.gateway.cost import Price
+from airflow_provider_apimart.gateway.errors import answer_error, error_of, submit_error, task_lookup_error
+from airflow_provider_apimart.gateway.images import reference_format
+from airflow_provider_apimart.gateway.task import Submission, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.exceptions import ApimartError
-    from airflow_provider_apimart.gateway.answer import Answer
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.response import Response
     from airflow_provider_apimart.gateway.settings import GatewaySettings
+
 
 __all__ = [
     "Balance",
-    "Call",
+    "Endpoint",
     "get_balance",
     "get_price",
     "get_task",
     "get_tasks",
     "list_models",
+    "read_batch",
     "submit",
     "upload_image",
 ]
@@ -45,7 +51,7 @@ _KEY: Final = re.compile(r"[!-~]{1,191}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[T]):
+class Endpoint(Generic[T]):
     """
     One request and the reading of its answer.
 
@@ -58,7 +64,7 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    read: Callable[[Answer], T]
+    read: Callable[[Response], T]
     interpret: Callable[[ApimartError], ApimartError] = lambda error: error
     idempotent: bool = True
     paid: bool = False
@@ -68,7 +74,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[str, bytes, str]] | None = None
 
-    def result(self, answer: Answer) -> T:
+    def result(self, answer: Response) -> T:
         """Return what the answer holds, or raise what it means."""
         error = answer_error(answer)
         if error is None:
@@ -91,7 +97,9 @@ class Balance:
     used: float | None
 
 
-def submit(settings: GatewaySettings, request: ImageRequest, *, idempotency_key: str | None = None) -> Call[Submission]:
+def submit(
+    settings: GatewaySettings, request: ImageRequest, *, idempotency_key: str | None = None
+) -> Endpoint[Submission]:
     """
     Return the paid call that asks for one task.
 
@@ -105,7 +113,7 @@ def submit(settings: GatewaySettings, request: ImageRequest, *, idempotency_key:
             value=idempotency_key,
             allowed="1 to 191 visible ASCII characters",
         )
-    return Call(
+    return Endpoint(
         method="POST",
         path=settings.submit_path,
         json=request.body(),
@@ -117,10 +125,10 @@ def submit(settings: GatewaySettings, request: ImageRequest, *, idempotency_key:
     )
 
 
-def get_task(settings: GatewaySettings, task_id: str) -> Call[Task]:
+def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
     """Return the call that asks after one task."""
 
-    def read(answer: Answer) -> Task:
+    def read(answer: Response) -> Task:
         payload = answer.payload
         data = payload.get("data", payload) if isinstance(payload, dict) else payload
         if isinstance(data, list) and len(data) == 1:
@@ -133,7 +141,7 @@ def get_task(settings: GatewaySettings, task_id: str) -> Call[Task]:
             )
         return Task.from_json(data, task_id=task_id, base_url=settings.base_url)
 
-    return Call(
+    return Endpoint(
         method="GET",
         path=f"/v1/tasks/{quote(task_id, safe='')}",
         # APIMaster's notes pass the model too; English is asked for because the messages end up in task logs.
@@ -143,9 +151,9 @@ def get_task(settings: GatewaySettings, task_id: str) -> Call[Task]:
     )
 
 
-def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Call[dict[str, Task | GatewayError]]:
+def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Endpoint[dict[str, Task | GatewayError]]:
     """Return the call that asks after many tasks at once. Ids that the answer leaves out are not in the result."""
-    return Call(
+    return Endpoint(
         method="POST",
         path="/v1/tasks/batch",
         json={"task_ids": list(task_ids)},
@@ -153,10 +161,10 @@ def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Call[dict[s
     )
 
 
-def get_balance() -> Call[Balance]:
+def get_balance() -> Endpoint[Balance]:
     """Return the free call that asks what is left to spend; it fails for a wrong key."""
 
-    def read(answer: Answer) -> Balance:
+    def read(answer: Response) -> Balance:
         payload = answer.payload
         data = payload.get("data", payload) if isinstance(payload, dict) else {}
         if not isinstance(data, dict) or not {"remain_balance", "unlimited_quota"} & data.keys():
@@ -166,25 +174,25 @@ def get_balance() -> Call[Balance]:
             used=data.get("used_balance"),
         )
 
-    return Call(method="GET", path="/v1/balance", read=read)
+    return Endpoint(method="GET", path="/v1/balance", read=read)
 
 
-def list_models() -> Call[list[str]]:
+def list_models() -> Endpoint[list[str]]:
     """Return the call that lists the models that the key may use."""
 
-    def read(answer: Answer) -> list[str]:
+    def read(answer: Response) -> list[str]:
         payload = answer.payload
         entries = payload.get("data") if isinstance(payload, dict) else payload
         if not isinstance(entries, list):
             raise UnreadableAnswerError(f"The gateway listed its models in an unknown shape: {answer.first_line}")
         return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
 
-    return Call(method="GET", path="/v1/models", read=read)
+    return Endpoint(method="GET", path="/v1/models", read=read)
 
 
-def get_price(model: str) -> Call[Price]:
+def get_price(model: str) -> Endpoint[Price]:
     """Return the public call that asks for a model's price table. The API key does not go with it."""
-    return Call(
+    return Endpoint(
         method="GET",
         path="/api/pricing/model",
         params={"model": model},
@@ -193,7 +201,7 @@ def get_price(model: str) -> Call[Price]:
     )
 
 
-def upload_image(content: bytes) -> Call[str]:
+def upload_image(content: bytes) -> Endpoint[str]:
     """
     Return the call that uploads a reference image and answers its URL, valid for 72 hours. It is free.
 
@@ -202,7 +210,7 @@ def upload_image(content: bytes) -> Call[str]:
     """
     image_format = reference_format(content)
 
-    def read(answer: Answer) -> str:
+    def read(answer: Response) -> str:
         payload = answer.payload
         candidates = (payload, payload.get("data")) if isinstance(payload, dict) else ()
         for candidate in candidates:
@@ -210,10 +218,50 @@ def upload_image(content: bytes) -> Call[str]:
                 return str(candidate["url"])
         raise UnreadableAnswerError(f"The gateway's answer to the upload holds no URL: {answer.first_line}")
 
-    return Call(
+    return Endpoint(
         method="POST",
         path="/v1/uploads/images",
         files={"file": (f"reference.{image_format.ext}", content, image_format.content_type)},
         read=read,
         idempotent=False,
     )
+
+
+def read_batch(answer: Response, task_ids: Sequence[str], *, base_url: str = "") -> dict[str, Task | GatewayError]:
+    """
+    Return what the answer says of each id that was asked for; ids that it leaves out are missing.
+
+    :raises UnreadableAnswerError: when it is not a description of tasks at all.
+    """
+    wanted = set(task_ids)
+    found: dict[str, Task | GatewayError] = {}
+    for key, item in _items(answer):
+        task_id, outcome = _outcome(key, item, answer, base_url)
+        if task_id in wanted:
+            found[task_id] = outcome
+    return found
+
+
+def _items(answer: Response) -> Iterator[tuple[str, Any]]:
+    """Yield each item with the key that it stands under in a map, or an empty one in a list."""
+    data = answer.payload
+    if isinstance(data, dict):
+        data = data.get("data", data)
+    if isinstance(data, dict) and isinstance(data.get("tasks"), list | dict):
+        data = data["tasks"]
+    if isinstance(data, list):
+        yield from (("", item) for item in data)
+    elif isinstance(data, dict) and all(isinstance(item, dict) for item in data.values()):
+        yield from ((str(key), item) for key, item in data.items())
+    else:
+        raise UnreadableAnswerError(f"The gateway described many tasks in an unknown shape: {answer.first_line}")
+
+
+def _outcome(key: str, item: Any, answer: Response, base_url: str) -> tuple[str, Task | GatewayError]:
+    outer: dict[str, Any] = item if isinstance(item, dict) else {}
+    data = outer.get("data")
+    inner: dict[str, Any] = data if isinstance(data, dict) else outer
+    task_id = str(inner.get("id") or inner.get("task_id") or outer.get("id") or outer.get("task_id") or key)
+    if inner.get("status") or inner.get("state"):
+        return task_id, Task.from_json(inner, task_id=task_id, base_url=base_url)
+    return task_id, task_lookup_error(error_of(200, outer, answer), task_id)
