@@ -162,11 +162,12 @@ class NotFoundError(GatewayError):
 
 class TaskNotFoundError(NotFoundError):
     """
-    The gateway does not know the task id: mistyped, of another account, or older than its retention.
+    The gateway says that it does not know the task id: mistyped, too new, of another account, or too old.
 
-    Whether it was charged cannot be told from this answer.
+    Whether it was charged cannot be told from this response.
     """
 
+    default_retryable = True
     default_charged = "unknown"
 
 
@@ -270,8 +271,13 @@ class TaskTimeoutError(TaskError):
 
 
 class NoImagesError(TaskError):
-    """The task completed, and its answer holds no URL that could be downloaded."""
+    """
+    The task completed, and its description holds no picture that could be downloaded.
 
+    The pictures may follow: a retry queries the task again, at no cost.
+    """
+
+    default_retryable = True
     default_charged = "yes"
 
 

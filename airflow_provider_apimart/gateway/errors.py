@@ -1,29 +1,30 @@
 """
-What a refusal or a failure of a gateway means.
+The meaning of a gateway's refusal or failure. Does no I/O.
 
-The HTTP status decides first: the gateways' own ``code`` may be a number, a word or empty, and failures also arrive
-with HTTP 200. For a paid request one question matters more than all others: does this answer prove that nothing was
-accepted? Where it does not, :func:`submit_error` makes it a ``SubmitOutcomeUnknownError``.
+For a paid request one question comes before all others: does this response prove that nothing was accepted? Only the
+gateway's own documented error does (:func:`is_documented_error`). A page or a JSON text of anything between the gateway
+and this machine proves nothing: the request may have passed it, and the response been lost. See :func:`submit_error`.
 
-=====================================================  ======================  =====================
-Response to a submit                                     Error                   Sent again by itself
-=====================================================  ======================  =====================
-400, 413, 422 and other 4xx                            RequestRejectedError    no
-400 ``get_channel_failed``                             BusyError               yes
-401, 402, 403, 404, redirect                           as the tree says        no
-408                                                    outcome unknown         no
-409 ``idempotency_in_progress``                        BusyError               yes, with the same key
-409 ``idempotency_key_reused``                         IdempotencyError        no
-409 otherwise                                          outcome unknown         no
-429                                                    RateLimitError          yes
-500 ``build_request_failed``                           RequestRejectedError    no
-503 with the gateway's own JSON error                  BusyError               yes
-5xx otherwise                                          outcome unknown         no
-2xx with an error and a code as above                  as that code            as that code
-2xx that cannot be understood                          outcome unknown         no
-connection not made                                    ConnectionFailedError   yes
-connection broken or timed out after that              outcome unknown         no
-=====================================================  ======================  =====================
+=========================================================  ========================  ======================
+Response to a submit                                       Error                     Sent again by itself
+=========================================================  ========================  ======================
+Documented error with 400, 413, 422 or another 4xx         RequestRejectedError      no
+Documented error with 401, 402, 403 or 404                 by its status             no
+400 or 503 ``get_channel_failed``                          BusyError                 yes
+409 ``idempotency_in_progress``                            BusyError                 yes, with the same key
+409 ``idempotency_key_reused``                             IdempotencyError          no
+429 that is documented, or carries ``Retry-After``         RateLimitError            yes
+Documented error with 500 ``build_request_failed``         RequestRejectedError      no
+Documented error with 503                                  BusyError                 yes
+2xx with a documented error of one of these kinds          as that kind              as that kind
+The connection was not made                                ConnectionFailedError     yes
+A task id, whatever else the response says                 none: it is accepted
+Everything else: redirects, HTML pages, undocumented       SubmitOutcomeUnknown      no
+JSON, 408, other 409, other 5xx, a lost or slow response
+=========================================================  ========================  ======================
+
+A status query is never refused for good: :func:`reading_error` makes each of its errors retryable, because the task
+that it is about is paid for.
 """
 
 from __future__ import annotations
@@ -48,16 +49,38 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.gateway.response import parse_retry_after
 from airflow_provider_apimart.gateway.task import is_moderation
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.response import Response
 
-__all__ = ["answer_error", "error_of", "is_provably_refused", "submit_error", "task_lookup_error"]
+__all__ = [
+    "error_of",
+    "is_documented_error",
+    "is_refusal",
+    "reading_error",
+    "refusal_error",
+    "response_error",
+    "submit_error",
+]
 
 _KEY_REUSED: Final = "idempotency_key_reused"
-#: The documented words of ``error.type``, for answers whose status and code say nothing.
+_IN_PROGRESS: Final = "idempotency_in_progress"
+_CHANNEL_BUSY: Final = "get_channel_failed"
+_BUILD_FAILED: Final = "build_request_failed"
+#: Words of ``error.code`` on the vendors' pages, for errors without a ``type``.
+_DOCUMENTED_CODES: Final = frozenset(
+    {
+        _KEY_REUSED,
+        _IN_PROGRESS,
+        _CHANNEL_BUSY,
+        _BUILD_FAILED,
+        "idempotency_result_indeterminate",
+        "idempotency_unavailable",
+        "bad_response_status_code",
+    }
+)
+#: The documented words of ``error.type``, for responses whose status and code say nothing.
 _STATUS_OF_TYPE: Final = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -68,83 +91,104 @@ _STATUS_OF_TYPE: Final = {
     "bad_gateway": 502,
     "service_unavailable": 503,
 }
-_BALANCE_WORDS: Final = ("balance", "insufficient", "quota", "余额")
-_UNKNOWN_TASK_WORDS: Final = ("任务id", "任务不存在", "task id", "task not", "not exist", "not found", "expired")
+_CLASS_OF_STATUS: Final[dict[int, type[GatewayError]]] = {
+    401: AuthenticationError,
+    402: InsufficientBalanceError,
+    404: NotFoundError,
+    408: ServerError,
+    429: RateLimitError,
+}
+_BALANCE: Final = re.compile(r"balance|quota|余额|insufficient (?:funds?|credits?|amount)", re.IGNORECASE)
+_UNKNOWN_TASK: Final = re.compile(
+    r"任务\s*(?:id|不存在|已过期)|\btask\b.{0,60}(?:not exist|not found|no such|unknown|invalid|expired)"
+    r"|(?:no such|unknown|invalid|expired)\s+task",
+    re.IGNORECASE | re.DOTALL,
+)
+#: What the family of servers behind the gateways says of a path that it does not have.
+_UNKNOWN_PATH: Final = re.compile(r"invalid url|no route|unknown path", re.IGNORECASE)
 _NEXT_STEP: Final[dict[type[ApimartError], str]] = {
     AuthenticationError: "Check the API key in the connection's password",
     InsufficientBalanceError: "Top up the account, then clear the task",
-    PermissionDeniedError: "Ask for the right to use this model, or use another",
+    PermissionDeniedError: "Ask for the right to use this model, or use another model",
     NotFoundError: "Check the connection's host and submit_path, and the model's name",
     RequestRejectedError: "Change the request: the same one will be refused again",
     ModerationError: "Change the prompt or the reference images: the same ones will be refused again",
     RateLimitError: "It may be sent again later",
     BusyError: "It may be sent again later",
-    ServerError: "It may be asked again later",
-    IdempotencyError: "Look at the gateway's console before clearing the task, which sends a new key",
+    ServerError: "It may be sent again later",
+    IdempotencyError: "Look at the gateway's console for what this key has bought",
+}
+_ADVICE_WHEN_READING: Final[dict[type[ApimartError], str]] = {
+    AuthenticationError: " Mend the API key in the connection's password.",
+    InsufficientBalanceError: " Top up the account.",
+    PermissionDeniedError: " Check the key's rights, and what stands between this machine and the gateway.",
+    NotFoundError: " Check the connection's host, and what stands between this machine and the gateway.",
 }
 
 
-def answer_error(answer: Response) -> GatewayError | None:
-    """Return the error that an answer stands for, or ``None`` when it is a success to be read on."""
-    if 300 <= answer.status_code < 400:
+def response_error(response: Response) -> GatewayError | None:
+    """Return the error that a response stands for, or ``None`` for a success that can be read."""
+    payload = response.payload
+    if 300 <= response.status_code < 400:
         return NotFoundError(
-            f"The gateway redirects to {answer.headers.get('location', 'elsewhere')!r}. "
-            "Nothing was accepted. Put the right address into the connection's host.",
-            status_code=answer.status_code,
+            f"The gateway's address redirects to {response.headers.get('location', 'elsewhere')!r}. "
+            "Put the right address into the connection's host.",
+            status_code=response.status_code,
         )
-    payload = answer.payload
-    if answer.status_code < 300:
+    if response.is_success:
         if not isinstance(payload, dict | list):
             return UnreadableAnswerError(
-                f"The gateway answered HTTP {answer.status_code} without JSON: {answer.first_line}",
-                status_code=answer.status_code,
-                request_id=answer.request_id,
+                f"The gateway answered HTTP {response.status_code} without JSON: {response.first_line}",
+                status_code=response.status_code,
+                request_id=response.request_id,
             )
-        if not _says_error(payload):
+        if not _reports_error(payload):
             return None
-    return error_of(answer.status_code, payload, answer)
+    return error_of(response.status_code, payload, response)
 
 
-def error_of(status_code: int, payload: Any, answer: Response) -> GatewayError:
-    """Return the error for a status and an error body, which may be one item of a larger answer."""
+def error_of(status_code: int, payload: Any, response: Response) -> GatewayError:
+    """Return the error for a status and an error body, which may be one item of a larger response."""
     code, kind, message = _details(payload)
     status = status_code if status_code >= 400 else _embedded_status(code, kind)
-    cls = _class_of(status, code, message, is_json=isinstance(payload, dict))
-    said = message or answer.first_line
-    step = _NEXT_STEP.get(cls)
+    cls = _class_of(status, code, message, is_documented=is_documented_error(payload))
+    said = message or response.first_line
     return cls(
         f"The gateway answered HTTP {status_code}"
         + (f" (code {code!r})" if code not in ("", None) else "")
         + f": {said}"
-        + (f" {step}." if said.endswith((".", "。", "!")) else f". {step}." if step else ""),
+        + ("" if said.endswith((".", "。", "!", "?")) else "."),
         status_code=status or status_code,
         charged="no" if code == _KEY_REUSED else None,
         code=code,
-        request_id=answer.request_id,
-        retry_after=_retry_after(payload, answer),
+        request_id=response.request_id,
+        retry_after=response.retry_after,
     )
 
 
-def task_lookup_error(error: GatewayError, task_id: str) -> GatewayError:
-    """Return the error of a look-up of one task: a 404, or a 400 that says so, means that the id is not known."""
-    text = str(error).lower()
-    if isinstance(error, NotFoundError | RequestRejectedError) and (
-        error.status_code == 404 or any(word in text for word in _UNKNOWN_TASK_WORDS)
-    ):
-        return TaskNotFoundError(
-            f"The gateway does not know task {task_id}: {error} The id is wrong, belongs to another account, "
-            "or is older than the gateway keeps tasks. Whether it was charged cannot be told from this.",
-            status_code=error.status_code,
-            code=error.code,
-            request_id=error.request_id,
-            task_id=task_id,
-        )
-    error.task_id = task_id
-    return error
+def is_documented_error(payload: Any) -> bool:
+    """
+    Return whether a body is an error in the gateway's own documented form.
+
+    That is an object ``error`` with a ``message`` and a ``type``, or a ``code`` from the vendors' pages. Load balancers
+    and firewalls answer with HTML, text, or JSON of their own such as ``{"message": "Service Unavailable"}``.
+    """
+    error = payload.get("error") if isinstance(payload, dict) else None
+    if not isinstance(error, dict) or not _is_text(error.get("message")):
+        return False
+    return _is_text(error.get("type")) or error.get("code") in _DOCUMENTED_CODES
 
 
-def is_provably_refused(error: ApimartError) -> bool:
-    """Whether the error proves that a paid request was not accepted."""
+def is_refusal(error: ApimartError, response: Response) -> bool:
+    """
+    Return whether a response to a paid request proves that nothing was accepted.
+
+    :param error: what :func:`response_error` made of the response.
+    """
+    if isinstance(error, RateLimitError) and response.status_code == 429 and "retry-after" in response.headers:
+        return True  # A rate limiter says when to come back: it has not passed the request on.
+    if not is_documented_error(response.payload):
+        return False
     return isinstance(
         error,
         AuthenticationError
@@ -157,12 +201,24 @@ def is_provably_refused(error: ApimartError) -> bool:
     ) or (isinstance(error, IdempotencyError) and error.code == _KEY_REUSED)
 
 
-def submit_error(error: ApimartError, idempotency_key: str | None) -> ApimartError:
-    """Return what an error means for a paid request: a proven refusal as it is, anything else as unknown."""
-    if is_provably_refused(error):
-        return error
+def refusal_error(error: ApimartError, response: Response | None = None) -> ApimartError:  # noqa: ARG001 - as the others
+    """Return an error of a request that is not about a purchase, or that was provably refused, with the next step."""
+    if step := _NEXT_STEP.get(type(error)):
+        error.args = (f"{error} {step}.",)
+    return error
+
+
+def submit_error(error: ApimartError, response: Response | None, idempotency_key: str | None) -> ApimartError:
+    """
+    Return what an error means for a paid request: a proven refusal as it is, anything else as an unknown outcome.
+
+    :param response: ``None`` where none was received.
+    """
+    if response is not None and is_refusal(error, response):
+        error.args = (f"{error} Nothing was charged.",)
+        return refusal_error(error)
     return SubmitOutcomeUnknownError(
-        f"The request was sent and its outcome is not known: {error} The picture may exist and be billed "
+        f"A paid request was sent and its outcome is not known: {error} The picture may exist and be billed "
         f"(idempotency key: {idempotency_key}). Look at the gateway's console before buying it again.",
         status_code=error.status_code,
         code=error.code,
@@ -172,39 +228,69 @@ def submit_error(error: ApimartError, idempotency_key: str | None) -> ApimartErr
     )
 
 
-def _class_of(status: int, code: Any, message: str, *, is_json: bool) -> type[GatewayError]:
-    if status in _SIMPLE:
-        return _SIMPLE[status]
+def reading_error(error: ApimartError, response: Response | None, task_id: str | None = None) -> ApimartError:
+    """
+    Return what an error means for a status query: never the end of a purchase.
+
+    :param task_id: the task that was queried; ``None`` for a query of many.
+    """
+    if task_id is not None and response is not None and _denies_task(error, response.payload):
+        error = TaskNotFoundError(
+            f"The gateway does not know task {task_id}: {error} The id may be too new or too old, or belong to another "
+            "account. Whether it was charged cannot be told from this.",
+            status_code=error.status_code,
+            code=error.code,
+            request_id=error.request_id,
+        )
+    else:
+        advice = _ADVICE_WHEN_READING.get(type(error), "")
+        error.args = (f"{error}{advice} What was bought stays bought: it is queried again, at no cost.",)
+    error.task_id = task_id
+    error.retryable = True
+    error.charged = "unknown"
+    return error
+
+
+def _denies_task(error: ApimartError, payload: Any) -> bool:
+    """Return whether the gateway itself says that it does not know a task id."""
+    if not isinstance(error, NotFoundError | RequestRejectedError) or not is_documented_error(payload):
+        return False
+    _, _, message = _details(payload)
+    return bool(_UNKNOWN_TASK.search(message)) or (error.status_code == 404 and not _UNKNOWN_PATH.search(message))
+
+
+def _class_of(status: int, code: Any, message: str, *, is_documented: bool) -> type[GatewayError]:
+    if status in _CLASS_OF_STATUS:
+        return _CLASS_OF_STATUS[status]
     if status == 403:
-        is_balance = any(word in message.lower() for word in _BALANCE_WORDS)
-        return InsufficientBalanceError if is_balance else PermissionDeniedError
+        return InsufficientBalanceError if _BALANCE.search(message) else PermissionDeniedError
     if status == 409:
-        return BusyError if code == "idempotency_in_progress" else IdempotencyError
-    if code == "get_channel_failed" or (status == 503 and is_json):
+        return BusyError if code == _IN_PROGRESS else IdempotencyError
+    if code == _CHANNEL_BUSY or (status == 503 and is_documented):
         return BusyError
-    if "build_request_failed" in message or 400 <= status < 500:
+    if _BUILD_FAILED in message or code == _BUILD_FAILED or 400 <= status < 500:
         return ModerationError if is_moderation(str(code), message) else RequestRejectedError
     return ServerError if status >= 500 else GatewayError
 
 
-_SIMPLE: Final[dict[int, type[GatewayError]]] = {
-    401: AuthenticationError,
-    402: InsufficientBalanceError,
-    404: NotFoundError,
-    408: ServerError,
-    429: RateLimitError,
-}
-
-
-def _says_error(payload: Any) -> bool:
-    """Whether a body that came with HTTP 2xx is an error all the same."""
+def _reports_error(payload: Any) -> bool:
+    """Return whether a body that came with HTTP 2xx is an error all the same."""
     if not isinstance(payload, dict):
         return False
     if payload.get("status") and (payload.get("id") or payload.get("task_id")):
         return False  # A task object without an envelope; its error is the task's own.
     code = str(payload.get("code", ""))
-    failed = code.isascii() and code.isdigit() and not (len(code) == 3 and code.startswith("2"))
-    return failed or bool(payload.get("error")) or payload.get("success") is False
+    failed = (
+        code.isascii() and code.isdigit() and bool(code.strip("0")) and not (len(code) == 3 and code.startswith("2"))
+    )
+    return failed or _has_content(payload.get("error")) or payload.get("success") is False
+
+
+def _has_content(error: Any) -> bool:
+    """Return whether an ``error`` field says anything: gateways also send it empty beside a success."""
+    if isinstance(error, dict):
+        return any(value not in ("", None, 0, "0", 200, "200") for value in error.values())
+    return bool(error)
 
 
 def _details(payload: Any) -> tuple[Any, str, str]:
@@ -213,23 +299,22 @@ def _details(payload: Any) -> tuple[Any, str, str]:
         return None, "", ""
     error = payload.get("error")
     if isinstance(error, dict):
-        return error.get("code"), str(error.get("type") or ""), str(error.get("message") or "")
+        return _code(error.get("code")), str(error.get("type") or ""), str(error.get("message") or "")
     message = error or payload.get("message") or payload.get("detail") or payload.get("msg") or ""
-    return payload.get("code"), str(payload.get("type") or ""), str(message)
+    return _code(payload.get("code")), str(payload.get("type") or ""), str(message)
+
+
+def _code(value: Any) -> str | int | None:
+    return value if isinstance(value, str | int) else None
 
 
 def _embedded_status(code: Any, kind: str) -> int:
-    """Return the HTTP status that an error inside a 2xx answer stands for, or 0."""
+    """Return the HTTP status that an error inside a 2xx response stands for, or 0."""
     text = str(code)
     if re.fullmatch("[45][0-9]{2}", text):
         return int(text)
     return _STATUS_OF_TYPE.get(kind, 0)
 
 
-def _retry_after(payload: Any, answer: Response) -> float | None:
-    seconds = parse_retry_after(answer.headers.get("retry-after"))
-    if seconds is None and isinstance(payload, dict):
-        error = payload.get("error")
-        value = payload.get("retry_after", error.get("retry_after") if isinstance(error, dict) else None)
-        seconds = parse_retry_after(None if value is None else str(value))
-    return seconds
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())

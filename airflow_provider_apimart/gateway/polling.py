@@ -1,12 +1,9 @@
 """
-When each waiting task is asked after next. Pure: time is handed in, nothing sleeps.
+Decisions about status queries: when a task is queried, in which requests, and which outcome is final. Does no I/O.
 
-Whether the batch endpoint of a gateway can be used, and for how many ids at a time.
-
-Asking after many tasks: in batches while the gateway understands that, one by one where it does not.
-
-The decisions are a generator that says which calls to send side by side and is sent what came of them, so that the
-blocking and the asynchronous hook share them.
+:class:`Schedule` says when each task is due, :func:`look_up` which requests to send for the tasks that are due (in
+batches while the gateway understands those, one by one otherwise), and :class:`OutcomeFilter` when an outcome is final.
+Time is handed in, and nothing sleeps.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_apimart.exceptions import (
+    ApimartError,
     GatewayError,
     NotFoundError,
     RequestRejectedError,
@@ -26,7 +24,7 @@ from airflow_provider_apimart.exceptions import (
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import endpoints
-from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.gateway.task import Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -40,11 +38,15 @@ if TYPE_CHECKING:
     Steps = Generator[Sequence[Endpoint[Any]], Any, Result]
 
 __all__ = [
+    "DENIALS",
+    "DENIED_FOR",
     "FIRST_SIZE",
+    "IMAGES_GRACE",
     "JITTER",
     "LARGEST_SIZE",
     "SMALLEST_SIZE",
     "BatchEndpoint",
+    "OutcomeFilter",
     "Schedule",
     "chunks",
     "interval_between_looks",
@@ -54,6 +56,13 @@ __all__ = [
 
 #: Share of an interval by which each look is moved, so that tasks submitted together are not asked after together.
 JITTER = 0.1
+
+#: Seconds for which a completed task may have no picture yet: results have been seen to lag behind the status.
+IMAGES_GRACE: Final = 300.0
+#: How often, and over how many seconds, the gateway must deny a task id before it is believed: a new task may not be
+#: visible everywhere at once, and a key may be switched to another account by mistake.
+DENIALS: Final = 5
+DENIED_FOR: Final = 120.0
 
 #: Seconds of pause after a look that failed, doubled each time up to the maximum.
 _FIRST_PAUSE = 1.0
@@ -217,6 +226,52 @@ class BatchEndpoint:
 _ABOUT_BATCHES: Final = (NotFoundError, RequestRejectedError, UnreadableAnswerError)
 
 
+class OutcomeFilter:
+    """
+    The rule by which a waiting task ends, shared by everything that waits.
+
+    What was paid for ends neither by one odd response nor by a firewall, a wrong key or an empty balance:
+
+    ==========================================  ================================================================
+    Outcome of a status query                   Final
+    ==========================================  ================================================================
+    Completed with pictures, failed, cancelled  at once
+    Completed without pictures                  after 300 s; until then the pictures may follow
+    The gateway does not know the task          after five such responses over at least 120 s
+    Running, an unknown word, any other error   never
+    ==========================================  ================================================================
+
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._denials: dict[str, tuple[int, float]] = {}
+        self._empty_since: dict[str, float] = {}
+
+    def conclude(self, task_id: str, outcome: Task | ApimartError) -> Task | TaskNotFoundError | None:
+        """Return the final outcome of a task, or ``None`` while it must be queried again."""
+        now = self._clock()
+        if isinstance(outcome, TaskNotFoundError):
+            count, since = self._denials.get(task_id, (0, now))
+            self._denials[task_id] = count + 1, since
+            return outcome if count + 1 >= DENIALS and now - since >= DENIED_FOR else None
+        if isinstance(outcome, ApimartError):
+            return None
+        self._denials.pop(task_id, None)
+        if not outcome.is_finished:
+            return None
+        if outcome.state is TaskState.COMPLETED and not outcome.images:
+            since = self._empty_since.setdefault(task_id, now)
+            return outcome if now - since >= IMAGES_GRACE else None
+        return outcome
+
+    def forget(self, task_id: str) -> None:
+        """Drop what is remembered of a task that nobody waits for any more."""
+        self._denials.pop(task_id, None)
+        self._empty_since.pop(task_id, None)
+
+
 def look_up(settings: GatewaySettings, task_ids: Iterable[str], endpoint: BatchEndpoint) -> Steps[Found]:
     """
     Return for each id its task, or the error that asking after it gave; one bad id spoils no other.
@@ -229,9 +284,11 @@ def look_up(settings: GatewaySettings, task_ids: Iterable[str], endpoint: BatchE
     batches = (yield from _in_batches(settings, wanted, endpoint.size)) if in_batches else _Batches()
     left_out = [task_id for task_id in wanted if task_id not in batches.described]
     singly = (yield [endpoints.get_task(settings, task_id) for task_id in left_out]) if left_out else []
+    alone = dict(zip(left_out, singly, strict=True))
     if in_batches:
-        _learn(endpoint, batches, len(wanted), singly)
-    found = batches.described | dict(zip(left_out, singly, strict=True))
+        unnamed = [outcome for task_id, outcome in alone.items() if task_id not in batches.named]
+        _learn(endpoint, batches, len(wanted), unnamed)
+    found = batches.described | alone
     return _believed({task_id: found[task_id] for task_id in wanted})
 
 
@@ -244,14 +301,17 @@ def chunks(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 @dataclass
 class _Batches:
     """
-    What became of the batches of one look-up.
+    Outcomes of the batches of one look-up.
 
+    :param described: tasks whose description is complete.
+    :param named: tasks that a batch mentioned at all.
     :param most_accepted: ids of the largest batch that was accepted, or 0.
     :param most_described: tasks in the fullest answer.
     :param is_any_given_up: whether some ids were accepted in no batch, however small.
     """
 
     described: Found = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
     most_accepted: int = 0
     most_described: int = 0
     refusal: GatewayError | None = None
@@ -266,9 +326,11 @@ def _in_batches(settings: GatewaySettings, wanted: Sequence[str], size: int) -> 
         smaller: list[Sequence[str]] = []
         for part, outcome in zip(parts, outcomes, strict=True):
             if not isinstance(outcome, GatewayError):
-                # An error of one item is not believed before a look-up of its own confirms it.
+                # An error of one item is not believed before a query of its own confirms it, and neither is a
+                # completed task without pictures: some batches hold only ids and status words.
                 tasks = {task_id: task for task_id, task in outcome.items() if isinstance(task, Task)}
-                batches.described |= tasks
+                batches.named |= tasks.keys()
+                batches.described |= {task_id: task for task_id, task in tasks.items() if not _is_empty(task)}
                 batches.most_accepted = max(batches.most_accepted, len(part))
                 batches.most_described = max(batches.most_described, len(tasks))
                 continue
@@ -282,6 +344,10 @@ def _in_batches(settings: GatewaySettings, wanted: Sequence[str], size: int) -> 
     return batches
 
 
+def _is_empty(task: Task) -> bool:
+    return task.state is TaskState.COMPLETED and not task.images
+
+
 def _halves(part: Sequence[str]) -> list[Sequence[str]]:
     """Split a batch that was refused: it may have been too large, or hold an id that is refused."""
     return list(chunks(part, -(-len(part) // 2))) if len(part) // 2 >= SMALLEST_SIZE else []
@@ -292,7 +358,7 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
     Tell the endpoint what its batches can be like from now on.
 
     :param asked: ids that were asked after.
-    :param singly: what became of those that no batch described.
+    :param singly: outcomes of single queries of the tasks that no batch named.
     """
     if batches.refusal is None:
         known = sum(isinstance(outcome, Task) and bool(outcome.status) for outcome in singly)
@@ -305,7 +371,8 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
         pass  # Without that id they may be taken next time.
     elif batches.most_accepted:
         endpoint.limit_to(batches.most_accepted)
-    else:
+    elif any(isinstance(outcome, Task) for outcome in singly):
+        # Where single queries fail too, it is not about batches: a proxy may answer everything with its own page.
         endpoint.turn_off(batches.refusal)
 
 

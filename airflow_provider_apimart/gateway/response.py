@@ -1,12 +1,4 @@
-"""
-One HTTP answer of a gateway, as a value.
-
-The beginning of a text that somebody else wrote, as people and databases can have it.
-
-Keeps keys out of everything that is shown or stored.
-
-The header by which a gateway asks for a pause.
-"""
+"""One HTTP response of a gateway as a value, and what may be shown of third-party text."""
 
 from __future__ import annotations
 
@@ -20,26 +12,31 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["Response", "excerpt", "first_line", "parse_retry_after", "redact"]
+__all__ = ["MAX_RETRY_AFTER", "Response", "excerpt", "first_line", "parse_retry_after", "quoted", "redact"]
 
-#: Characters: what a log line can show of somebody else's text.
+#: Seconds. A longer pause than this is not taken from a response: finished pictures live for about a day.
+MAX_RETRY_AFTER: Final = 3600.0
+#: Characters of third-party text in one log line.
 _MAX_LINE: Final = 300
-
-
-def first_line(text: str) -> str:
-    """Return the first line that says anything, shortened."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..."
+_EXCERPT: Final = 200
+#: What UTF-8 has no form for, and what PostgreSQL does not store.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+#: Whatever could begin a new line in a log, or move the cursor of a terminal.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+#: A shorter text is not a key, and occurs inside ordinary words: a simulator accepts any key.
+_SHORTEST_SECRET: Final = 8
+_KEY_LIKE: Final = re.compile(r"\b(sk-(?=[\w.-]{16})|Bearer\s+(?=[\w.-]{6}))[\w.-]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Response:
     """
-    Status, headers and body of one HTTP answer.
+    Status, headers and body of one HTTP response, as received.
 
-    :param headers: any mapping whose look-up ignores case, as that of httpx does.
+    :param headers: a mapping whose look-up ignores case, such as ``httpx.Headers``.
+    :param text: the body. Nothing in it is rewritten: values such as URLs are used as they came.
     """
 
     status_code: int
@@ -48,68 +45,104 @@ class Response:
 
     @cached_property
     def payload(self) -> Any:
-        """The body read as JSON, or ``None`` where it is something else."""
+        """The body as JSON, or ``None`` where it is not JSON. A byte order mark is skipped."""
         try:
-            return json.loads(self.text)
+            return json.loads(self.text.lstrip("\ufeff"))
         except (ValueError, RecursionError):
             return None
+
+    @property
+    def is_success(self) -> bool:
+        """Return whether the status is 2xx, which does not yet mean that the body reports a success."""
+        return 200 <= self.status_code < 300  # noqa: PLR2004 - HTTP's own range
 
     @property
     def request_id(self) -> str | None:
         """The gateway's id of the request, for its support."""
         for name in ("x-oneapi-request-id", "x-request-id"):
             if value := self.headers.get(name):
-                return value
+                return excerpt(value)
         return None
 
     @property
     def first_line(self) -> str:
-        """The first line of the body that says anything: enough to recognise a stray HTML page."""
+        """The first line of the body that has text: enough to recognise the HTML page of a proxy."""
         return first_line(self.text) or "(empty)"
 
-
-_LENGTH: Final = 200
-#: What UTF-8 has no form for, or PostgreSQL.
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-
-
-def excerpt(text: str) -> str:
-    """Return the first 200 characters, with a replacement character for those that cannot be stored."""
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text[:_LENGTH])
-
-
-#: Shorter texts are nobody's key, and stand in the middle of ordinary words: a simulator takes any key.
-_SHORTEST_SECRET: Final = 8
-
-_KEY_LIKE = re.compile(r"\b(sk-|Bearer\s+)[\w.-]{6,}", re.IGNORECASE)
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds for which the gateway asks to pause, or ``None``."""
+        asked = parse_retry_after(self.headers.get("retry-after"), date=self.headers.get("date"))
+        if asked is not None or not isinstance(self.payload, dict):
+            return asked
+        error = self.payload.get("error")
+        value = self.payload.get("retry_after", error.get("retry_after") if isinstance(error, dict) else None)
+        return parse_retry_after(None if value is None else str(value))
 
 
-def redact(text: str, *secrets: str) -> str:
+def parse_retry_after(value: str | None, *, date: str | None = None) -> float | None:
     """
-    Return the text without the given secrets, and without whatever looks like an API key.
-
-    :param secrets: exact texts to take out; those shorter than 8 characters are passed over.
-    """
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return _KEY_LIKE.sub(r"\1***", text)
-
-
-def parse_retry_after(value: str | None, *, now: Callable[[], float] = time.time) -> float | None:
-    """
-    Return the seconds that a ``Retry-After`` header asks for, or ``None`` where it says nothing usable.
+    Return the seconds that a ``Retry-After`` header asks for, at most :data:`MAX_RETRY_AFTER`.
 
     :param value: seconds, or an HTTP date.
-    :param now: the clock that a date is measured against, in Unix seconds.
+    :param date: the ``Date`` header of the same response. An HTTP date is measured against it, because the clocks of
+        two machines differ; against this machine's clock where it is missing.
+    :return: ``None`` where the header does not ask for a pause, or cannot be read.
     """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now()
-        except (ValueError, OverflowError):
+        until = _timestamp(value)
+        if until is None:
             return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+        now = None if date is None else _timestamp(date)
+        seconds = until - (time.time() if now is None else now)
+    return min(seconds, MAX_RETRY_AFTER) if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _timestamp(http_date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(http_date).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def first_line(text: str) -> str:
+    """Return the first line that has text, at most 300 characters, without control characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    line = _CONTROL.sub(" ", line)
+    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..."
+
+
+def excerpt(text: str) -> str:
+    """Return a short excerpt of third-party text, safe to store: at most 200 characters."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text[:_EXCERPT])
+
+
+def quoted(value: Any, *secrets: str) -> str:
+    """
+    Return a JSON value as one short line for an error message, so that a person can still use what the code cannot.
+
+    :param secrets: see :func:`redact`.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", first_line(redact(text, *secrets)))
+
+
+def redact(text: str, *secrets: str) -> str:
+    """
+    Return a text that is to be shown, without the given secrets and whatever looks like an API key.
+
+    Only for messages. Applied to data, it would break the URL of a picture named ``sk-ii-essence.png``.
+
+    :param secrets: exact texts to remove; those shorter than 8 characters are ignored.
+    """
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return _KEY_LIKE.sub(r"\1***", text)

@@ -82,6 +82,11 @@ class GatewaySettings:
         )
 
     @property
+    def submit_timeout(self) -> float:
+        """Seconds in total for a submit."""
+        return self.timeout
+
+    @property
     def host(self) -> str:
         """Host name of the gateway."""
         return urlsplit(self.base_url).hostname or ""

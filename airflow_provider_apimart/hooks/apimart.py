@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
-from functools import cached_property
+from concurrent.futures import FIRST_COMPLETED, wait
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from airflow.sdk import BaseHook
 
@@ -22,36 +23,45 @@ from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.images import read_reference
 from airflow_provider_apimart.gateway.polling import BatchEndpoint, look_up
 from airflow_provider_apimart.gateway.settings import GatewaySettings
-from airflow_provider_apimart.hooks._submitting import asubmit_side_by_side, submit_side_by_side
+from airflow_provider_apimart.gateway.task import Submission
 from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable
+    from collections.abc import Awaitable, Callable, Generator, Iterable
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
     import httpx
     from airflow.sdk import Connection
+    from anyio.from_thread import BlockingPortal
 
-    from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
+    from airflow_provider_apimart.gateway.client import GatewayClient
     from airflow_provider_apimart.gateway.cost import Price
     from airflow_provider_apimart.gateway.endpoints import Balance, Endpoint
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.task import Submission, Task
+    from airflow_provider_apimart.gateway.task import Task
+
+    #: The place of a purchase among all, and its outcome.
+    Outcome = tuple[int, Submission | ApimartError]
 
 __all__ = ["ApimartHook"]
+
+T = TypeVar("T")
 
 
 class ApimartHook(BaseHook):
     """
-    Talks to APIMart or APIMaster through an Airflow connection.
+    Client of APIMart or APIMaster for one Airflow connection.
 
-    The connection is looked up once, at the first call. A hook holds HTTP connections: :meth:`close` it, or use it in a
-    ``with`` statement; the asynchronous methods belong to one event loop and to :meth:`aclose` or ``async with``.
+    The connection is looked up once, at the first request. A hook holds HTTP connections: :meth:`close` it, or use it
+    in a ``with`` statement. The methods that begin with ``a`` belong to the running event loop, and end with
+    :meth:`aclose` or ``async with``; the others run them in an event loop of the hook's own, and may be called from any
+    thread.
 
     :param apimart_conn_id: id of a connection of type ``apimart``.
-    :param transport: what carries blocking requests, for tests; the network unless given.
-    :param async_transport: likewise for asynchronous requests.
+    :param transport: carries the requests, for tests; the network unless given.
     """
 
     conn_name_attr = "apimart_conn_id"
@@ -60,18 +70,14 @@ class ApimartHook(BaseHook):
     hook_name = "APIMart"
 
     def __init__(
-        self,
-        apimart_conn_id: str = default_conn_name,
-        *,
-        transport: httpx.BaseTransport | None = None,
-        async_transport: httpx.AsyncBaseTransport | None = None,
+        self, apimart_conn_id: str = default_conn_name, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         super().__init__()
         self.apimart_conn_id = apimart_conn_id
         self._transport = transport
-        self._async_transport = async_transport
-        self._async_client: AsyncGatewayClient | None = None
-        self._connecting = asyncio.Lock()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, GatewayClient] = WeakKeyDictionary()
+        self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._loop: AbstractContextManager[BlockingPortal] | None = None
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -86,26 +92,11 @@ class ApimartHook(BaseHook):
     @cached_property
     def settings(self) -> GatewaySettings:
         """
-        What the connection says.
+        The connection's fields, checked.
 
         :raises ConfigurationError: naming the field of the connection that cannot be used.
         """
         return _settings(self.get_connection(self.apimart_conn_id))
-
-    def get_conn(self) -> GatewayClient:
-        """Return the blocking client, which is made once."""
-        return self._client
-
-    @cached_property
-    def _client(self) -> GatewayClient:
-        from airflow_provider_apimart.gateway.client import GatewayClient  # noqa: PLC0415 - loads httpx: not for a DAG to pay
-
-        return GatewayClient(self.settings, transport=self._transport, notify=self._notify)
-
-    @cached_property
-    def batch_endpoint(self) -> BatchEndpoint:
-        """What this hook has learnt about asking after many tasks at once."""
-        return BatchEndpoint(enabled=self.settings.batch_polling, warn=lambda message: self.log.warning("%s", message))
 
     async def aload_settings(self) -> GatewaySettings:
         """
@@ -118,128 +109,91 @@ class ApimartHook(BaseHook):
             self.__dict__["settings"] = _settings(await self.aget_connection(self.apimart_conn_id))
         return self.settings
 
-    async def get_async_conn(self) -> AsyncGatewayClient:
-        """Return the asynchronous client, which is made once, for the running event loop."""
-        async with self._connecting:
-            if self._async_client is None:
-                await self.aload_settings()
-                # In a thread: loading httpx and the certificate authorities takes longer than a loop may stand still.
-                self._async_client = await asyncio.to_thread(self._make_async_client)
-        return self._async_client
-
-    def _make_async_client(self) -> AsyncGatewayClient:
-        from airflow_provider_apimart.gateway.client import AsyncGatewayClient  # noqa: PLC0415 - as above
-
-        return AsyncGatewayClient(self.settings, transport=self._async_transport, notify=self._notify)
-
-    def _notify(self, message: str) -> None:
-        self.log.info("%s", message)
+    @cached_property
+    def batch_endpoint(self) -> BatchEndpoint:
+        """The batch endpoint as this hook has come to know it."""
+        return BatchEndpoint(enabled=self.settings.batch_polling, warn=lambda message: self.log.warning("%s", message))
 
     def submit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
         """
         Buy the pictures of one request, as one gateway task.
 
-        Sent again by itself only after an answer that proves that nothing was accepted.
+        Sent again by itself only after a response that proves that nothing was accepted.
 
         :param request: a request that was checked, see :mod:`~airflow_provider_apimart.gateway.validation`.
         :param idempotency_key: the same for every attempt at this one purchase.
         :raises SubmitOutcomeUnknownError: when it may have been accepted and billed all the same.
         :raises GatewayError: when it was refused; nothing was charged.
         """
-        return self.get_conn().send(endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
+        return self._run(partial(self.asubmit, request, idempotency_key=idempotency_key))
 
     async def asubmit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
-        """Do what :meth:`submit` does, asynchronously."""
-        client = await self.get_async_conn()
-        return await client.send(endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
+        """Buy the pictures of one request; see :meth:`submit`."""
+        return await self._send(lambda: endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
 
-    def submit_many(
-        self, purchases: Iterable[tuple[ImageRequest, str | None]]
-    ) -> Generator[tuple[int, Submission | ApimartError], None, None]:
+    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str | None]]) -> Generator[Outcome, None, None]:
         """
-        Do what :meth:`submit` does for many requests, as many at once as the connection's ``max_concurrency`` says.
+        Submit many requests side by side, as many at once as the connection's ``max_concurrency`` allows.
 
-        They share both that and its ``requests_per_second`` with all other submits of the account in this process.
         When the gateway refuses one for now (HTTP 429), all wait as long as it asks, for up to a minute, and half as
-        many are under way then; step by step they become as many again.
-        When the iterator is closed early, nothing more is drawn; what is under way then is waited for and logged with
-        its task ids.
+        many are on the wire afterwards; step by step they become as many again. When the generator is closed early,
+        nothing more is drawn; submits on the wire are waited for, and logged with their task ids.
 
         :param purchases: requests with their idempotency keys; each is drawn when there is room for it.
-        :return: the place of each request in ``purchases`` and its outcome, an error being one too, in the order in
-            which they come.
+        :return: the place of each request in ``purchases`` and its outcome, an error being one too, as they arrive.
         """
-        client = self.get_conn()  # Made here: threads that all ask for it first would make several.
-        yield from submit_side_by_side(
-            lambda request, key: client.send(endpoints.submit(self.settings, request, idempotency_key=key)),
-            purchases,
-            pace=client.pace,
-            warn=lambda message: self.log.warning("%s", message),
-        )
-
-    async def asubmit_many(
-        self, purchases: Iterable[tuple[ImageRequest, str | None]]
-    ) -> AsyncGenerator[tuple[int, Submission | ApimartError], None]:
-        """Do what :meth:`submit_many` does, asynchronously; leave early only within ``contextlib.aclosing``."""
-        client = await self.get_async_conn()
-        outcomes = asubmit_side_by_side(
-            lambda request, key: client.send(endpoints.submit(self.settings, request, idempotency_key=key)),
-            purchases,
-            pace=client.pace,
-            warn=lambda message: self.log.warning("%s", message),
-        )
-        async with aclosing(outcomes):
-            async for outcome in outcomes:
-                yield outcome
+        portal = self._portal
+        client = portal.call(self._client)
+        numbered = enumerate(purchases)
+        places: dict[Future[Submission], int] = {}
+        try:
+            while True:
+                # One by one: a submit that was started before drawing fails must not be forgotten.
+                while len(places) < client.throttle.concurrency and (drawn := next(numbered, None)):
+                    place, (request, key) = drawn
+                    places[portal.start_task_soon(partial(self.asubmit, request, idempotency_key=key))] = place
+                if not places:
+                    return
+                finished, _ = wait(places, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    outcome = _outcome(future)
+                    yield places.pop(future), outcome
+        finally:
+            # Left over only if the caller has stopped, or drawing failed: they may be accepted all the same.
+            for future, place in places.items():
+                self._log_unread(place, future)
 
     def get_task(self, task_id: str) -> Task:
         """
-        Ask after one task.
+        Return the present state of one task.
 
-        :raises TaskNotFoundError: when the gateway does not know the id.
+        :raises TaskNotFoundError: when the gateway says that it does not know the id. One such response proves nothing.
+        :raises GatewayError: when its state could not be read; always retryable.
         """
-        return self.get_conn().send(endpoints.get_task(self.settings, task_id))
+        return self._run(self.aget_task, task_id)
 
     async def aget_task(self, task_id: str) -> Task:
-        """Do what :meth:`get_task` does, asynchronously."""
-        client = await self.get_async_conn()
-        return await client.send(endpoints.get_task(self.settings, task_id))
+        """Return the present state of one task; see :meth:`get_task`."""
+        return await self._send(lambda: endpoints.get_task(self.settings, task_id))
 
     def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
         """
-        Ask after many tasks, in batches where the gateway understands that.
+        Return the present state of many tasks, queried in batches where the gateway understands that.
 
-        :return: for each id its task, or the error that asking after it gave; one bad id spoils no other.
-        :raises GatewayError: when the gateway could not be asked at all.
+        :return: for each id its task, or the error of its query; one bad id spoils no other.
+        :raises GatewayError: when the gateway could not be queried at all; always retryable.
         """
-        client = self.get_conn()
-
-        def send(call: Endpoint[Any]) -> Any:
-            try:
-                return client.send(call)
-            except GatewayError as error:
-                return error
-
-        steps = look_up(self.settings, task_ids, self.batch_endpoint)
-        outcomes = None
-        while True:
-            try:
-                outcomes = [send(call) for call in steps.send(outcomes)]
-            except StopIteration as finished:
-                found: dict[str, Task | GatewayError] = finished.value
-                return found
+        return self._run(self.aget_tasks, task_ids)
 
     async def aget_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
-        """Do what :meth:`get_tasks` does, asynchronously and with requests side by side."""
-        client = await self.get_async_conn()
-        slots = asyncio.Semaphore(self.settings.max_concurrency)
+        """Return the present state of many tasks; see :meth:`get_tasks`."""
+        await self.aload_settings()
 
-        async def send(call: Endpoint[Any]) -> Any:
-            async with slots:
-                try:
-                    return await client.send(call)
-                except GatewayError as error:
-                    return error
+        async def send(endpoint: Endpoint[Any]) -> Any:
+            try:
+                return await self._send(lambda: endpoint)
+            except GatewayError as error:
+                return error
 
         steps = look_up(self.settings, task_ids, self.batch_endpoint)
         outcomes = None
@@ -252,36 +206,36 @@ class ApimartHook(BaseHook):
 
     def get_balance(self) -> Balance:
         """
-        Ask what is left to spend. It is free.
+        Return the money that is left to spend. The query is free.
 
         :raises GatewayError: for a wrong key; APIMaster offers no balance and answers ``NotFoundError``.
         """
-        return self.get_conn().send(endpoints.get_balance())
+        return self._call(lambda: endpoints.get_balance(self.settings))
 
     def get_price(self, model: str) -> Price:
-        """Ask for a model's public price table, which is empty for a model that the gateway does not know."""
-        return self.get_conn().send(endpoints.get_price(model))
+        """Return a model's public price table, which is empty for a model that the gateway does not know."""
+        return self._call(lambda: endpoints.get_price(self.settings, model))
 
     def upload_image(self, image: str | Path | bytes) -> str:
         """
         Upload a reference image, free of charge, and return its URL, which lives for 72 hours.
 
-        Its type is told by its content, whatever its name is; the name does not leave this machine.
+        Its type is recognised by its content, whatever its name is; the name does not leave this machine.
 
         :param image: a path, or the bytes of a JPEG, PNG, WebP or GIF of at most 20 MiB.
         :raises InvalidRequestError: for anything else. Nothing was sent.
         :raises OSError: for a file that cannot be read.
         """
         content = image if isinstance(image, bytes) else read_reference(Path(image))
-        return self.get_conn().send(endpoints.upload_image(content))
+        return self._call(lambda: endpoints.upload_image(self.settings, content))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell, free of charge, whether the gateway accepts the key, and what is left to spend."""
+        """Return whether the gateway accepts the key, and the money that is left to spend. The query is free."""
         try:
             try:
                 balance = self.get_balance()
             except (NotFoundError, UnreadableAnswerError):
-                models = self.get_conn().send(endpoints.list_models())
+                models = self._call(lambda: endpoints.list_models(self.settings))
                 return True, f"{self.settings.host} accepts the key and offers {len(models)} models."
         except ApimartError as error:
             return False, str(error)
@@ -289,16 +243,19 @@ class ApimartHook(BaseHook):
         return True, f"{self.settings.host} accepts the key; balance: {remaining}."
 
     def close(self) -> None:
-        """Close the blocking client's connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
-            del self.__dict__["_client"]
+        """Close the connections that the blocking methods hold, and end their event loop."""
+        if self._loop is not None:
+            loop, self._loop = self._loop, None
+            portal = self.__dict__.pop("_portal")
+            portal.call(self.aclose)
+            # Requests are left only where Airflow has ended the task in the middle of one.
+            portal.call(portal.stop, True)  # noqa: FBT003 - anyio's own signature: cancel what is left
+            loop.__exit__(None, None, None)
 
     async def aclose(self) -> None:
-        """Close the asynchronous client's connections."""
-        if self._async_client is not None:
-            await self._async_client.aclose()
-            self._async_client = None
+        """Close the connections that the running event loop holds."""
+        if client := self._clients.pop(asyncio.get_running_loop(), None):
+            await client.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -315,6 +272,59 @@ class ApimartHook(BaseHook):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _send(self, make: Callable[[], Endpoint[T]]) -> T:
+        client = await self._client()
+        return await client.send(make())
+
+    async def _client(self) -> GatewayClient:
+        """Return the client of the running event loop, which is made once."""
+        loop = asyncio.get_running_loop()
+        async with self._connecting.setdefault(loop, asyncio.Lock()):
+            if loop not in self._clients:
+                await self.aload_settings()
+                # In a thread: loading httpx and the certificate authorities takes longer than a loop may stand still.
+                self._clients[loop] = await asyncio.to_thread(self._make_client)
+        return self._clients[loop]
+
+    def _call(self, make: Callable[[], Endpoint[T]]) -> T:
+        result: T = self._portal.call(self._send, make)
+        return result
+
+    def _run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Run an asynchronous method in the hook's own event loop, and return its result."""
+        return self._portal.call(function, *arguments)
+
+    @cached_property
+    def _portal(self) -> BlockingPortal:
+        from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - not for a DAG file to pay
+
+        self.settings  # noqa: B018 - looked up by the thread that Airflow serves
+        self._loop = start_blocking_portal()
+        return self._loop.__enter__()
+
+    def _make_client(self) -> GatewayClient:
+        from airflow_provider_apimart.gateway.client import GatewayClient  # noqa: PLC0415 - loads httpx
+
+        return GatewayClient(
+            self.settings, transport=self._transport, notify=lambda message: self.log.info("%s", message)
+        )
+
+    def _log_unread(self, place: int, future: Future[Submission]) -> None:
+        outcome = future.exception() or future.result()
+        if isinstance(outcome, Submission):
+            task_ids = ", ".join(task.task_id for task in outcome.tasks)
+            self.log.warning("Request %d was accepted as %s after the caller had stopped reading", place, task_ids)
+        else:
+            self.log.warning("Request %d failed after the caller had stopped reading: %s", place, outcome)
+
+
+def _outcome(future: Future[Submission]) -> Submission | ApimartError:
+    """Return the outcome of a submit, or raise an error that is not one of the provider's."""
+    try:
+        return future.result()
+    except ApimartError as error:
+        return error
 
 
 def _settings(connection: Connection) -> GatewaySettings:

@@ -19,9 +19,9 @@ def settings(api_key: str) -> GatewaySettings:
     return GatewaySettings(api_key=api_key, base_url="https://gateway.example")
 
 
-@pytest.fixture(params=[False, True], ids=["blocking", "asynchronous"])
-def exchange(request: pytest.FixtureRequest, settings: GatewaySettings) -> Exchange:
-    return Exchange(settings, is_async=request.param)
+@pytest.fixture
+def exchange(settings: GatewaySettings) -> Exchange:
+    return Exchange(settings)
 
 
 @pytest.fixture

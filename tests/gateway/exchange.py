@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
+from airflow_provider_apimart.gateway.client import GatewayClient
 from airflow_provider_apimart.gateway.response import Response
-from airflow_provider_apimart.gateway.throttle import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,18 +80,16 @@ class Script(httpx.MockTransport):
 @dataclass
 class Exchange:
     """
-    A client of either kind that never really pauses.
+    A client that never really pauses, in a new event loop for each request.
 
-    :param is_async: the kind.
     :param clock: the time in which it pauses.
 
-    ``pace`` is that of the last call, ``notes`` what was said about it.
+    ``client`` is that of the last request, ``notes`` the messages about its limits.
     """
 
     settings: GatewaySettings
-    is_async: bool
     clock: Clock = field(default_factory=Clock)
-    pace: Pace = field(init=False)
+    client: GatewayClient = field(init=False)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -100,15 +97,17 @@ class Exchange:
         """Seconds that it would have paused."""
         return self.clock.pauses
 
-    def send(self, call: Endpoint[T], transport: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None) -> T:
-        """Send a call through a client of its own."""
-        self.pace = Pace(self.settings, clock=self.clock)
-        options: dict[str, Any] = {"transport": transport, "pace": self.pace, "notify": self.notes.append}
-        if self.is_async:
-            return asyncio.run(self._asend(call, options))
-        with GatewayClient(self.settings, sleep=self.clock.sleep, **options) as client:
-            return client.send(call)
+    def send(self, endpoint: Endpoint[T], transport: httpx.AsyncBaseTransport | None = None) -> T:
+        """Send a request through a client of its own."""
+        return asyncio.run(self._send(endpoint, transport))
 
-    async def _asend(self, call: Endpoint[T], options: dict[str, Any]) -> T:
-        async with AsyncGatewayClient(self.settings, sleep=self.clock.async_sleep, **options) as client:
-            return await client.send(call)
+    async def _send(self, endpoint: Endpoint[T], transport: httpx.AsyncBaseTransport | None) -> T:
+        self.client = GatewayClient(
+            self.settings,
+            transport=transport,
+            clock=self.clock,
+            sleep=self.clock.async_sleep,
+            notify=self.notes.append,
+        )
+        async with self.client:
+            return await self.client.send(endpoint)

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 READS: dict[str, Callable[[GatewaySettings], Any]] = {
     "task": lambda settings: endpoints.get_task(settings, "task_1"),
     "batch": lambda settings: endpoints.get_tasks(settings, ["task_1", "task_2"]),
-    "balance": lambda _: endpoints.get_balance(),
-    "models": lambda _: endpoints.list_models(),
-    "price": lambda _: endpoints.get_price("gpt-image-2"),
+    "balance": lambda _: endpoints.get_balance(exchange.settings),
+    "models": lambda _: endpoints.list_models(exchange.settings),
+    "price": lambda _: endpoints.get_price(exchange.settings, "gpt-image-2"),
 }
 
 
@@ -123,7 +123,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
     exchange: Exchange, failure: httpx.Response | Exception, sent: int
 ) -> None:
     transport = Script(failure)
-    call = endpoints.upload_image(b"GIF89a")
+    call = endpoints.upload_image(exchange.settings, b"GIF89a")
 
     with pytest.raises(ApimartError) as raised:
         exchange.send(call, transport)
@@ -136,7 +136,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
 def test_the_gateway_gets_the_pause_that_it_asks_for_in_seconds(exchange: Exchange, seconds: int) -> None:
     transport = Script(error_response(429, retry_after=str(seconds)), httpx.Response(200, json={"data": {}}))
 
-    exchange.send(endpoints.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price(exchange.settings, "gpt-image-2"), transport)
 
     (pause,) = exchange.pauses
     assert seconds <= pause < seconds + 2
@@ -146,7 +146,7 @@ def test_the_gateway_gets_the_pause_that_it_asks_for_as_a_date(exchange: Exchang
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     transport = Script(error_response(429, retry_after=date), httpx.Response(200, json={"data": {}}))
 
-    exchange.send(endpoints.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price(exchange.settings, "gpt-image-2"), transport)
 
     (pause,) = exchange.pauses
     assert 5 < pause < 42
@@ -168,7 +168,7 @@ def test_a_pause_of_more_than_a_minute_is_left_to_airflow(
 
 def test_pauses_grow(exchange: Exchange) -> None:
     with pytest.raises(ServerError):
-        exchange.send(endpoints.get_balance(), Script(error_response(500)))
+        exchange.send(endpoints.get_balance(exchange.settings), Script(error_response(500)))
 
     assert exchange.pauses == sorted(exchange.pauses)
     assert len(exchange.pauses) == MAX_ATTEMPTS - 1
@@ -215,7 +215,7 @@ def test_a_task_id_stays_one_segment_of_the_path(exchange: Exchange, task_id: st
 def test_the_price_is_asked_for_without_the_key(exchange: Exchange, api_key: str) -> None:
     transport = Script(httpx.Response(200, json={"success": True, "data": {}}))
 
-    exchange.send(endpoints.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price(exchange.settings, "gpt-image-2"), transport)
 
     (request,) = transport.requests
     assert request.url.params["model"] == "gpt-image-2"
@@ -291,7 +291,7 @@ def test_a_base_url_that_cannot_be_called_is_a_matter_of_configuration(
 )
 def test_the_cause_is_kept(exchange: Exchange, transport_error: httpx.TransportError, said: str) -> None:
     with pytest.raises(ConnectionFailedError, match=said) as raised:
-        exchange.send(endpoints.get_balance(), Script(transport_error))
+        exchange.send(endpoints.get_balance(exchange.settings), Script(transport_error))
 
     assert raised.value.__cause__ is transport_error
 
@@ -299,7 +299,7 @@ def test_the_cause_is_kept(exchange: Exchange, transport_error: httpx.TransportE
 def test_a_client_lets_go_of_its_connections(exchange: Exchange) -> None:
     transport = Script(httpx.Response(200, json={"data": {}}))
 
-    exchange.send(endpoints.get_price("gpt-image-2"), transport)
+    exchange.send(endpoints.get_price(exchange.settings, "gpt-image-2"), transport)
 
     assert transport.is_closed
 
@@ -331,12 +331,12 @@ def test_a_refusal_of_one_request_pauses_the_others_of_the_client(settings: Gate
     def sleep(seconds: float) -> None:
         if not clock.pauses:  # Another thread sends something while the first request waits.
             clock.pauses.append(0)
-            client.send(endpoints.upload_image(b"GIF89a"))
+            client.send(endpoints.upload_image(exchange.settings, b"GIF89a"))
         clock.sleep(seconds)
 
     pace = Pace(settings, clock=clock)
     with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, pace=pace) as client:
-        client.send(endpoints.get_balance())
+        client.send(endpoints.get_balance(exchange.settings))
 
     assert [path for path, _ in sent_at] == ["/v1/balance", "/v1/uploads/images", "/v1/balance"]
     assert sent_at[0][1] == 0
@@ -362,9 +362,9 @@ async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_cl
     clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        first = asyncio.create_task(client.send(endpoints.get_balance()))
+        first = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
         await clock.settle()
-        others = [asyncio.create_task(client.send(endpoints.get_balance())) for _ in range(5)]
+        others = [asyncio.create_task(client.send(endpoints.get_balance(exchange.settings))) for _ in range(5)]
         await clock.settle()
         assert gate.received == 1
 
@@ -381,9 +381,9 @@ async def test_a_request_that_waits_goes_on_waiting_when_the_pause_is_made_longe
     clock, gate = HeldClock(), Gate(*refusals)
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        refused = [asyncio.create_task(client.send(endpoints.get_balance())) for _ in range(2)]
+        refused = [asyncio.create_task(client.send(endpoints.get_balance(exchange.settings))) for _ in range(2)]
         await clock.settle()
-        third = asyncio.create_task(client.send(endpoints.get_balance()))
+        third = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
         await clock.settle()
         assert gate.received == 2
 
@@ -404,10 +404,10 @@ async def test_a_failure_of_another_kind_pauses_nobody_else(
     clock, script = HeldClock(), Script(failure, httpx.Response(200, json={"remain_balance": 1}))
     pace = Pace(settings, clock=clock)
     async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, pace=pace) as client:
-        failing = asyncio.create_task(client.send(endpoints.get_balance()))
+        failing = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
         await clock.settle()
 
-        assert (await client.send(endpoints.get_balance())).remaining == 1
+        assert (await client.send(endpoints.get_balance(exchange.settings))).remaining == 1
 
         assert not failing.done()
         await clock.advance(60)
@@ -483,7 +483,7 @@ def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
         *["submit", "POST", "pause"],
         *["submit", "POST"],
     ]
-    assert journal.record(endpoints.get_balance(), balance) == ["GET"]
+    assert journal.record(endpoints.get_balance(exchange.settings), balance) == ["GET"]
 
 
 def test_a_turn_from_before_a_pause_is_not_used_after_it(journal: Journal, image_request: ImageRequest) -> None:

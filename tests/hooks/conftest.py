@@ -40,7 +40,7 @@ def scripted(connect: Callable[..., None]) -> Callable[..., tuple[ApimartHook, S
 
     def make(*answers: httpx.Response | Exception) -> tuple[ApimartHook, Script]:
         script = Script(*answers)
-        return HookWithoutPauses(transport=script, async_transport=script), script
+        return HookWithoutPauses(transport=script), script
 
     return make
 

@@ -6,8 +6,7 @@ from functools import cached_property
 
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.throttle import Pace
+from airflow_provider_apimart.gateway.client import GatewayClient
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 __all__ = ["HookWithoutPauses"]
@@ -20,21 +19,11 @@ class HookWithoutPauses(ApimartHook):
     def clock(self) -> Clock:
         return Clock()
 
-    @cached_property
-    def pace(self) -> Pace:
-        return Pace(self.settings, clock=self.clock)
-
-    @cached_property
-    def _client(self) -> GatewayClient:
+    def _make_client(self) -> GatewayClient:
         return GatewayClient(
-            self.settings, transport=self._transport, sleep=self.clock.sleep, pace=self.pace, notify=self._notify
-        )
-
-    def _make_async_client(self) -> AsyncGatewayClient:
-        return AsyncGatewayClient(
             self.settings,
-            transport=self._async_transport,
+            transport=self._transport,
+            clock=self.clock,
             sleep=self.clock.async_sleep,
-            pace=self.pace,
-            notify=self._notify,
+            notify=lambda message: self.log.info("%s", message),
         )
