@@ -82,7 +82,7 @@ def _section(spec: ModelSpec) -> str:
             for (name, value), text in spec.notices.items()
         )
         paragraphs += ["Accepted, with a warning in the task's log:", _list(notices)]
-    return "\n\n".join([*paragraphs, _pixels(spec)])
+    return "\n\n".join(paragraphs)
 
 
 def _fields(spec: ModelSpec) -> Iterator[tuple[str, str]]:
@@ -118,16 +118,6 @@ def _refused_together(spec: ModelSpec) -> list[str]:
         for problem in problems_of(ImageRequest(prompt="A red kite", model=spec.model, **pair), spec)
     )
     return list(dict.fromkeys(f"`{problem.field}`: {problem.allowed}" for problem in problems))
-
-
-def _pixels(spec: ModelSpec) -> str:
-    tiers = list(dict.fromkeys(tier for row in spec.pixels.values() for tier in row))
-    rows = [
-        (_code(ratio), *(" or ".join(f"{width}x{height}" for width, height in row.get(tier, ())) for tier in tiers))
-        for ratio, row in spec.pixels.items()
-    ]
-    rows = [tuple(cell or "refused" for cell in row) for row in rows]
-    return _table(("`size`", *(map(_code, tiers) if spec.resolutions else ["Pixels"])), rows)
 
 
 def _allowed(schema: dict[str, Any]) -> str:

@@ -207,9 +207,9 @@ def _size(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
     resolution = request.resolution
     if size is None or size in spec.sizes:
         # Without a size the output follows the reference images, and is 1:1 where there are none.
-        row = None if size is None and request.image_urls else spec.pixels.get(size or "1:1")
-        if row is not None and resolution in spec.resolutions and resolution not in row:
-            supported = ", ".join(ratio for ratio, cells in spec.pixels.items() if resolution in cells)
+        ratio = size or (None if request.image_urls else "1:1")
+        if (ratio, resolution) in spec.refused_pairs:
+            supported = ", ".join(ratio for ratio in spec.sizes if (ratio, resolution) not in spec.refused_pairs)
             shown = size if size is not None else "None (which means 1:1)"
             allowed = f"at resolution {resolution} must be one of {supported}"
             yield Problem("size", shown, allowed, because=("resolution", "image_urls"))
