@@ -34,7 +34,7 @@ def test_the_catalogue_yields_more_than_150_invalid_requests() -> None:
 
 @pytest.mark.parametrize("invalid", WRONG_EVERYWHERE, ids=str)
 def test_a_request_that_no_gateway_takes_is_refused_when_the_dag_is_parsed(invalid: InvalidRequest) -> None:
-    with pytest.raises(InvalidRequestError, match=rf"[ ;]{invalid.field}=.*\. Nothing was sent\.$") as refusal:
+    with pytest.raises(InvalidRequestError, match=rf"[ ;]{invalid.field}=.*\. Nothing was submitted\.$") as refusal:
         check_anywhere(invalid.request)
 
     assert refusal.value.field == invalid.field
