@@ -196,7 +196,7 @@ def get_price(model: str) -> Endpoint[Price]:
         method="GET",
         path="/api/pricing/model",
         params={"model": model},
-        read=lambda answer: Price.from_answer(answer, model),
+        read=lambda answer: Price.from_response(answer, model),
         authenticated=False,
     )
 
