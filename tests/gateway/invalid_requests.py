@@ -61,7 +61,7 @@ def _texts(_: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _counts(_: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    for value in (0, -1, "2", True, 1.5, None):
+    for value in (0, -1, 501, 10**9, "2", True, 1.5, None):
         yield "n", {"n": value}
 
 
