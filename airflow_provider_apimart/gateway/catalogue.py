@@ -1,9 +1,9 @@
 """
-What each known model on each gateway accepts, as data.
+The catalogue: the values that each known model accepts on each gateway, as data from the vendors' own pages.
 
-The source is the vendors' own pages. A value that a page lists and the vendor then ignores or changes carries a notice,
-which the user is shown. A model that is not listed is not checked beyond its types: new ones appear monthly, and so
-do values; ``extra_body`` carries those that this table does not know yet.
+A value that a page lists and the vendor then ignores or changes has a notice, which is logged. A model that is not
+listed is checked for types only, because new models appear every month. New values of a listed model can be sent in
+``extra_body``.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
 
 
 class Gateway(StrEnum):
-    """The two vendors, which speak dialects of one API."""
+    """The two vendors, whose APIs are dialects of one another."""
 
     APIMART = "apimart"
     APIMASTER = "apimaster"
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether reference images can be uploaded; APIMaster documents no endpoint for that."""
+        """Return whether reference images can be uploaded; APIMaster documents no endpoint for that."""
         return self is Gateway.APIMART
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """
-    One model on one gateway. An empty tuple or ``False`` says that the model does not take the field.
+    The catalogue's entry for one model on one gateway. An empty tuple or ``False``: the model does not take the field.
 
     :param sizes: values of ``size`` besides pixel strings.
     :param refused_pairs: sizes and resolutions that the vendor refuses together.
     :param pixel_strings: whether ``size`` may also be a string such as ``"1881x836"``.
-    :param max_pixels: the most pixels that a pixel string may ask for; ``None`` where no limit is documented.
-    :param default_output_format: what comes when ``output_format`` is not sent.
-    :param images_per_task: what one task delivers at the most. A greater ``n`` becomes several tasks.
+    :param max_pixels: limit on the pixels of a pixel string; ``None`` where no limit is documented.
+    :param default_output_format: format of the pictures when ``output_format`` is not sent.
+    :param images_per_task: limit on the pictures of one task. A greater ``n`` becomes several tasks.
     :param data_uris: whether ``image_urls`` may hold data URIs.
-    :param notices: for ``(field, value)``, or ``(field, None)`` for any value, what the vendor makes of it.
+    :param notices: warnings by ``(field, value)``, or by ``(field, None)`` for any value of the field.
     """
 
     gateway: Gateway
