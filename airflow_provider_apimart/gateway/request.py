@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
@@ -117,8 +117,8 @@ _REQUIRED: Final = frozenset({"prompt", "model", "n"})
 _BOOLEANS: Final = {"true": True, "false": False}
 #: A column of whole numbers with a gap in it comes out of pandas as 1.0, 2.0.
 _WHOLE_NUMBER: Final = re.compile(r"([+-]?[0-9]{1,9})(?:\.0+)?")
-#: The text that Jinja renders for a value that is missing.
-_ABSENT: Final = frozenset({"", "None"})
+#: The texts that Jinja, and its filter ``tojson``, render for a missing value.
+_ABSENT: Final = frozenset({"", "None", "null"})
 _TEMPLATE: Final = re.compile(r"\{[{%#]")
 #: A text with a second address in it.
 _SEVERAL_ADDRESSES: Final = re.compile(r"(?:\s|[,;]\s*)(?=(?:https?|s3[an]?|file|data):)|\s(?=\.{0,2}/)", re.IGNORECASE)
@@ -143,7 +143,7 @@ def typed(name: str, value: Any) -> Any:
 
 
 def _prompt(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else value
+    return str(value) if not isinstance(value, bool) and isinstance(value, Real | Decimal) else value
 
 
 def _text(value: Any) -> Any:

@@ -168,7 +168,8 @@ def _base_url(host: str | None, port: int | None, refuse: _Refuse) -> str:
     try:
         parts = urlsplit(text)
         is_usable = parts.scheme in {"http", "https"} and bool((parts.hostname or "").encode("idna"))
-        is_usable = is_usable and not re.search(r"\s", text)
+        # A scheme that is there twice leaves "https" as the host.
+        is_usable = is_usable and not re.search(r"[\s\\]", text) and parts.hostname not in {"http", "https"}
         port = None if parts.port else port
     except ValueError:
         is_usable = False

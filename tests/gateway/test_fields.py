@@ -204,12 +204,13 @@ class TestRendering:
             ("image_urls", "None", None),
             ("image_urls", [], None),
             ("extra_body", "", {}),
+            ("extra_body", "null", {}),
         ],
     )
     def test_texts_become_the_values_that_they_stand_for(self, name: str, text: str, value: object) -> None:
         assert getattr(rendered_request({"prompt": "a cat", name: text}), name) == value
 
-    @pytest.mark.parametrize("value", [None, "None", "", "  "], ids=repr)
+    @pytest.mark.parametrize("value", [None, "None", "null", "", "  "], ids=repr)
     @pytest.mark.parametrize("name", ["prompt", "model", "n"])
     @pytest.mark.parametrize("render", [rendered_request, rendered_values])
     def test_a_required_field_that_rendered_to_nothing_never_takes_its_default(

@@ -138,6 +138,8 @@ def test_a_field_of_the_form_may_be_a_number_a_text_or_empty(name: str, value: A
         ),
         *(({"max_concurrency": value}, "max_concurrency") for value in (0.5, 2.5, "2.5")),
         ({"host": "https:/api.apimart.ai"}, "host"),
+        ({"host": "https://https://api.apimart.ai"}, "host"),
+        ({"host": "https://api.apimart.ai\\v1"}, "host"),
         ({"host": "https://api.apimart.ai /v1"}, "host"),
         *(({"batch_polling": value}, "batch_polling") for value in ("on", True, False, 1, [], {})),
     ],
