@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, ModelSpec
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.gateway.validation import problems_of
+from airflow_provider_apimart.gateway.validation import MAX_PICTURES, problems_of
 from airflow_provider_apimart.hooks.connection_form import CONNECTION_FIELDS
 
 # Airflow makes folders in its home when autodoc imports it, and a reader's own home is none of our business.
@@ -82,7 +82,7 @@ def _section(spec: ModelSpec) -> str:
             for (name, value), text in spec.notices.items()
         )
         paragraphs += ["Accepted, with a warning in the task's log:", _list(notices)]
-    return "\n\n".join([*paragraphs, _pixels(spec)])
+    return "\n\n".join(paragraphs)
 
 
 def _fields(spec: ModelSpec) -> Iterator[tuple[str, str]]:
@@ -101,7 +101,7 @@ def _fields(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     yield "`image_urls`", f"up to {spec.max_reference_images} public URLs{data_uris}"
     yield "`mask_url`", "a public URL" if spec.mask else _codes(())
     yield "`official_fallback`", "`True`, `False`" if spec.official_fallback else _codes(())
-    yield "`n`", f"at least 1; pictures in one gateway task: {spec.images_per_task}"
+    yield "`n`", f"1 to {MAX_PICTURES}; pictures in one gateway task: {spec.images_per_task}"
 
 
 def _refused_together(spec: ModelSpec) -> list[str]:
@@ -118,16 +118,6 @@ def _refused_together(spec: ModelSpec) -> list[str]:
         for problem in problems_of(ImageRequest(prompt="A red kite", model=spec.model, **pair), spec)
     )
     return list(dict.fromkeys(f"`{problem.field}`: {problem.allowed}" for problem in problems))
-
-
-def _pixels(spec: ModelSpec) -> str:
-    tiers = list(dict.fromkeys(tier for row in spec.pixels.values() for tier in row))
-    rows = [
-        (_code(ratio), *(" or ".join(f"{width}x{height}" for width, height in row.get(tier, ())) for tier in tiers))
-        for ratio, row in spec.pixels.items()
-    ]
-    rows = [tuple(cell or "refused" for cell in row) for row in rows]
-    return _table(("`size`", *(map(_code, tiers) if spec.resolutions else ["Pixels"])), rows)
 
 
 def _allowed(schema: dict[str, Any]) -> str:

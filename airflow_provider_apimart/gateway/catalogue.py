@@ -1,9 +1,9 @@
 """
-What each known model on each gateway accepts, as data.
+The catalogue: the values that each known model accepts on each gateway, as data from the vendors' own pages.
 
-The source is the vendors' own pages. A value that a page lists and the vendor then ignores or changes carries a notice,
-which the user is shown. A model that is not listed is not checked beyond its types: new ones appear monthly, and so
-do values; ``extra_body`` carries those that this table does not know yet.
+A value that a page lists and the vendor then ignores or changes has a notice, which is logged. A model that is not
+listed is checked for types only, because new models appear every month. New values of a listed model can be sent in
+``extra_body``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
-
-from airflow_provider_apimart.gateway import pixels
 
 __all__ = ["CATALOGUE", "MAX_REFERENCE_BYTES", "MEBIBYTE", "Gateway", "ModelSpec", "find_spec", "specs_of"]
 
@@ -23,36 +21,36 @@ MAX_REFERENCE_BYTES: Final = 20 * MEBIBYTE
 
 
 class Gateway(StrEnum):
-    """The two vendors, which speak dialects of one API."""
+    """The two vendors, whose APIs are dialects of one another."""
 
     APIMART = "apimart"
     APIMASTER = "apimaster"
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether reference images can be uploaded; APIMaster documents no endpoint for that."""
+        """Return whether reference images can be uploaded; APIMaster documents no endpoint for that."""
         return self is Gateway.APIMART
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """
-    One model on one gateway. An empty tuple or ``False`` says that the model does not take the field.
+    The catalogue's entry for one model on one gateway. An empty tuple or ``False``: the model does not take the field.
 
-    :param pixels: what each ratio delivers at each resolution; a missing pair is one that the vendor refuses.
     :param sizes: values of ``size`` besides pixel strings.
+    :param refused_pairs: sizes and resolutions that the vendor refuses together.
     :param pixel_strings: whether ``size`` may also be a string such as ``"1881x836"``.
-    :param max_pixels: the most pixels that a pixel string may ask for; ``None`` where no limit is documented.
-    :param default_output_format: what comes when ``output_format`` is not sent.
-    :param images_per_task: what one task delivers at the most. A greater ``n`` becomes several tasks.
+    :param max_pixels: limit on the pixels of a pixel string; ``None`` where no limit is documented.
+    :param default_output_format: format of the pictures when ``output_format`` is not sent.
+    :param images_per_task: limit on the pictures of one task. A greater ``n`` becomes several tasks.
     :param data_uris: whether ``image_urls`` may hold data URIs.
-    :param notices: for ``(field, value)``, or ``(field, None)`` for any value, what the vendor makes of it.
+    :param notices: warnings by ``(field, value)``, or by ``(field, None)`` for any value of the field.
     """
 
     gateway: Gateway
     model: str
-    pixels: pixels.PixelTable
     sizes: tuple[str, ...]
+    refused_pairs: frozenset[tuple[str, str]] = frozenset()
     pixel_strings: bool = False
     max_pixels: int | None = None
     resolutions: tuple[str, ...] = ()
@@ -75,11 +73,15 @@ _QUALITIES: Final = ("auto", "low", "medium", "high")
 _BACKGROUNDS: Final = ("auto", "opaque", "transparent")
 _MODERATIONS: Final = ("auto", "low")
 
+#: Section "Size x Resolution Mapping" of APIMart's page on gpt-image-2-official: seven ratios have no 4k.
+_UP_TO_2K: Final = ("1:1", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5")
+_UP_TO_4K: Final = ("16:9", "9:16", "2:1", "1:2", "21:9", "9:21")
+
 _GPT_IMAGE_2_OFFICIAL: Final = ModelSpec(
     gateway=Gateway.APIMART,
     model="gpt-image-2-official",
-    pixels=pixels.GPT_IMAGE_2_OFFICIAL,
-    sizes=tuple(pixels.GPT_IMAGE_2_OFFICIAL),
+    sizes=(*_UP_TO_2K, *_UP_TO_4K),
+    refused_pairs=frozenset((size, "4k") for size in _UP_TO_2K),
     pixel_strings=True,
     max_pixels=8_294_400,
     resolutions=("1k", "2k", "4k"),
@@ -104,8 +106,7 @@ _GPT_IMAGE_2_OFFICIAL: Final = ModelSpec(
 _GPT_IMAGE_2: Final = ModelSpec(
     gateway=Gateway.APIMART,
     model="gpt-image-2",
-    pixels=pixels.GPT_IMAGE_2,
-    sizes=("auto", *pixels.GPT_IMAGE_2),
+    sizes=("auto", *_UP_TO_2K, *_UP_TO_4K, "3:1", "1:3"),
     pixel_strings=True,
     resolutions=("1k", "2k", "4k"),
     qualities=("low", "medium", "high"),
@@ -131,8 +132,7 @@ def _gpt_image_1(model: str) -> ModelSpec:
     return ModelSpec(
         gateway=Gateway.APIMART,
         model=model,
-        pixels=pixels.GPT_IMAGE_1,
-        sizes=tuple(pixels.GPT_IMAGE_1),
+        sizes=("1:1", "2:3", "3:2"),
         qualities=_QUALITIES,
         backgrounds=_BACKGROUNDS,
         moderations=_MODERATIONS,

@@ -243,7 +243,7 @@ def get_price(settings: GatewaySettings, model: str) -> Endpoint[Price]:
 
     def read(response: Response) -> Price:
         _successful(response)
-        return Price.from_answer(response, model)
+        return Price.from_response(response, model)
 
     return Endpoint(
         method="GET",

@@ -1,17 +1,20 @@
 """
-Whether a request is one that the named model accepts.
+Checks of requests and parameters before anything is submitted.
 
-Pure functions over the catalogue. :func:`check` is for the gateway that will be called; :func:`check_anywhere` is for
-the time when a DAG is parsed and no connection is looked up: it refuses only what every gateway would refuse.
+:func:`check` is for the gateway that will be called. :func:`check_anywhere` is for DAG parsing, when no connection is
+looked up: it refuses only what every gateway would refuse. :func:`duration` and :func:`dollars` read times and money.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -25,7 +28,21 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.catalogue import Gateway, ModelSpec
     from airflow_provider_apimart.gateway.request import ImageRequest
 
-__all__ = ["Problem", "check", "check_anywhere", "notices", "problems_at", "problems_of", "require"]
+__all__ = [
+    "MAX_PICTURES",
+    "Problem",
+    "check",
+    "check_anywhere",
+    "dollars",
+    "duration",
+    "notices",
+    "problems_at",
+    "problems_of",
+    "require",
+]
+
+#: Pictures of one request. More are a dataset, whose ledger is made for that.
+MAX_PICTURES: Final = 500
 
 #: Limit of all reference images together on APIMart's page on gpt-image-2.
 _MAX_REFERENCES_BYTES: Final = 256 * MEBIBYTE
@@ -35,10 +52,18 @@ _COMPRESSIONS: Final = range(101)
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+#: An image that the caller uploads: an object in S3, an absolute or relative path, a file with the suffix of a picture.
+_LOCAL = re.compile(
+    r"s3[an]?://(?:[^/@]+@)?[^/@]+/.*[^/]|file:///.+|\.{0,2}/[^/].*|(?:[^./:]+/[^:]*|[^/:]+)\.(?:png|jpe?g|webp|gif)",
+    re.IGNORECASE,
+)
+#: The text of a ``timedelta``, as a template renders it.
+_CLOCK = re.compile(r"(?:(\d{1,3}) days?, )?(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)")
+_MAX_SECONDS: Final = 366 * 86_400
 #: A data URI may be megabytes long.
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
-#: Fields whose value decides what is bought and remembered, so that they cannot be smuggled in by ``extra_body``.
+#: Fields that decide what is bought and recorded, so that ``extra_body`` must not replace them.
 _NEVER_EXTRA: Final = frozenset({"prompt", "model", "n"})
 
 
@@ -59,33 +84,38 @@ class Problem:
         return f"{self.field}={_SHORT.repr(self.value)}: {self.allowed}"
 
 
-def check(request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = ()) -> None:
+def check(
+    request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = (), local_references: bool = False
+) -> None:
     """
     Raise unless the gateway accepts the request, as far as the catalogue knows.
 
     :param unknown: names of fields whose values are not known yet, because they hold templates.
-    :raises InvalidRequestError: naming every wrong field, its value and what is allowed. Nothing was sent.
+    :param local_references: whether reference images may also be local paths and ``s3://`` addresses, because the
+        caller uploads them before it submits the request.
+    :raises InvalidRequestError: naming every wrong field, its value and the allowed values. Nothing was submitted.
     """
-    problems = problems_at(request, gateway, unknown=unknown)
+    problems = problems_at(request, gateway, unknown=unknown, local_references=local_references)
     if problems:
         raise _error(problems, f"{request.model} on {gateway}")
 
 
-def check_anywhere(request: ImageRequest, *, unknown: Collection[str] = ()) -> None:
+def check_anywhere(request: ImageRequest, *, unknown: Collection[str] = (), local_references: bool = False) -> None:
     """
     Raise unless at least one gateway accepts the request, as far as the catalogue knows.
 
     :param unknown: names of fields whose values are not known yet, because they hold templates.
-    :raises InvalidRequestError: naming every wrong field, its value and what is allowed. Nothing was sent.
+    :param local_references: as for :func:`check`.
+    :raises InvalidRequestError: naming every wrong field, its value and the allowed values. Nothing was submitted.
     """
     specs = specs_of(request.model) if "model" not in unknown else ()
-    found = [_certain(request, spec, unknown) for spec in (specs or (None,))]
-    if all(found):
-        raise _error(min(found, key=len), request.model)
+    refusals = [_certain(request, spec, unknown, local=local_references) for spec in (specs or (None,))]
+    if all(refusals):
+        raise _error(min(refusals, key=len), request.model)
 
 
 def notices(request: ImageRequest, gateway: Gateway) -> list[str]:
-    """Return, for each field that the vendor ignores or changes without a word, what it makes of it."""
+    """Return a warning for each field that the vendor silently ignores, changes or charges more for."""
     spec = find_spec(gateway, request.model)
     if spec is None:
         unchecked = f"model {request.model!r} on {gateway} is not in the catalogue: its fields are sent unchecked"
@@ -97,51 +127,106 @@ def notices(request: ImageRequest, gateway: Gateway) -> list[str]:
     ]
 
 
-def problems_at(request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = ()) -> list[Problem]:
+def problems_at(
+    request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = (), local_references: bool = False
+) -> list[Problem]:
     """
     Return every reason why the gateway would refuse the request, as far as the catalogue knows.
 
     :param unknown: names of fields whose values are not known yet, because they hold templates.
+    :param local_references: as for :func:`check`.
     """
-    return _certain(request, find_spec(gateway, request.model), unknown)
+    return _certain(request, find_spec(gateway, request.model), unknown, local=local_references)
 
 
-def problems_of(request: ImageRequest, spec: ModelSpec | None) -> list[Problem]:
-    """Return every reason why the request would be refused; ``spec`` is ``None`` for an unknown model."""
-    problems = [*_texts(request), *_count(request), *_extra_body(request)]
+def problems_of(request: ImageRequest, spec: ModelSpec | None, *, local_references: bool = False) -> list[Problem]:
+    """
+    Return every reason why the request would be refused.
+
+    :param spec: the catalogue's entry, or ``None`` for an unknown model.
+    :param local_references: as for :func:`check`.
+    """
+    problems = [*_texts(request), *_count(request), *_extra_body(request), *_reference_list(request)]
     if spec is not None:
         problems += [
             *_choices(request, spec),
             *_size(request, spec),
             *_output(request, spec),
-            *_references(request, spec),
+            *_references(request, spec, local=local_references),
         ]
     return problems or list(_unsendable(request))
 
 
 def require(name: str, value: object, holds: bool, allowed: str) -> None:  # noqa: FBT001 - the condition itself
     """
-    Raise unless a parameter that is no field of the request holds what is allowed.
+    Raise unless a parameter, which is not a field of the request, has an allowed value.
 
-    :raises InvalidRequestError: naming the parameter, its value and what is allowed.
+    :raises InvalidRequestError: naming the parameter, its value and the allowed values.
     """
     if not holds:
         raise InvalidRequestError(
-            f"{name}={value!r}: must be {allowed}. Nothing was sent.", field=name, value=value, allowed=allowed
+            f"{name}={_SHORT.repr(value)}: must be {allowed}. Nothing was submitted.",
+            field=name,
+            value=value,
+            allowed=allowed,
         )
 
 
-def _certain(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str]) -> list[Problem]:
-    """Return the problems that rest on known fields only; what ``extra_body`` carries counts as not known."""
+def duration(name: str, value: Any, *, may_be_zero: bool = False) -> float:
+    """
+    Return seconds that a parameter gives as a number, a ``timedelta``, or the text of either.
+
+    :param name: name of the parameter, for the error.
+    :param may_be_zero: whether 0 seconds are allowed.
+    :raises InvalidRequestError: for anything else, and for more than a year. Nothing was submitted.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    if seconds is None and isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
+        days, hours, minutes, rest = clock.groups(default="0")
+        seconds = int(days) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(rest)
+    holds = seconds is not None and (seconds > 0 or (may_be_zero and seconds == 0)) and seconds <= _MAX_SECONDS
+    least = "0 seconds or more" if may_be_zero else "more than 0 seconds"
+    require(name, value, holds, f"{least}, at most {_MAX_SECONDS} (a year), as a number or a timedelta")
+    return seconds or 0.0
+
+
+def dollars(name: str, value: Any) -> float | None:
+    """
+    Return US dollars that a parameter gives as a number or as text; ``None`` for no limit.
+
+    :param name: name of the parameter, for the error.
+    :param value: ``None`` means no limit. A template that rendered to nothing does not: a limit was meant.
+    :raises InvalidRequestError: for anything that is not an amount above 0. Nothing was submitted.
+    """
+    if value is None:
+        return None
+    amount = _number(value)
+    require(name, value, amount is not None and amount > 0, "more than 0 US dollars, as a number, or None for no limit")
+    return amount
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _certain(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str], *, local: bool) -> list[Problem]:
+    """Return the problems that rest on known fields only; a field that ``extra_body`` carries counts as not known."""
     uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, Mapping) else ())}
-    return [problem for problem in problems_of(request, spec) if not {problem.field, *problem.because} & uncertain]
+    problems = problems_of(request, spec, local_references=local)
+    return [problem for problem in problems if not {problem.field, *problem.because} & uncertain]
 
 
 def _error(problems: list[Problem], where: str) -> InvalidRequestError:
     listed = "; ".join(str(problem) for problem in problems)
     first = problems[0]
     return InvalidRequestError(
-        f"Invalid image request for {where}: {listed}. Nothing was sent.",
+        f"Invalid image request for {where}: {listed}. Nothing was submitted.",
         field=first.field,
         value=first.value,
         allowed=first.allowed,
@@ -161,18 +246,20 @@ def _unsendable(request: ImageRequest) -> Iterator[Problem]:
             json.dumps({name: value}, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
         except (TypeError, ValueError, RecursionError):
             field = "extra_body" if name in request.extra_body else name
-            yield Problem(field, value, "must be what JSON can hold: no NaN, no bytes, no half of a surrogate pair")
+            yield Problem(field, value, "must be valid JSON: without NaN, bytes or half of a surrogate pair")
 
 
 def _count(request: ImageRequest) -> Iterator[Problem]:
     if not _is_integer(request.n) or request.n < 1:
-        yield Problem("n", request.n, "must be a whole number of at least 1, without quotes")
+        yield Problem("n", request.n, "must be a whole number of at least 1")
+    elif request.n > MAX_PICTURES:
+        yield Problem("n", request.n, f"must be at most {MAX_PICTURES}: ApimartImageDatasetOperator buys more")
 
 
 def _extra_body(request: ImageRequest) -> Iterator[Problem]:
     extra: Any = request.extra_body
     if not isinstance(extra, Mapping):
-        yield Problem("extra_body", extra, "must be a mapping from field names to values")
+        yield Problem("extra_body", extra, "must be a mapping from field names to values, or the JSON of one")
         return
     for name in extra:
         if not isinstance(name, str):
@@ -207,9 +294,9 @@ def _size(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
     resolution = request.resolution
     if size is None or size in spec.sizes:
         # Without a size the output follows the reference images, and is 1:1 where there are none.
-        row = None if size is None and request.image_urls else spec.pixels.get(size or "1:1")
-        if row is not None and resolution in spec.resolutions and resolution not in row:
-            supported = ", ".join(ratio for ratio, cells in spec.pixels.items() if resolution in cells)
+        ratio = size or (None if request.image_urls else "1:1")
+        if (ratio, resolution) in spec.refused_pairs:
+            supported = ", ".join(ratio for ratio in spec.sizes if (ratio, resolution) not in spec.refused_pairs)
             shown = size if size is not None else "None (which means 1:1)"
             allowed = f"at resolution {resolution} must be one of {supported}"
             yield Problem("size", shown, allowed, because=("resolution", "image_urls"))
@@ -239,16 +326,22 @@ def _output(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
         yield Problem("background", request.background, allowed, because=("output_format",))
 
 
-def _references(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
+def _reference_list(request: ImageRequest) -> Iterator[Problem]:
     urls: Any = request.image_urls
-    if urls is not None:
-        if not isinstance(urls, list | tuple) or not all(isinstance(url, str) for url in urls):
+    if urls is not None and not isinstance(urls, list | tuple):
+        yield Problem("image_urls", urls, "must be a list of URLs; a text may hold one URL, or a JSON list of URLs")
+
+
+def _references(request: ImageRequest, spec: ModelSpec, *, local: bool) -> Iterator[Problem]:
+    urls: Any = request.image_urls
+    if isinstance(urls, list | tuple):
+        if not all(isinstance(url, str) for url in urls):
             yield Problem("image_urls", urls, "must be a list of URLs, each a plain string")
             return
         if len(urls) > spec.max_reference_images:
             yield Problem("image_urls", f"{len(urls)} images", f"must be at most {spec.max_reference_images} images")
         for url in urls:
-            yield from _reference("image_urls", url, data_uris=spec.data_uris)
+            yield from _reference("image_urls", url, spec, local=local, data_uris=spec.data_uris)
         in_all = sum(_decoded_size(url) for url in urls if _DATA_URI.match(url))
         if in_all > _MAX_REFERENCES_BYTES:
             yield Problem("image_urls", f"{in_all} bytes", f"must be at most {_MAX_REFERENCES_BYTES} bytes in all")
@@ -259,12 +352,16 @@ def _references(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
             allowed = "needs image_urls: a mask applies to the first reference image"
             yield Problem("mask_url", request.mask_url, allowed, because=("image_urls",))
         else:
-            yield from _reference("mask_url", request.mask_url, data_uris=False)
+            yield from _reference("mask_url", request.mask_url, spec, local=local, data_uris=False)
 
 
-def _reference(name: str, url: Any, *, data_uris: bool) -> Iterator[Problem]:
+def _reference(name: str, url: Any, spec: ModelSpec, *, local: bool, data_uris: bool) -> Iterator[Problem]:
     if not isinstance(url, str):
         yield Problem(name, url, "must be a public http or https URL, a plain string")
+        return
+    if local and _LOCAL.fullmatch(url):
+        if not (spec.gateway.takes_uploads or data_uris):
+            yield Problem(name, url, f"must be a public URL: {spec.gateway} takes neither uploads nor data URIs here")
         return
     if url[:5].lower() == "data:":
         if not data_uris:
@@ -275,7 +372,9 @@ def _reference(name: str, url: Any, *, data_uris: bool) -> Iterator[Problem]:
             yield Problem(name, url, f"must hold at most {MAX_REFERENCE_BYTES} bytes per image")
         return
     if not _is_http_url(url):
-        yield Problem(name, url, "must be a public http or https URL" + (" or a data URI" if data_uris else ""))
+        or_data_uri = " or a data URI" if data_uris else ""
+        or_local = ", or the address of a file: a path or s3://bucket/key" if local else ""
+        yield Problem(name, url, f"must be a public http or https URL{or_data_uri}{or_local}")
 
 
 def _is_http_url(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""The connection form in the UI, as data: declared to Airflow 3.2 and later, built as widgets below that."""
+"""The fields of the connection form in the UI, declared as data (Airflow 3.2 and later) or built as widgets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ UI_FIELD_BEHAVIOUR: Final[dict[str, Any]] = {
     },
 }
 
-#: Keys of the connection's extra, with their JSON schemas. The form reads ``minimum`` only, as the lowest value that it
-#: lets one enter, and ``values_display`` and ``examples`` are its own.
+#: Keys of the connection's extra, with their JSON schemas. The form reads only ``minimum`` of the limits;
+#: ``values_display`` and ``examples`` are extensions of the form.
 CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "gateway": {
         "label": "Gateway",
-        "description": "Whose dialect is spoken at the base URL. Choose it for a proxy of your own or the simulator.",
+        "description": "API dialect at the base URL. Choose one for your own proxy or the simulator.",
         "schema": {
             "type": ["string", "null"],
             "enum": ["auto", "apimart", "apimaster"],
@@ -31,7 +31,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "submit_path": {
         "label": "Submit path",
-        "description": "Where requests for pictures are posted. APIMaster also has /v1/images/generations/async.",
+        "description": "Path for submits. APIMaster also has /v1/images/generations/async.",
         "schema": {
             "type": ["string", "null"],
             "pattern": "^/",
@@ -41,12 +41,13 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "timeout": {
         "label": "Timeout",
-        "description": "Seconds for each phase of one HTTP request, not for a picture.",
+        "description": "Seconds in total for one HTTP request, not for a picture. Unless changed, a submit to "
+        "APIMaster has 330, because it may answer with the finished picture.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0, "default": 30},
     },
     "max_concurrency": {
         "label": "Max concurrency",
-        "description": "Simultaneous requests of one client, and simultaneous submits of one process.",
+        "description": "Limit on simultaneous requests of one client, and on simultaneous submits of one process.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
     },
     "requests_per_second": {
@@ -56,11 +57,11 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "batch_polling": {
         "label": "Batch polling",
-        "description": "Whether many tasks are asked after in one request.",
+        "description": "Query the status of many tasks in one request.",
         "schema": {
             "type": ["string", "null"],
             "enum": ["auto", "off"],
-            "values_display": {"auto": "where the gateway can", "off": "never: one request for each task"},
+            "values_display": {"auto": "where the gateway supports it", "off": "never: one request per task"},
             "default": "auto",
         },
     },
@@ -68,7 +69,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return the same fields as the widgets that Airflow before 3.2 asks the hook for."""
+    """Return the fields as widgets, for Airflow before 3.2."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - only there on such an Airflow
     from wtforms import IntegerField, StringField  # noqa: PLC0415
 

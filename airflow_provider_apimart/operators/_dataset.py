@@ -22,12 +22,11 @@ from airflow_provider_apimart.dataset.references import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, rendered_values
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links.console import console_url
 from airflow_provider_apimart.links.s3 import s3_folder_url
-from airflow_provider_apimart.operators._fields import rendered_values
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.writer import writer_id
 

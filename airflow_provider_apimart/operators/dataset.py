@@ -12,13 +12,12 @@ from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI
 from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, is_literal, literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
 from airflow_provider_apimart.links.console import ApimartConsoleLink
 from airflow_provider_apimart.links.pictures import ApimartPicturesLink
 from airflow_provider_apimart.links.s3 import ApimartS3FolderLink
 from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
-from airflow_provider_apimart.operators._fields import is_literal, literal_request
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
 
 if TYPE_CHECKING:

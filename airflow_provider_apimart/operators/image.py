@@ -14,7 +14,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint, literal_request, rendered_request
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -22,7 +22,6 @@ from airflow_provider_apimart.links.console import ApimartConsoleLink, console_u
 from airflow_provider_apimart.links.pictures import ApimartPicturesLink
 from airflow_provider_apimart.operators._deferral import HOLD_EVENT, timeout_of
 from airflow_provider_apimart.operators._event import purchase_of
-from airflow_provider_apimart.operators._fields import literal_request, rendered_request
 from airflow_provider_apimart.operators._purchase import Purchase, naming
 from airflow_provider_apimart.operators._record import Record
 from airflow_provider_apimart.operators._result import conclude

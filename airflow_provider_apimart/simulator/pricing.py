@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.gateway import pixels
 from airflow_provider_apimart.gateway.catalogue import Gateway, find_spec
+from airflow_provider_apimart.simulator import pixels
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.simulator.validation import Order
@@ -121,7 +121,7 @@ def _official_price_of(order: Order, quality: str | None) -> float:
 def _official_list_price(width: int, height: int, resolution: str, quality: str) -> float:
     if (width, height) == (1024, 1024):
         return _SQUARE_1K[quality]
-    wide_width, wide_height = pixels.GPT_IMAGE_2_OFFICIAL["16:9"][resolution][0]
+    wide_width, wide_height = pixels.GPT_IMAGE_2_OFFICIAL["16:9"][resolution]
     return _WIDE[quality][resolution] * (width * height) / (wide_width * wide_height)
 
 
@@ -129,7 +129,7 @@ def _official_sheet() -> dict[str, dict[str, float]]:
     return _by_quality(
         {
             size if resolution == "1k" else f"{size}@{resolution}": {
-                quality: round(_official_list_price(*cell[0], resolution, quality), 6) for quality in _WIDE
+                quality: round(_official_list_price(*cell, resolution, quality), 6) for quality in _WIDE
             }
             for size, row in pixels.GPT_IMAGE_2_OFFICIAL.items()
             for resolution, cell in row.items()

@@ -7,13 +7,14 @@ which field was wrong.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from airflow_provider_apimart.gateway import pixels
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE, Gateway, ModelSpec, find_spec
+from airflow_provider_apimart.simulator import pixels
 from airflow_provider_apimart.simulator.answers import Refusal
 
 __all__ = ["Order", "read_order"]
@@ -143,13 +144,14 @@ def _read_pixels(spec: ModelSpec | None, given: Mapping[str, Any]) -> tuple[str 
     if match and (spec is None or spec.pixel_strings):
         return None, *_read_pixel_string(int(match[1]), int(match[2]))
     if spec is None:
-        return "1:1", resolution, pixels.GPT_IMAGE_2.get(str(size), {}).get(resolution, ((1024, 1024),))[0]
+        return "1:1", resolution, pixels.GPT_IMAGE_2.get(str(size), {}).get(resolution, (1024, 1024))
     if size not in spec.sizes:
         _refuse(f"invalid size: {size!r}, allowed: {', '.join(spec.sizes)}")
     ratio = "1:1" if size == "auto" else size
-    if resolution not in spec.pixels[ratio]:
+    row = pixels.pixel_table(spec.model)[ratio]
+    if resolution not in row:
         _refuse(f"resolution {resolution} is not supported for size {size}")
-    return ratio, resolution, spec.pixels[ratio][resolution][0]
+    return ratio, resolution, row[resolution]
 
 
 def _read_pixel_string(width: int, height: int) -> tuple[str, tuple[int, int]]:
@@ -157,7 +159,7 @@ def _read_pixel_string(width: int, height: int) -> tuple[str, tuple[int, int]]:
     if max(width, height) > _LONGEST_SIDE or width * height > _MOST_PIXELS:
         _refuse(f"invalid size: {width}x{height} exceeds {_LONGEST_SIDE} a side or {_MOST_PIXELS} pixels")
     for resolution in ("1k", "2k"):
-        if width * height <= max(w * h for row in pixels.GPT_IMAGE_2.values() for w, h in row[resolution]):
+        if width * height <= max(math.prod(row[resolution]) for row in pixels.GPT_IMAGE_2.values()):
             return resolution, (width, height)
     return "4k", (width, height)
 

@@ -61,7 +61,7 @@ def _texts(_: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _counts(_: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    for value in (0, -1, "2", True, 1.5, None):
+    for value in (0, -1, 501, 10**9, "2", True, 1.5, None):
         yield "n", {"n": value}
 
 
@@ -77,9 +77,9 @@ def _sizes(spec: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "size", {"size": value}
     for size in spec.sizes:
         for resolution in spec.resolutions:
-            if resolution not in spec.pixels.get(size, spec.resolutions):
+            if (size, resolution) in spec.refused_pairs:
                 yield "size", {"size": size, "resolution": resolution}
-    if "4k" in spec.resolutions and "4k" not in spec.pixels["1:1"]:
+    if ("1:1", "4k") in spec.refused_pairs:
         yield "size", {"size": None, "resolution": "4k"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_apimart.gateway import pixels
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, Gateway, ModelSpec, find_spec, specs_of
 
 RATIOS_13 = {"1:1", "3:2", "2:3", "4:3", "3:4", "5:4", "4:5", "16:9", "9:16", "2:1", "1:2", "21:9", "9:21"}
@@ -52,48 +51,12 @@ def test_a_model_takes_what_its_page_lists(
     assert (spec.data_uris, spec.images_per_task) == (data_uris, per_task)
 
 
-def test_only_six_ratios_of_gpt_image_2_official_reach_4k() -> None:
-    at_4k = {ratio for ratio, row in pixels.GPT_IMAGE_2_OFFICIAL.items() if "4k" in row}
+def test_seven_ratios_of_gpt_image_2_official_have_no_4k_and_no_other_model_refuses_a_pair() -> None:
+    refused = {(spec.model, *pair) for spec in CATALOGUE for pair in spec.refused_pairs}
 
-    assert at_4k == {"16:9", "9:16", "2:1", "1:2", "21:9", "9:21"}
-
-
-def test_all_fifteen_ratios_of_gpt_image_2_reach_every_resolution() -> None:
-    assert {tuple(row) for row in pixels.GPT_IMAGE_2.values()} == {("1k", "2k", "4k")}
-
-
-@pytest.mark.parametrize(
-    ("table", "ratio", "resolution", "expected"),
-    [
-        (pixels.GPT_IMAGE_2_OFFICIAL, "3:2", "2k", ((2048, 1360),)),
-        (pixels.GPT_IMAGE_2_OFFICIAL, "21:9", "4k", ((3840, 1648),)),
-        (pixels.GPT_IMAGE_2, "1:1", "1k", ((1024, 1024), (1254, 1254))),
-        (pixels.GPT_IMAGE_2, "3:1", "1k", ((1881, 836), (1536, 512))),
-        (pixels.GPT_IMAGE_2, "1:1", "4k", ((2880, 2880),)),
-        (pixels.GPT_IMAGE_1, "2:3", "1k", ((1024, 1536),)),
-    ],
-)
-def test_a_cell_holds_the_pixels_of_the_page(
-    table: pixels.PixelTable, ratio: str, resolution: str, expected: tuple[tuple[int, int], ...]
-) -> None:
-    assert table[ratio][resolution] == expected
-
-
-@each_spec
-def test_pixels_have_the_shape_of_their_ratio(spec: ModelSpec) -> None:
-    for ratio, row in spec.pixels.items():
-        across, down = map(int, ratio.split(":"))
-        for alternatives in row.values():
-            # The pages round: the alternatives of 5:4 are 4:3, those of 3:1 are 9:4.
-            assert all((width > height) is (across > down) for width, height in alternatives)
-            assert all((width == height) is (across == down) for width, height in alternatives)
-
-
-@each_spec
-def test_no_pair_exceeds_the_documented_number_of_pixels(spec: ModelSpec) -> None:
-    most = max(width * height for row in spec.pixels.values() for cell in row.values() for width, height in cell)
-
-    assert most <= 8_294_400
+    assert refused == {
+        ("gpt-image-2-official", ratio, "4k") for ratio in RATIOS_13 - {"16:9", "9:16", "2:1", "1:2", "21:9", "9:21"}
+    }
 
 
 @each_spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,3 +70,23 @@ def test_splitting_conserves_the_number_of_pictures_and_everything_else(n: int, 
     assert sum(part.n for part in parts) == n
     assert all(1 <= part.n <= (images_per_task or n) for part in parts)
     assert {repr({**part.body(), "n": None}) for part in parts} == {repr({**request.body(), "n": None})}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ImageRequest(prompt="A lighthouse"),
+        ImageRequest(**{**EVERYTHING, "image_urls": tuple(EVERYTHING["image_urls"])}),
+        ImageRequest(prompt="图\n", n=3, extra_body={"seed": 7, "style": None, "nested": {"a": [1.5, True]}}),
+    ],
+    ids=["defaults", "everything", "extra body"],
+)
+def test_a_request_survives_its_record(request_: ImageRequest) -> None:
+    restored = ImageRequest.from_json(json.loads(json.dumps(request_.to_json())))
+
+    assert restored == request_
+    assert restored.body() == request_.body()
+
+
+def test_a_record_of_another_version_may_hold_further_fields() -> None:
+    assert ImageRequest.from_json({"prompt": "A lighthouse", "seed": 7}) == ImageRequest(prompt="A lighthouse")

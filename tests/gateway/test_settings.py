@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
 
 from airflow_provider_apimart.exceptions import ConfigurationError
 from airflow_provider_apimart.gateway.catalogue import Gateway
-from airflow_provider_apimart.gateway.settings import GatewaySettings
+from airflow_provider_apimart.gateway.settings import EXTRA_FIELDS, GatewaySettings
+from airflow_provider_apimart.hooks.connection_form import CONNECTION_FIELDS
 
 
 def read(**fields: Any) -> GatewaySettings:
@@ -48,6 +50,13 @@ def test_a_key_is_all_that_is_needed() -> None:
         ("http://[::1]:8080/v1", None, "http://[::1]:8080"),
         ("http://proxy.example/apimart/v1/", None, "http://proxy.example/apimart"),
         ("http://proxy.example/apimart", 81, "http://proxy.example:81/apimart"),
+        ("HTTPS://API.APIMART.AI/V1/", None, "https://api.apimart.ai"),
+        ("https://api.apimart.ai//v1//", None, "https://api.apimart.ai"),
+        ("::1", 8080, "https://[::1]:8080"),
+        ("[::1]", 8080, "https://[::1]:8080"),
+        ("fe80::1", None, "https://[fe80::1]"),
+        ("2001:db8::1", 443, "https://[2001:db8::1]:443"),
+        ("https://sk-proxy.example/v1", None, "https://sk-proxy.example"),
     ],
 )
 def test_a_base_url_may_be_pasted_in_every_way(host: str | None, port: int | None, base_url: str) -> None:
@@ -85,6 +94,8 @@ def test_the_dialect_may_be_said(gateway: Gateway) -> None:
         ("timeout", 5, 5.0),
         ("timeout", "7.5", 7.5),
         ("timeout", "", 30.0),
+        ("submit_path", " /v1/images/generations/async\n", "/v1/images/generations/async"),
+        ("max_concurrency", "4.0", 4),
         ("max_concurrency", 1, 1),
         ("max_concurrency", "4", 4),
         ("max_concurrency", None, 16),
@@ -125,7 +136,11 @@ def test_a_field_of_the_form_may_be_a_number_a_text_or_empty(name: str, value: A
             for name in ("timeout", "max_concurrency", "requests_per_second")
             for value in (0, -1, "abc", True, "nan", "inf", [], {}, 10**400)
         ),
-        ({"max_concurrency": 0.5}, "max_concurrency"),
+        *(({"max_concurrency": value}, "max_concurrency") for value in (0.5, 2.5, "2.5")),
+        ({"host": "https:/api.apimart.ai"}, "host"),
+        ({"host": "https://https://api.apimart.ai"}, "host"),
+        ({"host": "https://api.apimart.ai\\v1"}, "host"),
+        ({"host": "https://api.apimart.ai /v1"}, "host"),
         *(({"batch_polling": value}, "batch_polling") for value in ("on", True, False, 1, [], {})),
     ],
     ids=lambda value: repr(value)[:40],
@@ -171,3 +186,86 @@ def test_the_key_is_not_shown() -> None:
 )
 def test_a_simulator_lives_at_a_private_address(host: str, is_local: bool) -> None:
     assert read(host=host).is_local is is_local
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "https://user:hunter2secret@api.apimart.ai",
+        "https://user:hunter2secret@[api.apimart.ai",
+        "user:hunter2secret@api.apimart.ai:port",
+        "https:/user:hunter2secret@api.apimart.ai",
+        "https://hunter2secret@api..apimart.ai",
+        "https://[?key=hunter2secret",
+        "https://api.apimart.ai?key=hunter2secret",
+        "https://[sk-hunter2secret",
+        "sk-hunter2secret0123456789",
+        "https://api.apimart.ai/sk-hunter2secret0123456789",
+        "https://the-very-key-of-the-connection",
+    ],
+)
+def test_a_secret_in_the_host_is_never_shown(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="host=") as raised:
+        read(password="the-very-key-of-the-connection", host=host)
+
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "hunter2secret" not in shown
+    assert "the-very-key" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["gateway", "submit_path", "timeout", "batch_polling"])
+def test_a_key_in_another_field_is_not_shown(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as raised:
+        read(password="the-very-key", **{name: "the-very-key"})
+
+    assert "the-very-key" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("max_concurency", "max_concurrency"),
+        ("Timeout", "timeout"),
+        ("request_per_seconds", "requests_per_second"),
+        ("extra__apimart__submit_path", "submit_path"),
+        ("batch-polling", "batch_polling"),
+        ("proxy", None),
+        ("sk-hunter2secret", None),
+    ],
+)
+def test_an_unknown_extra_field_is_named_with_the_nearest_known_one(name: str, nearest: str | None) -> None:
+    settings = read(**{name: "a value"})
+
+    (notice,) = settings.notices
+    assert (f"did you mean {nearest!r}" in notice) is (nearest is not None)
+    assert ("did you mean" in notice) is (nearest is not None)
+    assert notice.startswith("Connection 'apimart_default' has an unknown extra field")
+    assert "a value" not in notice
+    assert "hunter2secret" not in notice
+    assert settings == read()
+
+
+def test_the_fields_of_the_form_are_the_known_ones() -> None:
+    assert tuple(CONNECTION_FIELDS) == EXTRA_FIELDS
+    assert read(**dict.fromkeys(CONNECTION_FIELDS, "")).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "extra", "seconds"),
+    [
+        (None, {}, 30),
+        (None, {"timeout": 7}, 7),
+        ("apimaster.ai", {}, 330),
+        ("apimaster.ai", {"timeout": 30}, 330),
+        ("apimaster.ai", {"timeout": 7}, 7),
+        ("apimaster.ai", {"timeout": "600"}, 600),
+        ("http://127.0.0.1", {"gateway": "apimaster"}, 330),
+    ],
+)
+def test_a_submit_to_apimaster_may_take_as_long_as_a_picture(
+    host: str | None, extra: dict[str, Any], seconds: float
+) -> None:
+    settings = read(host=host, **extra)
+
+    assert settings.submit_timeout == seconds
+    assert settings.timeout == float(extra.get("timeout", 30))

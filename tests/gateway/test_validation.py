@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+from decimal import Decimal
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ from gateway.invalid_requests import DATA_URI, INVALID, URL
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, Gateway, ModelSpec
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS, ImageRequest
-from airflow_provider_apimart.gateway.validation import check, check_anywhere, notices
+from airflow_provider_apimart.gateway.validation import check, check_anywhere, dollars, duration, notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +37,7 @@ def test_the_catalogue_yields_more_than_150_invalid_requests() -> None:
 
 @pytest.mark.parametrize("invalid", WRONG_EVERYWHERE, ids=str)
 def test_a_request_that_no_gateway_takes_is_refused_when_the_dag_is_parsed(invalid: InvalidRequest) -> None:
-    with pytest.raises(InvalidRequestError, match=rf"[ ;]{invalid.field}=.*\. Nothing was sent\.$") as refusal:
+    with pytest.raises(InvalidRequestError, match=rf"[ ;]{invalid.field}=.*\. Nothing was submitted\.$") as refusal:
         check_anywhere(invalid.request)
 
     assert refusal.value.field == invalid.field
@@ -141,7 +144,7 @@ def is_excluded(spec: ModelSpec, fields: dict[str, Any]) -> bool:
 
 
 @each_spec
-@pytest.mark.parametrize("n", [1, 2, 4, 5, 10, 100])
+@pytest.mark.parametrize("n", [1, 2, 4, 5, 10, 500])
 def test_any_number_of_pictures_passes_because_it_becomes_several_tasks(spec: ModelSpec, n: int) -> None:
     check(ImageRequest(prompt="A lighthouse", model=spec.model, n=n), spec.gateway)
 
@@ -248,3 +251,138 @@ def test_what_the_vendor_changes_in_silence_is_said(gateway: Gateway, fields: di
 )
 def test_nothing_is_said_where_the_vendor_does_as_told(fields: dict[str, Any]) -> None:
     assert notices(ImageRequest(prompt="A lighthouse", **fields), Gateway.APIMART) == []
+
+
+def test_more_pictures_than_a_request_may_have_are_a_dataset() -> None:
+    with pytest.raises(InvalidRequestError, match=r"n=501: must be at most 500: ApimartImageDatasetOperator"):
+        check_anywhere(ImageRequest(prompt="A lighthouse", model="unheard-of", n=501))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "gpt-image-2.5-flare", "quality": "xhigh"},
+        {"model": "gpt-image-2.5-sunburst", "quality": "max", "size": "1040x1040"},
+        {"model": "gpt-image-9", "output_format": "svg"},
+        {"model": "gpt-image-9", "output_format": "gif"},
+    ],
+    ids=lambda fields: "-".join(fields.values()),
+)
+@pytest.mark.parametrize("gateway", Gateway)
+def test_new_values_of_models_that_the_catalogue_does_not_know_pass(gateway: Gateway, fields: dict[str, Any]) -> None:
+    request = ImageRequest(prompt="A lighthouse", **fields)
+
+    check_anywhere(request)
+    check(request, gateway)
+    assert "not in the catalogue" in notices(request, gateway)[0]
+
+
+LOCAL = [
+    "s3://bucket/a.png",
+    "s3://aws_default@bucket/folder/a",
+    "s3a://bucket/a.png",
+    "/data/a.png",
+    "./a",
+    "../a.webp",
+    "file:///data/a.png",
+    "data/a b.png",
+    "a.JPG",
+]
+NOT_LOCAL = [
+    "htps://a.example/a.png",
+    "example.com/a.png",
+    "n/a",
+    "s3://bucket",
+    "s3://bucket/folder/",
+    "ftp://a/b.png",
+]
+
+
+class TestLocalReferences:
+    @pytest.mark.parametrize("address", LOCAL)
+    def test_pass_where_the_caller_uploads_them(self, address: str) -> None:
+        request = ImageRequest(
+            prompt="A lighthouse", model="gpt-image-2-official", image_urls=(URL, address), mask_url=address
+        )
+
+        check(request, Gateway.APIMART, local_references=True)
+        check_anywhere(request, local_references=True)
+
+    @pytest.mark.parametrize("address", LOCAL)
+    def test_are_refused_elsewhere(self, address: str) -> None:
+        request = ImageRequest(prompt="A lighthouse", image_urls=(address,))
+
+        with pytest.raises(InvalidRequestError, match=r"image_urls=.*must be a public http or https URL"):
+            check(request, Gateway.APIMART)
+
+    @pytest.mark.parametrize("address", NOT_LOCAL)
+    def test_are_told_from_mistakes(self, address: str) -> None:
+        request = ImageRequest(prompt="A lighthouse", image_urls=(address,))
+
+        with pytest.raises(InvalidRequestError, match="or the address of a file") as refused:
+            check(request, Gateway.APIMART, local_references=True)
+        assert refused.value.field == "image_urls"
+
+    def test_become_data_uris_where_the_gateway_takes_no_uploads(self) -> None:
+        check(ImageRequest(prompt="A lighthouse", image_urls=("/a.png",)), Gateway.APIMASTER, local_references=True)
+
+
+class TestDuration:
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            (4, 4.0),
+            (0.5, 0.5),
+            ("600", 600.0),
+            (" 1e3\n", 1000.0),
+            (Decimal("2.5"), 2.5),
+            (timedelta(minutes=10), 600.0),
+            ("0:10:00", 600.0),
+            ("1 day, 0:00:01.500000", 86401.5),
+            (timedelta(days=366), 366 * 86400.0),
+        ],
+        ids=repr,
+    )
+    def test_is_given_in_any_form(self, value: object, seconds: float) -> None:
+        assert (duration("timeout", value), type(duration("timeout", value))) == (seconds, float)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            *(0, -1, "0", timedelta(0), timedelta(seconds=-1)),
+            *(None, "", "None", "soon", "10m", True, []),
+            *(math.nan, math.inf, "inf", 1e15, 10**400, timedelta(days=367)),
+        ],
+        ids=lambda value: repr(value)[:30],
+    )
+    def test_anything_else_is_refused(self, value: object) -> None:
+        with pytest.raises(
+            InvalidRequestError, match=r"^timeout=.*: must be more than 0 seconds.*Nothing was sub"
+        ) as caught:
+            duration("timeout", value)
+
+        assert caught.value.field == "timeout"
+
+    @pytest.mark.parametrize("value", [0, "0", timedelta(0)], ids=repr)
+    def test_may_be_zero_where_that_is_said(self, value: object) -> None:
+        assert duration("initial_delay", value, may_be_zero=True) == 0
+
+        with pytest.raises(InvalidRequestError, match="0 seconds or more"):
+            duration("initial_delay", -1, may_be_zero=True)
+
+
+class TestDollars:
+    @pytest.mark.parametrize(
+        ("value", "amount"),
+        [(1, 1.0), (0.25, 0.25), ("0.25", 0.25), (Decimal("0.25"), 0.25), (None, None), ("None", None), (" ", None)],
+        ids=repr,
+    )
+    def test_are_given_in_any_form(self, value: object, amount: float | None) -> None:
+        assert dollars("max_cost", value) == amount
+
+    @pytest.mark.parametrize("value", [0, -1, "0", "$1", "1,5", True, math.nan, math.inf, [1], {}], ids=repr)
+    def test_anything_else_is_refused(self, value: object) -> None:
+        with pytest.raises(InvalidRequestError, match=r"^max_cost=.*: must be more than 0 US dollars") as caught:
+            dollars("max_cost", value)
+
+        assert caught.value.field == "max_cost"

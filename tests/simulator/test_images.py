@@ -7,11 +7,12 @@ from PIL import Image
 
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE
 from airflow_provider_apimart.simulator.images import render
+from airflow_provider_apimart.simulator.pixels import pixel_table
 
 SMALL = {
-    (size, format_): cell["1k"][0]
+    (size, format_): cell["1k"]
     for spec in CATALOGUE
-    for size, cell in spec.pixels.items()
+    for size, cell in pixel_table(spec.model).items()
     for format_ in spec.output_formats or ("png",)
 }
 LARGE = [(3840, 2160, "png"), (2160, 3840, "jpeg"), (2688, 1152, "webp"), (2880, 2880, "png")]

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulator.clients import fetch
 
-from airflow_provider_apimart.gateway import pixels
 from airflow_provider_apimart.gateway.catalogue import Gateway
+from airflow_provider_apimart.simulator import pixels
 from airflow_provider_apimart.simulator.pricing import picture_price, price_sheet
 from airflow_provider_apimart.simulator.validation import read_order
 
