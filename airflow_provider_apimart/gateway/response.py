@@ -27,7 +27,7 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 #: A shorter text is not a key, and occurs inside ordinary words: a simulator accepts any key.
 _SHORTEST_SECRET: Final = 8
-_KEY_LIKE: Final = re.compile(r"\b(sk-(?=[\w.-]{16})|Bearer\s+(?=[\w.-]{6}))[\w.-]+", re.IGNORECASE)
+_KEY_LIKE: Final = re.compile(r"\b(?:(sk-)(?=[\w-]{16}|[A-Za-z]*\d)[\w-]{6,}|(Bearer\s+)[\w.-]{6,})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -145,4 +145,4 @@ def redact(text: str, *secrets: str) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    return _KEY_LIKE.sub(r"\1***", text)
+    return _KEY_LIKE.sub(lambda key: f"{key[1] or key[2]}***", text)
