@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_provider_apimart.exceptions import (
+    ApimartError,
     GatewayError,
     NotFoundError,
     RequestRejectedError,
@@ -26,7 +27,7 @@ from airflow_provider_apimart.exceptions import (
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import endpoints
-from airflow_provider_apimart.gateway.task import Task
+from airflow_provider_apimart.gateway.task import Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -45,6 +46,7 @@ __all__ = [
     "LARGEST_SIZE",
     "SMALLEST_SIZE",
     "BatchEndpoint",
+    "OutcomeFilter",
     "Schedule",
     "chunks",
     "interval_between_looks",
@@ -322,3 +324,57 @@ def _believed(found: Found) -> Found:
     if errors and len(errors) == len(found) and not any(isinstance(error, TaskNotFoundError) for error in errors):
         raise errors[0]
     return found
+
+
+#: Seconds for which a completed task without pictures is queried again: some gateways deliver the URLs later.
+IMAGES_GRACE: Final = 300.0
+#: A task is unknown after this many denials over this many seconds, with no other answer in between.
+_DENIALS: Final = 5
+_DENIED_FOR: Final = 120.0
+
+
+class OutcomeFilter:
+    """
+    Decides which outcome of a status query ends the wait for a task.
+
+    =========================================  ==============================================
+    Outcome                                    Ends the wait
+    =========================================  ==============================================
+    completed with pictures, failed, cancelled at once
+    completed without pictures                 after it has been so for ``IMAGES_GRACE``
+    ``TaskNotFoundError``                      after at least 5 in a row over at least 120 s
+    running, any other error                   never
+    =========================================  ==============================================
+
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._without_images_since: dict[str, float] = {}
+        self._denials: dict[str, tuple[int, float]] = {}
+
+    def conclude(self, task_id: str, outcome: Task | ApimartError) -> Task | ApimartError | None:
+        """Return the final outcome of a task, or ``None`` to keep polling."""
+        now = self._clock()
+        if isinstance(outcome, TaskNotFoundError):
+            count, since = self._denials.get(task_id, (0, now))
+            self._denials[task_id] = (count + 1, since)
+            return outcome if count + 1 >= _DENIALS and now - since >= _DENIED_FOR else None
+        if isinstance(outcome, ApimartError):
+            return None
+        self._denials.pop(task_id, None)
+        if outcome.state is TaskState.COMPLETED and not outcome.images:
+            since = self._without_images_since.setdefault(task_id, now)
+            return outcome if now - since >= IMAGES_GRACE else None
+        self._without_images_since.pop(task_id, None)
+        return outcome if outcome.is_finished else None
+
+    def needs_single_look(self, task_id: str) -> bool:
+        """Return whether a task is completed without pictures, which a batch may only have left out."""
+        return task_id in self._without_images_since
+
+    def forget(self, task_id: str) -> None:
+        """Drop what was seen of a task."""
+        self._without_images_since.pop(task_id, None)
+        self._denials.pop(task_id, None)

@@ -101,6 +101,7 @@ class Task:
     :param progress: per cent.
     :param error_code: the gateway's code of a failure, as text.
     :param error_message: the gateway's reason of a failure.
+    :param quote: excerpt of an answer that was not understood.
     """
 
     task_id: str
@@ -116,6 +117,7 @@ class Task:
     progress: int | None = None
     error_code: str = ""
     error_message: str = ""
+    quote: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, task_id: str | None = None, base_url: str = "") -> Task:
