@@ -139,11 +139,12 @@ class TestTheClock:
     ) -> None:
         polling.gateway.running = {"task_000"}
         then = time.time() + skew
-        times: dict[str, Any] = {"deadline": then + 1, "first_look": then, "timeout": 1.0}
+        times: dict[str, Any] = {"deadline": then + 1, "first_look": then, "timeout": 1.0, "poll_interval": 0.01}
 
         event = await asyncio.wait_for(waiting_for(["task_000"], **times).wait(polling.poller), 20)
 
         assert event["status"] == "timeout"
+        assert bool(polling.gateway.looks) == (skew > 0)
 
     async def test_that_was_set_back_does_not_hold_the_event_for_longer_than_ten_seconds(self) -> None:
         trigger = waiting_for([], not_before=time.time() + 3600)

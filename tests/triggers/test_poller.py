@@ -200,7 +200,7 @@ class TestTrouble:
         assert all(list(waiter.tasks) and not waiter.failures for waiter in waiters)
         assert len(warnings) == 20, "one line for each who waits"
         assert all("still waiting, next attempt in 1 s." in warning for warning in warnings)
-        assert polling.store.looked_up == 1
+        assert polling.store.looked_up <= 2, "once more where the key may be the reason"
 
     async def test_a_proxy_that_answers_404_pages_for_a_while_loses_nobody(self, polling: Polling) -> None:
         polling.gateway.refusals = [html(404) for _ in range(40)]
@@ -443,10 +443,9 @@ class TestTheConnection:
 
         assert await polling.ended(waiter) == [None]
         assert polling.store.looked_up == 2
-        assert warnings == [
-            f"Could not look up connection {CONN_ID!r}; still waiting, next attempt in 10 s. "
-            "RuntimeError: the API server is away"
-        ]
+        (warning,) = warnings
+        assert warning.startswith(f"Could not look up connection {CONN_ID!r}; still waiting, next attempt in 10 s. ")
+        assert warning.endswith("RuntimeError: the API server is away")
 
     async def test_look_up_that_hangs_stops_no_query(self, polling: Polling) -> None:
         polling.gateway.running = {"task_000"}

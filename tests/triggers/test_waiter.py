@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextvars import ContextVar, copy_context
+from itertools import pairwise
 
 import pytest
 
@@ -112,7 +113,7 @@ async def test_warnings_of_one_kind_come_at_growing_intervals() -> None:
 
     assert written[0] == 0
     assert 5 <= len(written) <= 12, "an hour of trouble stays readable"
-    gaps = [later - sooner for sooner, later in zip(written, written[1:], strict=False)]
+    gaps = [later - sooner for sooner, later in pairwise(written)]
     assert gaps == sorted(gaps)
     assert gaps[-1] <= 600
 
