@@ -121,6 +121,7 @@ class TaskPoller:
         self._renewal: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
         self._due_until = float("-inf")
+        self._is_behind = False
         self._pause = 0.0
         self._resume_at = float("-inf")
         self._failed_singles = 0
@@ -238,9 +239,11 @@ class TaskPoller:
         if hook is None or self._clock() < self._resume_at:
             return
         in_batches = hook.batch_endpoint.is_usable
+        self._is_behind = True
         while self._has_room(_BATCHES, is_single=False):
             due = self._schedule.take_due(self._due_until, limit=hook.batch_endpoint.size)
             if not due:
+                self._is_behind = False
                 break
             lone = {task_id for task_id in due if not in_batches or self._needs_single_look(task_id)}
             self._singly.extend(lone)
@@ -269,7 +272,8 @@ class TaskPoller:
         if self._queries.pop(task, None) is not None:  # Otherwise the poller is being closed.
             if not task.cancelled() and (error := task.exception()):
                 _log.error("A query of connection %s failed", self._apimart_conn_id, exc_info=error)
-            self._start_queries()
+            if self._is_behind or self._singly:  # What has fallen due since the last tick waits for the next one.
+                self._start_queries()
 
     async def _query(self, hook: ApimartHook, due: Sequence[str], query: _Query) -> None:
         async with self._connection.lease(hook):
