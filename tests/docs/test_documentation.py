@@ -75,7 +75,7 @@ def test_the_tasks_on_the_hooks_page_do_what_it_says(simulator: Simulator) -> No
 
 def test_the_hooks_page_names_every_method_of_the_hook() -> None:
     text = (DOCS / "howto" / "hook.md").read_text(encoding="utf-8")
-    inherited = {"get_conn", "get_async_conn", "close", "aclose"}
+    inherited = {"close", "aclose"}
     forms = {"get_connection_form_widgets", "get_ui_field_behaviour"}
     methods = {name for name in vars(ApimartHook) if not name.startswith("_") and callable(getattr(ApimartHook, name))}
 

@@ -380,7 +380,9 @@ class TestDollars:
     def test_are_given_in_any_form(self, value: object, amount: float | None) -> None:
         assert dollars("max_cost", value) == amount
 
-    @pytest.mark.parametrize("value", [0, -1, "0", "$1", "1,5", True, math.nan, math.inf, [1], {}, "None", " "], ids=repr)
+    @pytest.mark.parametrize(
+        "value", [0, -1, "0", "$1", "1,5", True, math.nan, math.inf, [1], {}, "None", " "], ids=repr
+    )
     def test_anything_else_is_refused(self, value: object) -> None:
         with pytest.raises(InvalidRequestError, match=r"^max_cost=.*: must be more than 0 US dollars") as caught:
             dollars("max_cost", value)

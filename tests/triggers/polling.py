@@ -12,13 +12,12 @@ from airflow.sdk import Connection
 from gateway.clock import Clock
 from triggers.task_gateway import TaskGateway
 
-from airflow_provider_apimart.gateway.client import AsyncGatewayClient
+from airflow_provider_apimart.gateway.client import GatewayClient
 from airflow_provider_apimart.gateway.polling import BatchEndpoint
-from airflow_provider_apimart.gateway.throttle import Pace
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.triggers._connection import RenewedHook
-from airflow_provider_apimart.triggers._poller import TaskPoller
-from airflow_provider_apimart.triggers._waiter import Waiter
+from airflow_provider_apimart.triggers.connection import RenewedHook
+from airflow_provider_apimart.triggers.poller import TaskPoller
+from airflow_provider_apimart.triggers.waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +46,7 @@ class ConnectionStore:
         self.api_key = "sk-first"
         self.extra: dict[str, Any] = {}
         self.failures: list[Exception] = []
+        self.may_answer: asyncio.Event | None = None
         self.looked_up = 0
         self.warnings: list[str] = []
 
@@ -77,18 +77,36 @@ class Polling:
             CONN_ID, connection=self.store.renewed_hook(), linger=linger, tick=0.05, clock=self.clock
         )
 
-    def wait_for(
-        self, *task_ids: str, report: Callable[[str], None] = lambda _: None, first_look: float = 0.0
-    ) -> Waiter:
+    def wait_for(self, *task_ids: str, warn: Callable[[str], None] = lambda _: None, first_look: float = 0.0) -> Waiter:
         """Register somebody who waits for tasks, and wants them looked at at every tick."""
-        waiter = Waiter(task_ids, report)
+        waiter = Waiter(task_ids, warn)
         self.poller.register(waiter, first_look=first_look, poll_interval=0.01)
         return waiter
 
-    async def ended(self, *waiters: Waiter) -> list[BaseException | None]:
-        """Return how each wait ended: with an error or without."""
+    async def ended(self, *waiters: Waiter, advancing: bool = False) -> list[BaseException | None]:
+        """
+        Return how each wait ended: with an error or without.
+
+        :param advancing: whether the poller's clock goes on meanwhile.
+        """
+        if advancing:
+            await self.let_pass(3600, until=lambda: all(waiter.done.done() for waiter in waiters))
         async with asyncio.timeout(30):
             return await asyncio.gather(*(waiter.done for waiter in waiters), return_exceptions=True)
+
+    async def let_pass(self, seconds: float, *, until: Callable[[], object]) -> None:
+        """Move the poller's clock on in small steps until something is true, for as long as such an hour may last."""
+        step = seconds / 100
+        give_up_at = time.monotonic() + 30
+        while not until():
+            assert time.monotonic() < give_up_at
+            self.clock.seconds += step
+            await asyncio.sleep(0.06)
+
+    async def until_asked_again(self, task_id: str) -> None:
+        """Let time pass until a task was queried twice more."""
+        asked = self.gateway.times_asked[task_id]
+        await self.until(lambda: self.gateway.times_asked[task_id] >= asked + 2)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let time pass until something is true."""
@@ -100,17 +118,20 @@ class Polling:
     def is_idle(self) -> bool:
         """Whether nothing is left of anybody's wait."""
         poller = self.poller
-        return not (poller._waiters or poller._not_found or len(poller._schedule) or poller._schedule._due)
+        return not (poller._waiters or poller._suspects or len(poller._schedule) or poller._schedule._due)
 
 
 class _StoredHook(ApimartHook):
     """A hook of the connection in a store, whose clients do not really pause."""
 
     def __init__(self, conn_id: str, store: ConnectionStore) -> None:
-        super().__init__(conn_id, async_transport=store.gateway)
+        super().__init__(conn_id, transport=store.gateway)
         self._store = store
 
     async def aget_connection(self, conn_id: str) -> Connection:  # type: ignore[override]
+        if self._store.may_answer is not None:
+            self._store.looked_up += 1
+            await self._store.may_answer.wait()
         return self._store.look_up(conn_id)
 
     @cached_property
@@ -119,7 +140,6 @@ class _StoredHook(ApimartHook):
             enabled=self.settings.batch_polling, warn=self._store.warnings.append, clock=self._store.clock
         )
 
-    def _make_async_client(self) -> AsyncGatewayClient:
+    def _make_client(self) -> GatewayClient:
         clock = Clock()
-        pace = Pace(self.settings, clock=clock)
-        return AsyncGatewayClient(self.settings, transport=self._async_transport, sleep=clock.async_sleep, pace=pace)
+        return GatewayClient(self.settings, transport=self._transport, clock=clock, sleep=clock.async_sleep)

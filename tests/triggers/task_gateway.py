@@ -1,4 +1,4 @@
-"""A gateway in this process that is asked after tasks, as slow and as odd as a test wants it."""
+"""A gateway in this process that is queried for tasks, as slow and as odd as a test wants it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,14 @@ class TaskGateway(httpx.AsyncBaseTransport):
     :param refusals: what the next requests are answered with, each one time; an exception among them is raised.
     :param has_batches: whether the batch endpoint exists.
     :param accepts: whether it accepts a key.
+    :param are_batches_bare: whether the batch endpoint leaves pictures out.
+    :param running_status: status word of the tasks in ``running``.
+    :param owners: keys of the only accounts that know an id.
+    :param broken: raised by queries of an id.
+    :param without_pictures: ids of completed tasks that have no picture yet.
     :param held: ids; a request after one of them is not answered before :meth:`release`.
-    :param may_close: what letting go of connections waits for, if anything.
+    :param may_close: what closing connections waits for, if anything.
+    :param close_error: raised by closing connections.
     :param looks: what was asked.
     :param times_closed: how often a client has let go of its connections.
     """
@@ -48,8 +54,14 @@ class TaskGateway(httpx.AsyncBaseTransport):
     refusals: list[httpx.Response | Exception] = field(default_factory=list)
     has_batches: bool = True
     accepts: Callable[[str], bool] = bool
+    are_batches_bare: bool = False
+    without_pictures: set[str] = field(default_factory=set)
+    running_status: str = "processing"
+    owners: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     may_close: asyncio.Event | None = None
+    close_error: Exception | None = None
     looks: list[Look] = field(default_factory=list)
     times_closed: int = 0
     under_way: int = 0
@@ -85,6 +97,8 @@ class TaskGateway(httpx.AsyncBaseTransport):
         self.times_closed += 1
         if self.may_close is not None:
             await self.may_close.wait()
+        if self.close_error is not None:
+            raise self.close_error
 
     def _answer(self, look: Look) -> httpx.Response:
         if self.refusals:
@@ -97,26 +111,37 @@ class TaskGateway(httpx.AsyncBaseTransport):
         if look.is_batch:
             if not self.has_batches:
                 return error_response(404)
-            tasks = [_task(task_id, status) for task_id, status in self._statuses(look) if status != "unknown"]
+            for task_id in self.broken.keys() & set(look.task_ids):
+                raise self.broken[task_id]
+            tasks = [
+                self._task(task_id, status, is_bare=self.are_batches_bare)
+                for task_id, status in self._statuses(look)
+                if status != "unknown"
+            ]
             return httpx.Response(200, json={"data": tasks})
         ((task_id, status),) = self._statuses(look)
+        if task_id in self.broken:
+            raise self.broken[task_id]
         if status == "unknown":
             return error_response(400, message="无效的任务ID")
-        return httpx.Response(200, json={"data": _task(task_id, status)})
+        return httpx.Response(200, json={"data": self._task(task_id, status)})
 
     def _statuses(self, look: Look) -> list[tuple[str, str]]:
-        return [(task_id, self._status(task_id)) for task_id in look.task_ids]
+        return [(task_id, self._status(task_id, look.api_key)) for task_id in look.task_ids]
 
-    def _status(self, task_id: str) -> str:
+    def _status(self, task_id: str, api_key: str) -> str:
         if statuses := self.seen_as.get(task_id):
             return statuses.pop(0)
-        if task_id in self.unknown:
+        if task_id in self.unknown or api_key != self.owners.get(task_id, api_key):
             return "unknown"
-        return "processing" if task_id in self.running else "completed"
+        return self.running_status if task_id in self.running else "completed"
 
-
-def _task(task_id: str, status: str) -> dict[str, Any]:
-    return {"id": task_id, "status": status}
+    def _task(self, task_id: str, status: str, *, is_bare: bool = False) -> dict[str, Any]:
+        task: dict[str, Any] = {"id": task_id, "status": status}
+        if status == "completed" and not is_bare:
+            has_picture = task_id not in self.without_pictures
+            task["result"] = {"images": [{"url": [f"https://cdn.example/{task_id}.png"]}] if has_picture else []}
+        return task
 
 
 def _id_of(request: httpx.Request) -> str:

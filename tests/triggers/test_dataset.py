@@ -13,11 +13,13 @@ from structlog.testing import capture_logs
 
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.triggers._poller import TaskPoller
 from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger, due_at
+from airflow_provider_apimart.triggers.poller import TaskPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from triggers.polling import Polling
 
     from airflow_provider_apimart.simulator import Simulator
 
@@ -56,12 +58,22 @@ async def test_it_fires_when_enough_has_ended_and_says_no_more_than_that(
     assert event == {"status": "enough", "ended": 10, "of": 12, "began_at": 1_750_000_000.0}
 
 
-async def test_what_fails_or_is_forgotten_has_ended_too(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+async def test_a_task_that_failed_has_ended_too(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
     simulator.add_fault({"fault": "task_failed", "times": 1})
 
-    event = await event_of(trigger_of([*buy(1), "task_unheard_of"]))
+    event = await event_of(trigger_of(buy(2)))
 
     assert (event["status"], event["ended"]) == ("enough", 2)
+
+
+async def test_a_task_that_the_gateway_denies_for_minutes_has_ended_too(polling: Polling) -> None:
+    polling.gateway.unknown = {"task_unheard_of"}
+    waiting = asyncio.create_task(trigger_of(["task_unheard_of"], poll_interval=0.01).wait(polling.poller))
+    await polling.until(lambda: polling.gateway.times_asked["task_unheard_of"] >= 5)
+
+    polling.clock.seconds += 120
+
+    assert ((await waiting)["status"], waiting.result()["ended"]) == ("enough", 1)
 
 
 async def test_it_gives_up_at_the_deadline(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
@@ -70,6 +82,25 @@ async def test_it_gives_up_at_the_deadline(simulator: Simulator, buy: Callable[.
     event = await event_of(trigger_of(buy(2), deadline=time.time() + 0.5))
 
     assert (event["status"], event["ended"]) == ("timeout", 0)
+
+
+@pytest.mark.parametrize("task_ids", [[], ["task_1"]])
+async def test_it_waits_no_longer_than_its_timeout_whatever_the_clock_says(
+    simulator: Simulator, apimart_connection: str, task_ids: list[str]
+) -> None:
+    trigger = trigger_of(
+        task_ids,
+        apimart_conn_id=apimart_connection,
+        deadline=time.time() + 3600,
+        wake_at=time.time() + 3600,
+        timeout=0.5,
+        not_before=time.time() - 1,
+    )
+
+    event = await event_of(trigger)
+
+    assert event["status"] == ("timeout" if task_ids else "due")
+    assert simulator.stats()["submits"]["received"] == 0
 
 
 async def test_it_fires_when_there_is_something_else_to_do(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
@@ -84,7 +115,7 @@ async def test_it_may_wait_for_nothing_but_the_time_and_needs_no_gateway_for_tha
     event = await event_of(trigger_of([], wake_at=time.time() + 0.1))
 
     assert event == {"status": "due", "ended": 0, "of": 0, "began_at": 1_750_000_000.0}
-    assert asyncio.get_running_loop() not in TaskPoller._pollers
+    assert TaskPoller.of("apimart_default")._runner is None
 
 
 async def test_no_event_fires_before_its_time(buy: Callable[..., list[str]]) -> None:

@@ -15,7 +15,7 @@ from services.waiting import wait_until
 from triggers.gateway_server import GatewayServer
 from triggers.waiting import event_of, waiting_for
 
-from airflow_provider_apimart.triggers._poller import TaskPoller
+from airflow_provider_apimart.triggers.poller import TaskPoller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,14 @@ class Held:
         await asyncio.sleep(0)  # The event loop lets go of what woke this coroutine.
         gc.collect()
         schedule = poller._schedule
-        looked_after = (poller._waiters, poller._not_found, schedule._intervals, schedule._due, schedule._heap)
+        looked_after = (
+            poller._waiters,
+            poller._suspects,
+            poller._singly,
+            schedule._intervals,
+            schedule._due,
+            schedule._heap,
+        )
         return cls(
             tasks=len(asyncio.all_tasks()),
             files=psutil.Process().num_fds(),
