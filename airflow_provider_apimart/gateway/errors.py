@@ -49,6 +49,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
     UnreadableAnswerError,
 )
+from airflow_provider_apimart.gateway.response import excerpt, first_line
 from airflow_provider_apimart.gateway.task import is_moderation
 
 if TYPE_CHECKING:
@@ -299,13 +300,17 @@ def _details(payload: Any) -> tuple[Any, str, str]:
         return None, "", ""
     error = payload.get("error")
     if isinstance(error, dict):
-        return _code(error.get("code")), str(error.get("type") or ""), str(error.get("message") or "")
+        return (
+            _code(error.get("code")),
+            excerpt(str(error.get("type") or "")),
+            first_line(str(error.get("message") or "")),
+        )
     message = error or payload.get("message") or payload.get("detail") or payload.get("msg") or ""
-    return _code(payload.get("code")), str(payload.get("type") or ""), str(message)
+    return _code(payload.get("code")), excerpt(str(payload.get("type") or "")), first_line(str(message))
 
 
 def _code(value: Any) -> str | int | None:
-    return value if isinstance(value, str | int) else None
+    return excerpt(value) if isinstance(value, str) else value if isinstance(value, int) else None
 
 
 def _embedded_status(code: Any, kind: str) -> int:

@@ -66,6 +66,8 @@ _SINGLES: Final = 8
 _SLOW: Final = 3.0
 #: Single queries in a row that must fail before all queries pause: one bad id must not slow down the others.
 _FAILED_SINGLES: Final = 3
+#: Batches in a row that must fail before their tasks are queried singly: one of them may be the reason.
+_FAILED_BATCHES: Final = 3
 #: Seconds for which the client is kept when nobody waits: the next task may be about to.
 _LINGER: Final = 60.0
 #: Ids that a log message repeats.
@@ -125,6 +127,7 @@ class TaskPoller:
         self._pause = 0.0
         self._resume_at = float("-inf")
         self._failed_singles = 0
+        self._failed_batches = 0
         self._runner: asyncio.Task[None] | None = None
 
     @classmethod
@@ -279,10 +282,12 @@ class TaskPoller:
                 outcomes = {due[0]: await hook.aget_task(due[0])} if query.is_single else await hook.aget_tasks(due)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is one failed request
                 outcomes = dict.fromkeys(due, error)
-                if not isinstance(error, ApimartError):
+                self._failed_batches += not query.is_single
+                if self._failed_batches >= _FAILED_BATCHES and not query.is_single:
                     self._suspects.update(task_id for task_id in due if task_id in self._waiters)
             else:
                 self._suspects.difference_update(due)
+                self._failed_batches = 0 if not query.is_single else self._failed_batches
             try:
                 self._take_in(outcomes, is_single=query.is_single)
             finally:

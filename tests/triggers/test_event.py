@@ -61,7 +61,7 @@ class TestTheEnd:
             ("dreaming", [], {"status": "dreaming", "error": ""}),
             ("processing", [error_response(401, message="key expired")], {"error": "key expired"}),
             ("processing", [html(403)], {"error": "403"}),
-            ("processing", [OSError("bad record")], {"error": "OSError: bad record"}),
+            ("processing", [OSError("bad record")] * 5, {"error": "OSError: bad record"}),
         ],
     )
     async def test_at_the_deadline_says_what_is_known_of_each_task_that_is_left(
