@@ -161,13 +161,21 @@ class PlainGateway:
         """Idempotency keys of all paid calls, in order."""
         return [call.key for call in self.calls]
 
-    def reply(self, route: Route, *replies: RawReply | Callable[[], RawReply]) -> None:
-        """Send these, one after the other, instead of working; then work as usual."""
+    def reply(self, route: Route, *replies: RawReply | Callable[[], RawReply] | None) -> None:
+        """Send these, one after the other, instead of working; ``None`` works as usual, and so does what follows."""
         self._replies[route].extend(replies)
 
     def reshape(self, route: Route, shape: Callable[[Any], Any], *, times: int = 1) -> None:
         """Work as usual, and send ``shape(usual body)`` instead of the usual body: JSON, or a RawReply."""
         self._shapes[route].extend([shape] * times)
+
+    def work_again(self) -> None:
+        """Drop the replies that were not sent yet."""
+        self._replies.clear()
+
+    def forget_urls(self) -> None:
+        """Serve no picture at a URL that was given out before."""
+        self._issued.clear()
 
     # What a client asks for.
 
@@ -176,8 +184,8 @@ class PlainGateway:
         with self._lock:
             if route == "image":
                 self.downloads.append(target)
-            if self._replies[route]:
-                scripted = self._replies[route].popleft()
+            scripted = self._replies[route].popleft() if self._replies[route] else None
+            if scripted is not None:
                 if route == "submit":
                     self.calls.append(_call(target, headers, body))
                 return scripted if isinstance(scripted, RawReply) else scripted()
