@@ -83,18 +83,40 @@ class TestAStatusQuery:
         self,
         gateway: PlainGateway,
         proxy: MisbehavingProxy,
-        behind_proxy: str,
+        connect: Connect,
         airflow_task: AirflowTask,
         image_operator: Describe,
         act: Act,
     ) -> None:
-        rule = proxy.add_rule(act, path=TASKS, times=2)
+        connect(proxy.url, batch_polling="off")
+        rule = proxy.add_rule(act, path=TASKS)
 
-        result = airflow_task.run(image_operator(apimart_conn_id=behind_proxy))
+        result = airflow_task.run(image_operator())
 
         assert result["delivered"] == 1
         assert len(gateway.calls) == 1
-        assert rule.fired > 0
+        assert rule.fired == 1
+
+    @pytest.mark.parametrize(
+        "act", [pytest.param(TROUBLES[name], id=name) for name in ("404 page", "403 page of a firewall", "wrong key")]
+    )
+    @pytest.mark.parametrize("deferrable", [True, False])
+    def test_is_repeated_where_both_endpoints_answer_so_for_a_while(  # fixtures
+        self,
+        gateway: PlainGateway,
+        proxy: MisbehavingProxy,
+        behind_proxy: str,
+        airflow_task: AirflowTask,
+        image_operator: Describe,
+        act: Act,
+        deferrable: bool,
+    ) -> None:
+        proxy.add_rule(act, path=TASKS, times=2)
+
+        result = airflow_task.run(image_operator(apimart_conn_id=behind_proxy, deferrable=deferrable))
+
+        assert result["delivered"] == 1
+        assert len(gateway.calls) == 1
 
     @pytest.mark.parametrize(
         "act",
@@ -362,11 +384,11 @@ class TestADownload:
     @pytest.mark.parametrize(
         "replies",
         [
-            pytest.param([RawReply(404, "<Error>NoSuchKey</Error>")] * 2, id="404 twice"),
-            pytest.param([RawReply(403, "<Error>AccessDenied</Error>")] * 2, id="403 twice"),
-            pytest.param([RawReply(410), RawReply(401)], id="410, then 401"),
-            pytest.param([RawReply(503, "slow down")] * 2, id="503 twice"),
-            pytest.param([RawReply(404)] * 3, id="404 three times"),
+            pytest.param([RawReply(404, "<Error>NoSuchKey</Error>")] * 3, id="404 three times"),
+            pytest.param([RawReply(403, "<Error>AccessDenied</Error>")], id="403"),
+            pytest.param([RawReply(410)], id="410"),
+            pytest.param([RawReply(401)], id="401"),
+            pytest.param([RawReply(503, "slow down")], id="503"),
             pytest.param([page(200, "Checking your browser")], id="a page with 200"),
         ],
     )

@@ -218,15 +218,17 @@ class TestAnUnknownOutcome:
         assert airflow_task.run(image_operator())["delivered"] == 1
         assert gateway.keys == [lost, lost]
 
-    @pytest.mark.parametrize("why", ["changed request", "dead key", "409"])
+    @pytest.mark.parametrize(
+        "why", ["changed request", "dead key", "idempotency_key_reused", "idempotency_result_indeterminate"]
+    )
     def test_takes_a_new_key_where_the_old_one_is_of_no_use(
         self, gateway: PlainGateway, lost: str, airflow_task: AirflowTask, image_operator: Describe, why: str
     ) -> None:
         assert airflow_task.store is not None
         if why == "dead key":
             age_record(airflow_task.store, 2 * DAY, now=time.time())
-        if why == "409":
-            error = {"code": "idempotency_result_indeterminate", "message": "not known", "type": "apimart_error"}
+        if why.startswith("idempotency"):
+            error = {"code": why, "message": "this key cannot be used", "type": "apimart_error"}
             gateway.reply("submit", RawReply(409, {"error": error}))
         airflow_task.clear_task()
 

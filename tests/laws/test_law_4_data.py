@@ -1,4 +1,4 @@
-"""Law 4: responses are data. URLs are used byte for byte, values are read tolerantly, what is not understood is quoted."""
+"""Law 4: responses are data: URLs byte for byte, values tolerantly, and what is not understood in a quotation."""
 
 from __future__ import annotations
 
@@ -180,8 +180,8 @@ class TestAValue:
 
         result = airflow_task.run(image_operator())
         # The report of a picture that could not be copied tells the time in words.
-        gateway.reply("image", *[RawReply(404)] * 2)
-        copy(result)
+        with pytest.raises(ApimartError, match=result["task_ids"][0]):
+            copy(result, max_bytes=10)
 
         expires_at = result["images"][0]["expires_at"]
         if read is not None:
