@@ -106,7 +106,7 @@ def test_a_response_without_end_is_left(
             # Reading it again was in vain too: this gateway does not know task_1.
             assert len(str(error)) < LONGEST_MESSAGE  # noqa: PT017 - it need not fail
 
-    assert len(proxy.requests) > 1
+    assert 1 <= len(proxy.requests) <= 5
     assert gateway.calls == []
 
 
