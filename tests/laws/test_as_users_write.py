@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Stored = Callable[[], dict[str, bytes]]
 
 DAGS = Path(__file__).parent / "dags"
+BUNDLE = "dags-folder"
 
 
 @pytest.fixture
@@ -36,13 +37,16 @@ def run_dag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str], dict[str, Any]]:
     """Run a DAG to its end, and return its task instances by task and map index."""
-    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 
     monkeypatch.setenv("AIRFLOW_VAR_APIMART_BUCKET", bucket)
 
     def run(dag_id: str) -> dict[str, Any]:
-        bag = DagBag(DAGS / f"{dag_id}.py")
+        DagBundlesManager().sync_bundles_to_db()
+        bag = BundleDagBag(dag_folder=DAGS / f"{dag_id}.py", bundle_path=DAGS, bundle_name=BUNDLE)
         assert bag.import_errors == {}
+        sync_bag_to_db(bag, BUNDLE, None)
         finished = bag.dags[dag_id].test()
         return {f"{ti.task_id}[{ti.map_index}]": ti for ti in finished.get_task_instances()}
 
