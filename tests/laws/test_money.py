@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_apimart.exceptions import BudgetExceededError
+from airflow_provider_apimart.exceptions import BudgetExceededError, InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,6 @@ class TestMaxCost:
             pytest.param({"extra_body": {"resolution": "4k"}}, id="4k in extra_body"),
             pytest.param({"extra_body": {"resolution": "4K"}}, id="4K in extra_body"),
             pytest.param({"extra_body": {"size": "3840x2160"}}, id="pixels in extra_body"),
-            pytest.param({"extra_body": {"n": 4}}, id="number in extra_body"),
             pytest.param({"extra_body": '{"resolution": "4k"}'}, id="JSON text"),
             pytest.param({"size": "3840x2160"}, id="4k as pixels"),
             pytest.param({"size": "2160x3840"}, id="4k as pixels, upright"),
@@ -52,6 +51,15 @@ class TestMaxCost:
 
         with pytest.raises(BudgetExceededError, match=r"0\.01"):
             airflow_task.run(image_operator(max_cost=0.01, **parameters))
+
+        assert gateway.calls == []
+
+    @pytest.mark.parametrize("extra_body", [{"n": 4}, {"N": 4, "n": "4"}, '{"n": 4}'])
+    def test_is_not_got_round_by_a_number_in_extra_body(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, extra_body: Any
+    ) -> None:
+        with pytest.raises((BudgetExceededError, InvalidRequestError)):
+            airflow_task.run(image_operator(max_cost=0.01, extra_body=extra_body))
 
         assert gateway.calls == []
 
