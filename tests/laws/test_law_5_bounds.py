@@ -160,9 +160,9 @@ class TestAMessage:
     [
         "https://user:hunter2-secret@api.apimart.ai",
         "htps://user:hunter2-secret@api.apimart.ai",
-        "https://api.apimart.ai@hunter2-secret:443x",
+        "https://user:hunter2-secret@api.apimart.ai:443x",
         "user:hunter2-secret@",
-        "https://sk-hunter2-secret",
+        "https://sk-hunter2secret/v1?region=eu",
         "https://[sk-hunter2-secret",
     ],
 )
