@@ -1,4 +1,4 @@
-"""What is going to go wrong in which scenario. Pure: the same seed gives the same plans."""
+"""Plans of scenarios: what goes wrong in each. The same seed gives the same plans."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from faults.kinds import KINDS, Kind
+from faults.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from faults.kinds import Fault
+    from faults.fault import Fault, Kind
 
 __all__ = ["Scenario", "plan_scenario"]
 
@@ -31,6 +31,8 @@ class Scenario:
     :param timeout: of the operator, in seconds; ``http_timeout`` that of its connection.
     :param s3_attempts: how often the S3 client itself tries.
     :param copies: whether the pictures are copied at all.
+    :param key_template: of the objects; one that does not tell the tasks apart is for several copies at the same time.
+    :param rendering: which template comes out otherwise in each process, or is ``gone`` after the first one.
     :param operator: module and class of what buys; ``parameters`` are more of its own.
     """
 
@@ -49,6 +51,8 @@ class Scenario:
     retries: int
     s3_attempts: int
     copies: bool = True
+    key_template: str = "{task_id}-{index}.{ext}"
+    rendering: Literal["same", "prompt", "reference", "gone"] = "same"
     operator: str = "airflow_provider_apimart.operators.image:ApimartImageOperator"
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -59,6 +63,23 @@ class Scenario:
     @property
     def prompt(self) -> str:
         return f"a lighthouse, scenario {self.name}"
+
+    @property
+    def matching_prompt(self) -> str:
+        """Regular expression for the prompt in all its renderings."""
+        return f"{self.prompt}(,.*)?$"
+
+    def rendered(self, process: int) -> dict[str, Any]:
+        """Return the templated fields as they come out in the n-th process that renders them, from 1."""
+        match self.rendering:
+            case "prompt":
+                return {"prompt": f"{self.prompt}, rendering {process}"}
+            case "reference":
+                return {"image_urls": [f"https://pictures.example/reference.png?signature={process}"]}
+            case "gone":
+                return {"prompt": self.prompt if process == 1 else None}
+            case _:
+                return {}
 
     @property
     def parts(self) -> int:
@@ -106,10 +127,12 @@ def plan_scenario(seed: int, index: int, *, kinds: Sequence[Kind] = KINDS, combi
         honours_keys=honours_keys,
         speed=needs.get("speed", 3000.0),
         on_unknown_submit="resubmit" if honours_keys and random.random() < 0.4 else "fail",
-        on_clear=random.choice(("regenerate", "reuse")),
+        on_clear=needs.get("on_clear", random.choice(("reuse", "reuse", "regenerate"))),
         timeout=needs.get("timeout", 30.0),
         http_timeout=needs.get("http_timeout", 20.0),
         retries=4,
         s3_attempts=random.choice((1, 1, 5)),
+        key_template=needs.get("key_template", Scenario.key_template),
+        rendering=needs.get("rendering", "same"),
         parameters=needs.get("parameters", {}),
     )

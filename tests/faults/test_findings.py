@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faults.kinds import Fault
+from faults.fault import Fault
 from faults.plan import Scenario
 
 if TYPE_CHECKING:
