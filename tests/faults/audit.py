@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from faults.journal import UNKNOWN
-from faults.kinds import kind_of
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -152,8 +151,8 @@ def _check_doubles(facts: Audit, purchases: Sequence[Purchase], finding: Finding
 
 def _check_doubles_over_clears(facts: Audit, finding: Finding) -> None:
     """A clear buys only what cannot be had any more."""
-    fired = {fault.kind for i, fault in enumerate(facts.scenario.faults) if i in facts.journal.fired}
-    if any(kind_of(kind).ends_purchase for kind in fired):
+    fired = (fault for i, fault in enumerate(facts.scenario.faults) if i in facts.journal.fired)
+    if any(fault.ends_purchase for fault in fired):
         return
     charged = [purchase for purchase in facts.purchases if purchase.cost]
     had = [purchase for purchase in charged if not _is_out_of_reach(facts, purchase)]
@@ -167,8 +166,12 @@ def _check_doubles_over_clears(facts: Audit, finding: Finding) -> None:
 
 
 def _is_out_of_reach(facts: Audit, purchase: Purchase) -> bool:
-    """Return whether nobody can collect a purchase: its id is not recorded, and the gateway ignores its key."""
-    return not facts.scenario.honours_keys and purchase.task_id not in facts.recorded
+    """Return whether no later try can collect a purchase: nothing has kept its id, and its key cannot be sent again."""
+    # A key belongs to one request: a gateway refuses it for another one.
+    is_key_of_use = facts.scenario.honours_keys and facts.scenario.rendering not in {"prompt", "reference"}
+    results = (outcome["value"] for _, _, outcome in facts.journal.outcomes if outcome["kind"] == "returned")
+    is_kept = purchase.task_id in facts.recorded or any(purchase.task_id in str(result) for result in results)
+    return not is_key_of_use and not is_kept
 
 
 def _check_result(facts: Audit, finding: Finding) -> None:

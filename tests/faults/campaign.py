@@ -38,7 +38,7 @@ __all__ = ["Campaign", "Result", "campaign", "main"]
 BUCKET = "campaign"
 BATCH = 40
 #: Scenarios at the same time; most of the time they wait.
-WIDTH = 6
+WIDTH = 8
 
 
 @dataclass(frozen=True)

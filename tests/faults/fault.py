@@ -14,13 +14,13 @@ __all__ = [
     "Fault",
     "Kind",
     "at_image",
+    "at_purchase",
     "at_query",
     "at_s3",
     "at_submit",
     "by_airflow",
     "in_between",
     "kill",
-    "kill_at_part",
     "kill_at_random",
     "rendering",
     "reshaped",
@@ -39,12 +39,14 @@ class Fault:
         Airflow or a person does.
     :param details: a rule of the simulator or of a proxy, a point in a process, or words for the driver.
     :param occurrence: which process of that segment is meant, counted over all tries.
+    :param ends_purchase: whether what was bought cannot be had any more, so that a clear may buy it again.
     """
 
     kind: str
     site: Site
     details: Mapping[str, Any]
     occurrence: int = 1
+    ends_purchase: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,24 @@ class Kind:
     One row of the table.
 
     :param site: of its faults.
-    :param details: draws them, given the number of gateway tasks of the request.
+    :param details: draws them, given the number of parts of the request, and of the groups that are bought at a time.
     :param needs: what a scenario must be like for the fault to be possible.
-    :param ends_purchase: whether what was bought cannot be had any more, so that a clear may buy it again.
+    :param ends_purchase: of its faults.
     """
 
     name: str
     site: Site
-    details: Callable[[Random, int], list[dict[str, Any]]]
+    details: Callable[[Random, int, int], list[dict[str, Any]]]
     needs: Mapping[str, Any] = field(default_factory=dict)
     ends_purchase: bool = False
 
-    def faults(self, random: Random, parts: int, *, occurrence: int = 1) -> list[Fault]:
+    def faults(self, random: Random, *, parts: int, groups: int, occurrence: int = 1) -> list[Fault]:
         """Return the faults of this kind for one scenario."""
-        drawn = self.details(random, parts)
-        return [Fault(self.name, details.pop("site", self.site), details, occurrence) for details in drawn]
+        drawn = self.details(random, parts, groups)
+        return [
+            Fault(self.name, details.pop("site", self.site), details, occurrence, self.ends_purchase)
+            for details in drawn
+        ]
 
     def combines_with(self, other: Kind) -> bool:
         """Return whether both can be in one scenario."""
@@ -82,21 +87,33 @@ class AnyOf(tuple[Any, ...]):
 
 
 def kill(name: str, site: Site, point: str, *, action: str = "kill", **needs: Any) -> Kind:
-    return Kind(name, site, lambda _random, _parts: [{"point": point, "action": action}], needs)
+    return Kind(name, site, lambda *_: [{"point": point, "action": action}], needs)
 
 
-def kill_at_part(name: str, point: str, nth: Callable[[int], int], action: str = "kill", **needs: Any) -> Kind:
-    """Return a kind that happens while one of the request's tasks is bought, whichever."""
+def at_purchase(
+    name: str,
+    point: str,
+    nth: Callable[[int], int],
+    action: str | Mapping[str, Any] = "kill",
+    **needs: Any,
+) -> Kind:
+    """
+    Return a kind that happens while a group of the request's parts is bought, whichever.
+
+    :param nth: returns which passing of the point it is for a group, from 0.
+    :param action: of the process, or with its parameters.
+    """
+    action = {"action": action} if isinstance(action, str) else action
     return Kind(
         name,
         "execute",
-        lambda random, parts: [{"point": point, "nth": nth(random.randrange(parts)), "action": action}],
+        lambda random, _parts, groups: [{"point": point, "nth": nth(random.randrange(groups)), **action}],
         needs,
     )
 
 
 def kill_at_random(name: str, site: Site, longest: float, **needs: Any) -> Kind:
-    def details(random: Random, _parts: int) -> list[dict[str, Any]]:
+    def details(random: Random, *_: int) -> list[dict[str, Any]]:
         return [{"point": "start", "action": "kill_later", "seconds": round(random.uniform(0, longest), 3)}]
 
     return Kind(name, site, details, needs)
@@ -105,7 +122,7 @@ def kill_at_random(name: str, site: Site, longest: float, **needs: Any) -> Kind:
 def at_submit(name: str, fault: str, needs: Mapping[str, Any] | None = None, **parameters: Any) -> Kind:
     """Return a kind that befalls the paid call for one of the request's tasks."""
 
-    def details(random: Random, parts: int) -> list[dict[str, Any]]:
+    def details(random: Random, parts: int, _groups: int) -> list[dict[str, Any]]:
         return [{"times": 1, "skip": random.randrange(parts), "on": "submit", **parameters, "fault": fault}]
 
     return Kind(name, "gateway", details, needs or {})
@@ -114,7 +131,7 @@ def at_submit(name: str, fault: str, needs: Mapping[str, Any] | None = None, **p
 def at_query(name: str, fault: str, **parameters: Any) -> Kind:
     """Return a kind that befalls a status query."""
 
-    def details(_random: Random, parts: int) -> list[dict[str, Any]]:
+    def details(_random: Random, parts: int, _groups: int) -> list[dict[str, Any]]:
         return [{"times": 1, "on": "task" if parts == 1 else "batch", "retry_after": 0, **parameters, "fault": fault}]
 
     return Kind(name, "gateway", details)
@@ -137,7 +154,7 @@ def by_airflow(name: str, what: str, *, longest: float = 0.0, **needs: Any) -> K
     return Kind(
         name,
         "airflow",
-        lambda random, _parts: [{"what": what, "seconds": round(random.uniform(0, longest), 3)}],
+        lambda random, *_: [{"what": what, "seconds": round(random.uniform(0, longest), 3)}],
         needs,
     )
 
@@ -150,7 +167,7 @@ def in_between(name: str, on: str, action: str, needs: Mapping[str, Any] | None 
     """
     endpoints = ("task", "batch") if on == "query" else (on,)
 
-    def details(random: Random, parts: int) -> list[dict[str, Any]]:
+    def details(random: Random, parts: int, _groups: int) -> list[dict[str, Any]]:
         skip = {"skip": random.randrange(parts)} if on == "submit" else {}
         return [{"on": endpoints, "action": action, **skip, **_drawn(random, parameters)}]
 

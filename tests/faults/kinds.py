@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from faults.fault import (
     AnyOf,
     Kind,
     at_image,
+    at_purchase,
     at_query,
     at_s3,
     at_submit,
     by_airflow,
     in_between,
     kill,
-    kill_at_part,
     kill_at_random,
     rendering,
     reshaped,
@@ -23,20 +23,17 @@ from faults.fault import (
 from faults.gateways import SLOW
 from faults.response_shapes import PLACES, SUBMIT_SHAPES, TIMES, WORDS
 
-if TYPE_CHECKING:
-    from random import Random
-
 __all__ = ["KINDS", "kind_of"]
 
 
-def _during_download(_random: Random, _parts: int) -> list[dict[str, Any]]:
+def _during_download(*_: Any) -> list[dict[str, Any]]:
     return [
         {"fault": "image_slow", "times": 1, "seconds": 3.0, "site": "gateway"},
         {"method": "HEAD", "action": "pass", "kills_after": 0.5, "site": "s3"},
     ]
 
 
-def _expired(_random: Random, _parts: int) -> list[dict[str, Any]]:
+def _expired(*_: Any) -> list[dict[str, Any]]:
     """The host refuses a picture, and the gateway says that its time is over."""
     return [
         {"fault": "image_expired", "on": "image", "site": "gateway"},
@@ -46,6 +43,8 @@ def _expired(_random: Random, _parts: int) -> list[dict[str, Any]]:
 
 #: The deadline is near: what never comes is not waited for at length.
 _BRIEF: Final = {"timeout": 0.5}
+#: Airflow's API server does not answer for a while.
+_AWAY: Final = {"action": "away", "seconds": 1.0}
 #: Longer than a request may take.
 _DRIPPING: Final = {"http_timeout": 1.0, "timeout": 6.0}
 _PAGES: Final = AnyOf((403, 404, 502, 524))
@@ -54,27 +53,30 @@ _SKEWS: Final = AnyOf((-3600.0, 3600.0))
 _ENDLESS: Final = AnyOf(("172800", "1e15", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"))
 
 #: A picture takes more than a second, and the deadline passes at once.
-_LATE: Final = {"speed": SLOW, "parameters": {"quality": "high"}}
+_LATE: Final[dict[str, Any]] = {"speed": SLOW, "parameters": {"quality": "high"}}
 
 _PURCHASE: Final = (
-    kill_at_part("crash before the intent is noted", "store.set", lambda part: 2 * part + 1),
-    kill_at_part("crash between intent and POST", "store.set done", lambda part: 2 * part + 1),
+    at_purchase("crash before the intent is recorded", "store.set", lambda group: 2 * group + 1),
+    at_purchase("crash between intent and POST", "store.set done", lambda group: 2 * group + 1),
     at_submit("crash during the POST", "delay", seconds=10.0, kills=True),
-    kill_at_part("crash between POST and noting the id", "store.set", lambda part: 2 * part + 2),
-    kill_at_part("crash after noting the id", "store.set done", lambda part: 2 * part + 2),
-    kill_at_part("crash before the XCom", "xcom", lambda part: part + 1),
-    kill_at_part("crash after the XCom", "xcom done", lambda part: part + 1),
+    at_purchase("crash between POST and recording the id", "store.set", lambda group: 2 * group + 2),
+    at_purchase("crash after recording the id", "store.set done", lambda group: 2 * group + 2),
+    at_purchase("crash before the XCom", "xcom", lambda group: group + 1),
+    at_purchase("crash after the XCom", "xcom done", lambda group: group + 1),
     kill("crash at the deferral", "execute", "deferral"),
     kill_at_random("crash at a random moment of the start", "execute", 0.15),
     kill("state store cannot be read", "execute", "store.get", action="raise"),
-    kill_at_part("intent is lost by the state store", "store.set", lambda part: 2 * part + 1, "lose"),
-    kill_at_part("intent cannot be written", "store.set", lambda part: 2 * part + 1, "raise"),
-    kill_at_part("intent cannot be read back", "store.get", lambda part: 2 * part + 2, "raise"),
-    kill_at_part("id is lost by the state store", "store.set", lambda part: 2 * part + 2, "lose"),
-    kill_at_part("id cannot be written", "store.set", lambda part: 2 * part + 2, "raise"),
-    kill_at_part("XCom cannot be pushed", "xcom", lambda part: part + 1, "raise"),
-    kill_at_part("old try wakes up before its intent", "store.set", lambda part: 2 * part + 1, "stop", sleeps=1),
-    kill_at_part("old try wakes up before its POST", "store.set done", lambda part: 2 * part + 1, "stop", sleeps=2),
+    at_purchase("intent is lost by the state store", "store.set", lambda group: 2 * group + 1, "lose"),
+    at_purchase("intent cannot be written", "store.set", lambda group: 2 * group + 1, "raise"),
+    at_purchase("intent cannot be read back", "store.get", lambda group: 2 * group + 2, "raise"),
+    at_purchase("id is lost by the state store", "store.set", lambda group: 2 * group + 2, "lose"),
+    at_purchase("id cannot be written", "store.set", lambda group: 2 * group + 2, "raise"),
+    at_purchase("API server away after the purchase", "store.set", lambda group: 2 * group + 2, _AWAY),
+    at_purchase("API server away before the XCom", "xcom", lambda group: group + 1, _AWAY),
+    at_purchase("API server away before the intent", "store.set", lambda group: 2 * group + 1, _AWAY),
+    at_purchase("XCom cannot be pushed", "xcom", lambda group: group + 1, "raise"),
+    at_purchase("old try wakes up before its intent", "store.set", lambda group: 2 * group + 1, "stop", sleeps=1),
+    at_purchase("old try wakes up before its POST", "store.set done", lambda group: 2 * group + 1, "stop", sleeps=2),
 )
 
 _SUBMIT: Final = (
@@ -119,7 +121,7 @@ _WAIT: Final = (
     Kind(
         "answer to a status query lost",
         "gateway",
-        lambda _, n: [{"fault": "drop_answer", "times": 1, "on": "task" if n == 1 else "batch"}],
+        lambda _random, parts, _groups: [{"fault": "drop_answer", "times": 1, "on": "task" if parts == 1 else "batch"}],
     ),
     Kind(
         "batch endpoint missing",
@@ -248,7 +250,7 @@ _BACKFILL: Final = (
     Kind(
         "backfill clears a run whose copy has died",
         "airflow",
-        lambda random, _parts: [
+        lambda random, *_: [
             {"what": "clear_copying"},
             {"site": "copy", "point": "start", "action": "kill_later", "seconds": round(random.uniform(0, 0.2), 3)},
         ],
@@ -275,7 +277,7 @@ _CLOCKS: Final = (
     Kind(
         "gateway's clock is an hour off",
         "proxy",
-        lambda random, _parts: [
+        lambda random, *_: [
             {
                 "on": ("submit", "task", "batch", "image"),
                 "action": "skew",
@@ -291,7 +293,7 @@ _CLOCKS: Final = (
     Kind(
         "worker's clock is an hour off",
         "airflow",
-        lambda random, _parts: [{"what": "skewed_worker", "seconds": random.choice(_SKEWS)}],
+        lambda random, *_: [{"what": "skewed_worker", "seconds": random.choice(_SKEWS)}],
         {"timeout": 2.0},
     ),
 )

@@ -29,6 +29,7 @@ class Scenario:
     :param honours_keys: whether the gateway recognises an ``Idempotency-Key``.
     :param speed: of the gateway.
     :param timeout: of the operator, in seconds; ``http_timeout`` that of its connection.
+    :param max_concurrency: of the connection: how many parts are bought at a time.
     :param s3_attempts: how often the S3 client itself tries.
     :param copies: whether the pictures are copied at all.
     :param key_template: of the objects; one that does not tell the tasks apart is for several copies at the same time.
@@ -49,6 +50,7 @@ class Scenario:
     timeout: float
     http_timeout: float
     retries: int
+    max_concurrency: int = 16
     s3_attempts: int
     copies: bool = True
     key_template: str = "{task_id}-{index}.{ext}"
@@ -114,9 +116,11 @@ def plan_scenario(seed: int, index: int, *, kinds: Sequence[Kind] = KINDS, combi
     model = needs.get("model", random.choice(("gpt-image-2", "gpt-image-2", "gpt-image-2-official")))
     n = random.randint(needs.get("at_least", 1), 3)
     parts = 1 if model.endswith("-official") else n
-    faults = first.faults(random, parts)
+    max_concurrency = random.choice((1, 16))
+    groups = parts if max_concurrency == 1 else 1
+    faults = first.faults(random, parts=parts, groups=groups)
     for kind in chosen[1:]:
-        faults += kind.faults(random, parts, occurrence=random.choice((1, 2)))
+        faults += kind.faults(random, parts=parts, groups=groups, occurrence=random.choice((1, 2)))
     return Scenario(
         seed=seed,
         index=index,
@@ -130,6 +134,7 @@ def plan_scenario(seed: int, index: int, *, kinds: Sequence[Kind] = KINDS, combi
         on_clear=needs.get("on_clear", random.choice(("reuse", "reuse", "regenerate"))),
         timeout=needs.get("timeout", 30.0),
         http_timeout=needs.get("http_timeout", 20.0),
+        max_concurrency=max_concurrency,
         retries=4,
         s3_attempts=random.choice((1, 1, 5)),
         key_template=needs.get("key_template", Scenario.key_template),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from faults.campaign import Campaign, Result
 
 AFTER_THE_POST = Fault(
-    "crash between POST and noting the id", "execute", {"point": "store.set", "nth": 2, "action": "kill"}
+    "crash between POST and recording the id", "execute", {"point": "store.set", "nth": 2, "action": "kill"}
 )
 DURING_THE_POST = Fault(
     "crash during the POST", "gateway", {"fault": "delay", "on": "submit", "times": 1, "seconds": 10.0, "kills": True}
