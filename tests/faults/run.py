@@ -25,6 +25,8 @@ __all__ = ["ScenarioRun"]
 CLEARS = 2
 #: What a try may come to that tells nothing of an earlier one.
 SILENT = frozenset({"died", "raced"})
+#: Arguments of a trigger that are Unix seconds by the worker's clock.
+WALL_CLOCK = frozenset({"deadline", "first_look"})
 #: Airflow's reasons for a deferral that it fails itself.
 REASONS = {"trigger_fails": "Trigger failure", "deferral_times_out": "Trigger timeout"}
 
@@ -149,8 +151,7 @@ class ScenarioRun:
         if self._happens("late"):
             deferred = {**deferred, "arguments": {**deferred["arguments"], "deadline": time.time()}}
         if details := self._happens("skewed_worker"):
-            times = {name: deferred["arguments"][name] + details["seconds"] for name in ("deadline", "first_look")}
-            deferred = {**deferred, "arguments": {**deferred["arguments"], **times}}
+            deferred = {**deferred, "arguments": _shifted(deferred["arguments"], details["seconds"])}
         event = self._trigger(deferred)
         if event["kind"] == "failed":
             return self._resume("__fail__", {"error": REASONS["trigger_fails"]})
@@ -175,6 +176,14 @@ class ScenarioRun:
         while outcome["kind"] == "died":
             outcome = self._tries.run("trigger", "generate", **order)
         return outcome
+
+
+def _shifted(arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a trigger's arguments as a worker makes them whose clock is so many seconds ahead."""
+    return {
+        name: value + seconds if name in WALL_CLOCK and value is not None else value
+        for name, value in arguments.items()
+    }
 
 
 def _order(deferred: Outcome) -> dict[str, Any]:

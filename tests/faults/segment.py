@@ -88,7 +88,7 @@ def _raised(error: Exception, operator: Any, context: Mapping[str, Any]) -> dict
 def _wait(order: Mapping[str, Any], injector: Injector) -> dict[str, Any]:
     """Run a trigger in an event loop of its own, to its first event or to its cancellation."""
     module, _, name = order["trigger"].rpartition(".")
-    # The hold of ten seconds is there for Airflow's scheduler, which is played by somebody else here.
+    # The hold of ten seconds protects from a race in Airflow's scheduler, which does not run here.
     trigger = getattr(importlib.import_module(module), name)(**{**order["arguments"], "not_before": 0.0})
 
     async def first_event() -> dict[str, Any]:
