@@ -77,6 +77,7 @@ class TestTheSlice:
             "image URL expired for ever",
             "id unknown for ever",
             "never finishes",
+            "one of several ids unknown",
             "two copies under one key",
             "refused: 401",
             "refused: 402",
