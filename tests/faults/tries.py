@@ -165,11 +165,8 @@ class Tries:
         }
 
     def _environment(self) -> dict[str, str]:
-        apimart = {
-            **self._gateway.connection,
-            "host": self._gateway_url(),
-            "extra": {"timeout": self._scenario.http_timeout},
-        }
+        limits = {"timeout": self._scenario.http_timeout, "max_concurrency": self._scenario.max_concurrency}
+        apimart = {**self._gateway.connection, "host": self._gateway_url(), "extra": limits}
         aws = self._world.s3_connection
         retries = {"total_max_attempts": self._scenario.s3_attempts, "mode": "standard"}
         extra = {**aws["extra"], "endpoint_url": self._world.proxy.url, "config_kwargs": {"retries": retries}}
@@ -183,6 +180,7 @@ class Tries:
             "operator": "airflow_provider_apimart.transfers.apimart_to_s3:ApimartToS3Operator",
             "parameters": {
                 "task_id": "copy",
+                "retries": self._scenario.retries,
                 "source": source,
                 "s3_bucket": self._world.bucket,
                 "s3_key": f"{self._scenario.name}/{self._scenario.key_template}",
@@ -197,6 +195,7 @@ class Tries:
             "rendered": rendered,
             "parameters": {
                 "task_id": "generate",
+                "retries": scenario.retries,
                 "prompt": scenario.prompt,
                 "model": scenario.model,
                 "size": "256x256",
