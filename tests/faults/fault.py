@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from random import Random
 
 __all__ = [
+    "DOWNLOADED",
     "AnyOf",
     "Fault",
     "Kind",
@@ -80,6 +81,10 @@ class Kind:
         return self.name != other.name and agree
 
 
+#: Need of a kind that befalls a download: a picture that comes within an answer has none.
+DOWNLOADED: Final = {"inline": False}
+
+
 class AnyOf(tuple[Any, ...]):
     """Values of which a scenario gets one."""
 
@@ -138,7 +143,8 @@ def at_query(name: str, fault: str, **parameters: Any) -> Kind:
 
 
 def at_image(name: str, fault: str, **parameters: Any) -> Kind:
-    return Kind(name, "gateway", lambda *_: [{"times": 1, "on": "image", **parameters, "fault": fault}])
+    details = {"times": 1, "on": "image", **parameters, "fault": fault}
+    return Kind(name, "gateway", lambda *_: [dict(details)], DOWNLOADED)
 
 
 def at_s3(name: str, method: str, action: str, **parameters: Any) -> Kind:
@@ -171,12 +177,14 @@ def in_between(name: str, on: str, action: str, needs: Mapping[str, Any] | None 
         skip = {"skip": random.randrange(parts)} if on == "submit" else {}
         return [{"on": endpoints, "action": action, **skip, **_drawn(random, parameters)}]
 
-    return Kind(name, "proxy", details, needs or {})
+    return Kind(name, "proxy", details, DOWNLOADED if on == "image" else needs or {})
 
 
-def reshaped(name: str, on: str, shapes: Collection[str], **parameters: Any) -> Kind:
+def reshaped(
+    name: str, on: str, shapes: Collection[str], more_needs: Mapping[str, Any] | None = None, **parameters: Any
+) -> Kind:
     """Return a kind that answers in one of several shapes, at every request."""
-    needs = {"timeout": 6.0, "model": "gpt-image-2"}
+    needs = {"timeout": 6.0, "model": "gpt-image-2", **(more_needs or {})}
     return in_between(name, on, "reshape", needs, shape=AnyOf(tuple(shapes)), **{"times": None, **parameters})
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from faults.fault import (
+    DOWNLOADED,
     AnyOf,
     Kind,
     at_image,
@@ -21,7 +22,7 @@ from faults.fault import (
     reshaped,
 )
 from faults.gateways import SLOW
-from faults.response_shapes import PLACES, SUBMIT_SHAPES, TIMES, WORDS
+from faults.response_shapes import INLINE, PLACES, SUBMIT_SHAPES, TIMES, WORDS
 
 __all__ = ["KINDS", "kind_of"]
 
@@ -181,7 +182,7 @@ _CLEAR: Final = (
 
 _COPY: Final = (
     kill("copy: crash at the start", "copy", "start"),
-    Kind("copy: crash during a download", "s3", _during_download),
+    Kind("copy: crash during a download", "s3", _during_download, DOWNLOADED),
     at_s3("copy: crash before a PUT", "PUT", "cut_before", kills_after=0.0),
     at_s3("copy: crash during a PUT", "PUT", "cut_midway", kills_after=0.0),
     at_s3("copy: crash between PUT and verification", "PUT", "cut_after", kills_after=0.0),
@@ -196,7 +197,7 @@ _COPY: Final = (
     at_image("image truncated", "image_truncated"),
     at_image("image cut", "image_truncated", cut=True),
     at_image("image URL expired once", "image_expired"),
-    Kind("image URL expired for ever", "gateway", _expired, ends_purchase=True),
+    Kind("image URL expired for ever", "gateway", _expired, DOWNLOADED, ends_purchase=True),
     at_image("not an image", "image_not_an_image"),
     at_image("image host answers 500", "refuse", status=500),
     at_image("image redirects into the network", "image_redirect"),
@@ -226,10 +227,7 @@ _BETWEEN: Final = (
 
 _LATE_URLS: Final = (
     reshaped("completed, pictures come later", "query", ("no pictures yet", "no result yet"), times=3),
-    replace(
-        reshaped("batch answers with ids and status words only", "query", ("id and status only",)),
-        needs={"timeout": 6.0, "model": "gpt-image-2", "at_least": 2},
-    ),
+    reshaped("batch answers with ids and status words only", "query", ("id and status only",), {"at_least": 2}),
     at_image("image host lags behind", "refuse", status=404, times=3),
 )
 
@@ -302,6 +300,7 @@ _SHAPES: Final = (
     reshaped("submit answered in another shape", "submit", SUBMIT_SHAPES),
     reshaped("another word for completed", "query", WORDS),
     reshaped("pictures in another place", "query", PLACES),
+    reshaped("pictures within the answer", "query", INLINE, {"inline": True}),
     reshaped("times and numbers in another form", "query", TIMES),
 )
 

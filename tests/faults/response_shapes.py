@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Fetch = Callable[[str], bytes]
     View = dict[str, Any]
 
-__all__ = ["PLACES", "SHAPES", "SUBMIT_SHAPES", "TIMES", "WORDS"]
+__all__ = ["INLINE", "PLACES", "SHAPES", "SUBMIT_SHAPES", "TIMES", "WORDS"]
 
 
 def _json(body: bytes, change: Callable[[Any], Any]) -> bytes:
@@ -130,6 +130,9 @@ PLACES: Final = {
     "result with data": _result(lambda view, _fetch: {"data": _images(view)}),
     "output": _elsewhere("output"),
     "images at the top": _elsewhere("images"),
+}
+
+INLINE: Final = {
     "b64_json": _result(
         lambda view, fetch: {"images": [{"b64_json": _base64(fetch, url)} for url in _urls(view)]},
     ),
@@ -152,6 +155,7 @@ SHAPES: Final[dict[str, Callable[[bytes, Fetch], bytes]]] = {
     **SUBMIT_SHAPES,
     **WORDS,
     **PLACES,
+    **INLINE,
     **TIMES,
     "no pictures yet": _result(lambda _view, _fetch: {"images": []}),
     "no result yet": _of_tasks(lambda view, _fetch: {name: view[name] for name in view if name != "result"}),
