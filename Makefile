@@ -31,7 +31,7 @@ screenshots: .venv/.installed ## Run the browser tests and renew docs/images/*.p
 	$(BIN)/pytest -m browser $(ARGS)
 	$(foreach image,$(notdir $(wildcard docs/images/*.png)),cp build/screenshots/$(image) docs/images/ && )true
 
-faults: .venv/.installed ## Inject a thousand faults and count double purchases and lost pictures
+faults: .venv/.installed ## Inject 1,500 faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
 
 bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (an hour)

@@ -1,4 +1,4 @@
-"""Whether the promises were kept: what the gateway counted and the bucket holds, against what the user was told."""
+"""The check of every promise: the gateway's sales and the objects in the bucket, against the reports to the user."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Purchase:
     """
 
     task_id: str
+    prompt: str
     idempotency_key: str
     created: float
     cost: float
@@ -44,15 +45,17 @@ class Audit:
 
     :param purchases: for its prompt, by the gateway's own account.
     :param stored: SHA-256 of each object under its prefix.
-    :param noted: everything that its processes have noted for later tries, or reported.
-    :param log: everything that they have logged.
+    :param known: everything that its processes have recorded for later tries, or reported.
+    :param recorded: every version of the image task's record: what a later generation can know.
+    :param log: everything that its processes have logged.
     """
 
     scenario: Scenario
     journal: Journal
     purchases: Sequence[Purchase]
     stored: frozenset[str]
-    noted: str
+    known: str
+    recorded: str
     log: str
 
 
@@ -61,7 +64,8 @@ class Finding:
     """
     What came of one scenario.
 
-    :param doubles: charged tasks beyond those that were asked for.
+    :param doubles: charged tasks beyond those that the request asked for, between two clears, and with
+        ``on_clear="reuse"`` over all of them.
     :param lost: paid pictures that are not in the bucket and that no error names.
     :param surfaced: whether an outcome was reported as unknown.
     :param named: paid pictures that are not in the bucket, and that an error names.
@@ -77,16 +81,16 @@ class Finding:
     violations: list[str] = field(default_factory=list)
 
 
-def read_purchases(gateway: Gateway) -> dict[str, list[Purchase]]:
-    """Return all that a gateway has sold, by prompt, after taking its faults out of force."""
+def read_purchases(gateway: Gateway) -> list[Purchase]:
+    """Return all that a gateway has sold, after taking its faults out of force."""
     gateway.clear_faults()
-    sold: dict[str, list[Purchase]] = {}
+    sold = []
     for task in gateway.tasks():
         pictures: tuple[str, ...] = ()
         if task["cost"] and "never_finishes" not in task["faults"]:
             pictures = _pictures(gateway, task["id"])
-        purchase = Purchase(task["id"], task["idempotency_key"] or "", task["created"], task["cost"], pictures)
-        sold.setdefault(task["prompt"], []).append(purchase)
+        key = task["idempotency_key"] or ""
+        sold.append(Purchase(task["id"], task["prompt"], key, task["created"], task["cost"], pictures))
     return sold
 
 
@@ -101,7 +105,7 @@ def _pictures(gateway: Gateway, task_id: str) -> tuple[str, ...]:
 
 
 def audit(facts: Audit) -> Finding:
-    """Check every promise. Pure."""
+    """Check every promise."""
     generations = _generations(facts)
     finding = Finding(
         purchases=sum(1 for purchase in facts.purchases if purchase.cost),
@@ -114,6 +118,9 @@ def audit(facts: Audit) -> Finding:
         _check_unknown(facts, purchases, told, finding)
         if is_last or facts.scenario.on_clear == "reuse":
             _check_losses(facts, purchases, told, finding, is_last=is_last)
+    if facts.scenario.on_clear == "reuse":
+        _check_doubles_over_clears(facts, finding)
+    _check_result(facts, finding)
     finding.recovered = facts.journal.final["kind"] == "returned"
     return finding
 
@@ -142,12 +149,46 @@ def _check_doubles(facts: Audit, purchases: Sequence[Purchase], finding: Finding
         )
 
 
+def _check_doubles_over_clears(facts: Audit, finding: Finding) -> None:
+    """A clear buys only what cannot be had any more."""
+    fired = (fault for i, fault in enumerate(facts.scenario.faults) if i in facts.journal.fired)
+    if any(fault.ends_purchase for fault in fired):
+        return
+    charged = [purchase for purchase in facts.purchases if purchase.cost]
+    had = [purchase for purchase in charged if not _is_out_of_reach(facts, purchase)]
+    doubles = len(had) - facts.scenario.parts - finding.doubles
+    if doubles > 0:
+        finding.doubles += doubles
+        finding.violations.append(
+            f"{len(had)} tasks were bought over {len(facts.journal.clears)} clears where {facts.scenario.parts} were "
+            "asked for: " + ", ".join(purchase.task_id for purchase in had)
+        )
+
+
+def _is_out_of_reach(facts: Audit, purchase: Purchase) -> bool:
+    """Return whether no later try can collect a purchase: nothing has kept its id, and its key cannot be sent again."""
+    # A key belongs to one request: a gateway refuses it for another one.
+    is_key_of_use = facts.scenario.honours_keys and facts.scenario.rendering not in {"prompt", "reference"}
+    results = (outcome["value"] for _, _, outcome in facts.journal.outcomes if outcome["kind"] == "returned")
+    is_kept = purchase.task_id in facts.recorded or any(purchase.task_id in str(result) for result in results)
+    return not is_key_of_use and not is_kept
+
+
+def _check_result(facts: Audit, finding: Finding) -> None:
+    """The result names a prompt that was bought."""
+    prompts = {purchase.prompt for purchase in facts.purchases}
+    for _, _, outcome in facts.journal.outcomes:
+        value = outcome.get("value")
+        if isinstance(value, dict) and value.get("prompt", "") not in {"", *prompts}:
+            finding.violations.append(f"the result names a prompt that was not bought: {value['prompt']}")
+
+
 def _check_unknown(
     facts: Audit, purchases: Sequence[Purchase], told: Sequence[Mapping[str, Any]], finding: Finding
 ) -> None:
-    """What the gateway accepted and no later try knows of must have been reported, by the name of its key."""
+    """A purchase that no later try knows of must have been reported, by the name of its key."""
     for purchase in purchases:
-        if purchase.task_id in facts.noted:
+        if purchase.task_id in facts.known:
             continue
         reports = [error for error in told if error["type"] == UNKNOWN and error["charged"] == "unknown"]
         if any(_names(error, purchase) for error in reports):
@@ -162,7 +203,7 @@ def _check_unknown(
 def _check_losses(
     facts: Audit, purchases: Sequence[Purchase], told: Sequence[Mapping[str, Any]], finding: Finding, *, is_last: bool
 ) -> None:
-    """What was paid for is stored, or named to the user."""
+    """A picture that was paid for is stored, or named to the user."""
     for purchase in purchases:
         if not purchase.cost or (purchase.pictures and facts.stored.issuperset(purchase.pictures)):
             continue

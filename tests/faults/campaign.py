@@ -1,9 +1,10 @@
-"""``make faults``: buy and copy pictures while a thousand things go wrong, and count what was bought and lost."""
+"""``make faults``: buy and copy pictures while a thousand things go wrong, and count purchases and losses."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import secrets
 import signal
 import sys
@@ -37,7 +38,7 @@ __all__ = ["Campaign", "Result", "campaign", "main"]
 BUCKET = "campaign"
 BATCH = 40
 #: Scenarios at the same time; most of the time they wait.
-WIDTH = 6
+WIDTH = 8
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ class Campaign:
             facts = Audit(
                 scenario=scenario,
                 journal=run.journal,
-                purchases=sold[gateway].get(scenario.prompt, []),
+                purchases=[sale for sale in sold[gateway] if re.match(scenario.matching_prompt, sale.prompt)],
                 stored=frozenset(digest for key, digest in stored.items() if key.startswith(f"{scenario.name}/")),
-                noted=_read(run.directory, "*.json", "*.jsonl", "*.history"),
+                known=_read(run.directory, "*.json", "*.jsonl", "*.history"),
+                recorded=_read(run.directory, "state-generate.history"),
                 log=_read(run.directory, "*.log"),
             )
             results.append(Result(scenario, run.journal, audit(facts), seconds))
@@ -193,7 +195,7 @@ def _exit(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="faults.campaign", description=__doc__)
-    parser.add_argument("--faults", type=int, default=1000, help="inject at least so many (%(default)s)")
+    parser.add_argument("--faults", type=int, default=1500, help="inject at least so many (%(default)s)")
     parser.add_argument("--seed", type=int, help="repeats the plans of a campaign (random)")
     parser.add_argument(
         "--only", type=int, nargs="+", metavar="K", help="run these scenarios only, and tell everything"

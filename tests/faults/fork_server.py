@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import socket
@@ -24,23 +25,16 @@ import httpx
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from faults.segment import run_segment
 
+import airflow_provider_apimart
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
 __all__ = ["main"]
 
-#: What operators and triggers import only when they run.
-IMPORTED_LATE = (
-    "airflow_provider_apimart.operators._dataset",
-    "airflow_provider_apimart.operators._purchase",
-    "airflow_provider_apimart.operators._waiting",
-    "airflow_provider_apimart.operators.dataset",
-    "airflow_provider_apimart.operators.image",
-    "airflow_provider_apimart.transfers.copier",
-    "airflow_provider_apimart.transfers.apimart_to_s3",
-    "airflow_provider_apimart.triggers.apimart",
-    "airflow_provider_apimart.triggers.dataset",
-)
+#: Of these, nothing that runs in a task.
+NOT_IN_TASKS = frozenset({"plugins", "simulator"})
 
 
 def main() -> None:
@@ -80,10 +74,17 @@ def _warm_up() -> None:
     os.environ["AIRFLOW_CONN_WARM_UP"] = json.dumps(
         {"conn_type": "aws", "login": "nobody", "password": "nothing", "extra": {"region_name": "us-east-1"}}
     )
-    for module in IMPORTED_LATE:
-        importlib.import_module(module)
+    _import_all(airflow_provider_apimart)
     S3Hook("warm_up").get_conn().close()
     httpx.Client().close()
+
+
+def _import_all(package: ModuleType) -> None:
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name not in NOT_IN_TASKS:
+            imported = importlib.import_module(f"{package.__name__}.{module.name}")
+            if module.ispkg:
+                _import_all(imported)
 
 
 def _obey(order: Mapping[str, Any], children: dict[int, int]) -> None:

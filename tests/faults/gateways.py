@@ -1,4 +1,4 @@
-"""The simulators that a campaign buys from: they count, the provider does not."""
+"""The simulators that a campaign buys from: they count, not the provider."""
 
 from __future__ import annotations
 

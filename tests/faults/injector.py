@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ __all__ = ["BrokenStoreError", "Injector"]
 
 
 class BrokenStoreError(Exception):
-    """What Airflow's API answers on a bad day."""
+    """An error of Airflow's API server."""
 
 
 class Injector:
@@ -24,7 +25,8 @@ class Injector:
     The faults of one process.
 
     Each is an object with an ``id``, the ``point`` at which it happens, the how-manieth passing of that point it means
-    (``nth``), and an ``action``: ``kill``, ``kill_later`` (with ``seconds``), ``stop``, ``raise`` or ``lose``.
+    (``nth``), and an ``action``: ``kill``, ``kill_later`` (with ``seconds``), ``stop``, ``raise``, ``away`` (raises at
+    every access to Airflow for some ``seconds``) or ``lose``.
 
     :param directory: where a fault leaves the file ``fired-<id>`` before it happens: the process may not live to tell.
     """
@@ -34,6 +36,7 @@ class Injector:
         self._directory = directory
         self._passed: Counter[str] = Counter()
         self._doomed = False
+        self._away_until = 0.0
 
     def reach(self, point: str) -> bool:
         """Come by a point. Returns whether what is done there shall be lost."""
@@ -41,6 +44,8 @@ class Injector:
         for fault in self._faults:
             if fault["point"] == point and fault.get("nth", 1) == self._passed[point]:
                 return self._happen(fault)
+        if not point.endswith("done") and point.startswith(("store.", "xcom")) and time.monotonic() < self._away_until:
+            raise BrokenStoreError("the API server does not answer")
         return False
 
     def end(self) -> None:
@@ -59,6 +64,7 @@ class Injector:
                 threading.Timer(fault["seconds"], os.kill, (os.getpid(), signal.SIGKILL)).start()
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
-            case "raise":
+            case "raise" | "away":
+                self._away_until = time.monotonic() + fault.get("seconds", 0.0)
                 raise BrokenStoreError("the API server does not answer")
         return fault["action"] == "lose"

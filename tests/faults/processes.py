@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.waiting import ServiceError
 
+import airflow_provider_apimart
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -61,7 +63,8 @@ class ForkServer:
     """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._environment = dict(environment)
+        # The tries run the package that the campaign itself has imported.
+        self._environment = {**environment, "PYTHONPATH": str(Path(airflow_provider_apimart.__file__).parents[1])}
         self._log = log
         self._children: dict[int, Child] = {}
         self._numbers = itertools.count()

@@ -1,4 +1,4 @@
-"""One scenario from its start to its end: what Airflow's scheduler and triggerer do, and a person."""
+"""One scenario from its start to its end, as Airflow's scheduler, its triggerer and a person drive it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faults.tries import Tries
 from services.waiting import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from faults.gateways import Gateway
     from faults.journal import Outcome, World
@@ -25,6 +25,8 @@ __all__ = ["ScenarioRun"]
 CLEARS = 2
 #: What a try may come to that tells nothing of an earlier one.
 SILENT = frozenset({"died", "raced"})
+#: Arguments of a trigger that are Unix seconds by the worker's clock.
+WALL_CLOCK = frozenset({"deadline", "first_look"})
 #: Airflow's reasons for a deferral that it fails itself.
 REASONS = {"trigger_fails": "Trigger failure", "deferral_times_out": "Trigger timeout"}
 
@@ -39,7 +41,7 @@ class ScenarioRun:
     def __init__(self, scenario: Scenario, world: World, gateway: Gateway) -> None:
         self.scenario = scenario
         self.journal = Journal()
-        self._tries = Tries(scenario, self.journal, world, gateway)
+        self._tries = Tries(scenario, self.journal, world, gateway, lambda: self._surroundings.gateway_url)
         self._surroundings = Surroundings(scenario, self.journal, gateway, world.proxy, self._tries.kill_latest)
         self._happens = self._surroundings.happens
         self.directory = self._tries.directory
@@ -63,7 +65,10 @@ class ScenarioRun:
                 self._tries.clear()
                 continue
             outcome = self._copy(outcome["value"])
-            if outcome["kind"] != "returned" or not self._happens("clear_copied"):
+            is_cleared = outcome["kind"] == "cleared" or (
+                outcome["kind"] == "returned" and self._happens("clear_copied")
+            )
+            if not is_cleared:
                 return outcome
             self._tries.clear()
 
@@ -75,20 +80,30 @@ class ScenarioRun:
                 return outcome
             if outcome["kind"] == "cleared" or (outcome["kind"] == "died" and self._happens("clear_crashed")):
                 self._tries.clear()
-            elif outcome.get("type") == UNKNOWN and not outcome["retry"]:
+            elif self._is_retried("generate", outcome):
+                continue
+            elif outcome.get("type") == UNKNOWN and len(self.journal.clears) < CLEARS:
                 self._try_in_vain()
-                if len(self.journal.clears) >= CLEARS:
-                    return outcome
                 self._tries.clear()
-            elif not self._is_retried("generate", outcome):
+            else:
                 return outcome
 
     def _copy(self, value: Any) -> Outcome:
-        while True:
+        """Copy what was bought: in one task instance, or in one for each gateway task, all at the same time."""
+        sources = {-1: value}
+        if self._happens("collision"):
+            sources = dict(enumerate(value["task_ids"]))
+        failed: list[Outcome] = []
+        while sources:
             self._tries.begin("copy")
-            outcome = self._tries.run("copy", "copy", source=value)
-            if outcome["kind"] == "returned" or not self._is_retried("copy", outcome):
-                return outcome
+            started = {i: self._tries.start("copy", "copy", map_index=i, source=sources[i]) for i in sources}
+            outcomes = {i: self._tries.finish(copy) for i, copy in started.items()}
+            if any(outcome["kind"] == "died" for outcome in outcomes.values()) and self._happens("clear_copying"):
+                return {"kind": "cleared"}
+            raised = {i: outcome for i, outcome in outcomes.items() if outcome["kind"] != "returned"}
+            sources = {i: sources[i] for i, outcome in raised.items() if self._is_retried("copy", outcome)}
+            failed += [outcome for i, outcome in raised.items() if i not in sources]
+        return _all_of(failed)
 
     def _is_retried(self, task_id: str, outcome: Outcome) -> bool:
         return outcome.get("retry", True) and self._tries.are_left(task_id)
@@ -97,7 +112,7 @@ class ScenarioRun:
         """Try once more, though Airflow would not: nothing may be sent before the person clears the task."""
         received = self._surroundings.received()
         outcome = self._try()
-        if self._surroundings.received() != received:
+        if self._surroundings.received() != received and self.scenario.on_unknown_submit == "fail":
             self.journal.violations.append("a paid call was sent after the outcome of another was unknown")
         if outcome["kind"] not in SILENT and outcome.get("type") not in {UNKNOWN, "RecordUnavailableError"}:
             self.journal.violations.append(f"an unknown outcome was forgotten: {outcome}")
@@ -115,7 +130,11 @@ class ScenarioRun:
         return self._wait(outcome) if outcome["kind"] == "deferred" else outcome
 
     def _wait(self, deferred: Outcome) -> Outcome:
-        """Return what a try comes to that has deferred."""
+        """Return the outcome of a try that has deferred, as often as it defers again."""
+        outcome = self._wait_once(deferred)
+        return self._wait(outcome) if outcome["kind"] == "deferred" else outcome
+
+    def _wait_once(self, deferred: Outcome) -> Outcome:
         if self._happens("forget_one"):
             known = (self.directory / "xcom.jsonl").read_text().splitlines()
             self._surroundings.forget(json.loads(known[-1])[1][0])
@@ -131,12 +150,14 @@ class ScenarioRun:
                 return self._resume("__fail__", {"error": reason})
         if self._happens("late"):
             deferred = {**deferred, "arguments": {**deferred["arguments"], "deadline": time.time()}}
+        if details := self._happens("skewed_worker"):
+            deferred = {**deferred, "arguments": _shifted(deferred["arguments"], details["seconds"])}
         event = self._trigger(deferred)
         if event["kind"] == "failed":
             return self._resume("__fail__", {"error": REASONS["trigger_fails"]})
         if self._happens("race_queued"):
             return {"kind": "raced"}
-        outcome = self._resume(deferred["method"], {"event": event["event"]})
+        outcome = self._resume(deferred["method"], {**deferred["more"], "event": event["event"]})
         return {"kind": "raced"} if self._happens("race_resuming") else outcome
 
     def _resume(self, method: str, arguments: Mapping[str, Any]) -> Outcome:
@@ -157,5 +178,20 @@ class ScenarioRun:
         return outcome
 
 
+def _shifted(arguments: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Return a trigger's arguments as a worker makes them whose clock is so many seconds ahead."""
+    return {
+        name: value + seconds if name in WALL_CLOCK and value is not None else value
+        for name, value in arguments.items()
+    }
+
+
 def _order(deferred: Outcome) -> dict[str, Any]:
     return {"trigger": deferred["trigger"], "arguments": deferred["arguments"]}
+
+
+def _all_of(failed: Sequence[Outcome]) -> Outcome:
+    """Return one outcome for all instances of a mapped task."""
+    if not failed:
+        return {"kind": "returned"}
+    return {**failed[0], "message": "\n".join(str(outcome.get("message")) for outcome in failed)}

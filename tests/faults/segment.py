@@ -58,7 +58,13 @@ def _work(order: Mapping[str, Any], injector: Injector, call: Callable[[Any, dic
     except TaskDeferred as deferred:
         injector.reach("deferral")
         path, arguments = deferred.trigger.serialize()
-        return {"kind": "deferred", "trigger": path, "arguments": arguments, "method": deferred.method_name}
+        return {
+            "kind": "deferred",
+            "trigger": path,
+            "arguments": arguments,
+            "method": deferred.method_name,
+            "more": dict(deferred.kwargs or {}),
+        }
     except Exception as error:  # noqa: BLE001 - Airflow takes any
         traceback.print_exc()
         return _raised(error, operator, context)
@@ -72,6 +78,7 @@ def _raised(error: Exception, operator: Any, context: Mapping[str, Any]) -> dict
         "type": type(error).__name__,
         "message": str(error),
         "retry": str(decision.action.value) != "fail",
+        "delay": decision.retry_delay.total_seconds() if decision.retry_delay else None,
         "charged": error.charged if isinstance(error, ApimartError) else None,
         "task_id": getattr(error, "task_id", None),
         "idempotency_key": getattr(error, "idempotency_key", None),
@@ -81,7 +88,7 @@ def _raised(error: Exception, operator: Any, context: Mapping[str, Any]) -> dict
 def _wait(order: Mapping[str, Any], injector: Injector) -> dict[str, Any]:
     """Run a trigger in an event loop of its own, to its first event or to its cancellation."""
     module, _, name = order["trigger"].rpartition(".")
-    # The hold of ten seconds is there for Airflow's scheduler, which is played by somebody else here.
+    # The hold of ten seconds protects from a race in Airflow's scheduler, which does not run here.
     trigger = getattr(importlib.import_module(module), name)(**{**order["arguments"], "not_before": 0.0})
 
     async def first_event() -> dict[str, Any]:
@@ -109,14 +116,18 @@ def _wait(order: Mapping[str, Any], injector: Injector) -> dict[str, Any]:
 
 def _operator(order: Mapping[str, Any]) -> Any:
     module, _, name = order["operator"].rpartition(":")
-    return getattr(importlib.import_module(module), name)(**order["parameters"])
+    operator = getattr(importlib.import_module(module), name)(**order["parameters"])
+    for field, value in order.get("rendered", {}).items():
+        setattr(operator, field, value)  # As Airflow does, which does not ask the constructor again.
+    return operator
 
 
 def _context(order: Mapping[str, Any], injector: Injector) -> dict[str, Any]:
     directory = Path(order["directory"])
-    ti = TaskInstance(**order["task_instance"], directory=directory, injector=injector)
+    ti = TaskInstance(**order["task_instance"], try_id=order["try_id"], directory=directory, injector=injector)
+    instance = ti.task_id if ti.map_index < 0 else f"{ti.task_id}-{ti.map_index}"
     store = StateStore(
-        directory / f"state-{ti.task_id}.json", order["try_id"], directory / f"current-{ti.task_id}", injector
+        directory / f"state-{instance}.json", order["try_id"], directory / f"current-{ti.task_id}", injector
     )
     dag_run = SimpleNamespace(start_date=datetime.fromtimestamp(order["run_began_at"], UTC))
     return {"ti": ti, "dag_run": dag_run, "task_state_store": store}

@@ -1,10 +1,12 @@
-"""What goes wrong around a scenario's processes: at its gateway, at the S3 server, in what Airflow or a person does."""
+"""Faults around a scenario's processes: at its gateway, before it, at the S3 server, by Airflow or a person."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from faults.gateway_proxy import GatewayProxy, GatewayRule
 from services.s3_proxy import S3Rule
 
 if TYPE_CHECKING:
@@ -12,9 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from faults.fault import Fault
     from faults.gateways import Gateway
     from faults.journal import Journal
-    from faults.kinds import Fault
     from faults.plan import Scenario
     from services.s3_proxy import S3Proxy
 
@@ -40,18 +42,26 @@ class Surroundings:
         self._scenario = scenario
         self._journal = journal
         self._gateway = gateway
-        self._match = {"prompt": f"{scenario.prompt}$"}
+        self._match = {"prompt": scenario.matching_prompt}
         self._kill = kill
         # The first one never happens: it counts the paid calls that arrive.
         rules = [{"fault": "delay", "on": "submit", "times": 0, "match": self._match}]
         rules += [_without_kills(fault.details) | {"match": self._match} for _, fault in self._faults("gateway")]
         gateway.add_faults(rules)
+        self._gateway_rules = {index: GatewayRule(**fault.details) for index, fault in self._faults("proxy")}
+        self._gateway_proxy = GatewayProxy(gateway.url, list(self._gateway_rules.values()))
         self._s3_rules = {index: self._s3_rule(fault) for index, fault in self._faults("s3")}
         for rule in self._s3_rules.values():
             proxy.add_rule(rule)
         deadly = [place for place, (_, fault) in enumerate(self._faults("gateway"), 1) if "kills" in fault.details]
         self._is_over = threading.Event()
+        self._serving = ExitStack()
         self._killers = [threading.Thread(target=self._kill_by, args=(place,)) for place in deadly]
+
+    @property
+    def gateway_url(self) -> str:
+        """Address under which the scenario reaches its gateway."""
+        return self._gateway_proxy.url if self._gateway_rules else self._gateway.url
 
     def received(self) -> int:
         """Return how many paid calls have arrived at the gateway."""
@@ -77,9 +87,12 @@ class Surroundings:
         for (index, _), rule in zip(self._faults("gateway"), self._rules()[1:], strict=True):
             if rule["fired"]:
                 self._journal.fired.add(index)
-        self._journal.fired |= {index for index, rule in self._s3_rules.items() if rule.fired}
+        for rules in (self._s3_rules, self._gateway_rules):
+            self._journal.fired |= {index for index, rule in rules.items() if rule.fired}
 
     def __enter__(self) -> Self:
+        if self._gateway_rules:
+            self._serving.enter_context(self._gateway_proxy)
         for killer in self._killers:
             killer.start()
         return self
@@ -90,6 +103,7 @@ class Surroundings:
         self._is_over.set()
         for killer in self._killers:
             killer.join()
+        self._serving.close()
 
     def _kill_by(self, place: int) -> None:
         """Kill as soon as a rule has been followed."""

@@ -1,4 +1,4 @@
-"""What Airflow hands to a try that runs in a process of its own: everything is kept in files."""
+"""The task instance and the state store of a try that runs in a process of its own: everything is kept in files."""
 
 from __future__ import annotations
 
@@ -66,11 +66,20 @@ class TaskInstance:
     map_index: int
     max_tries: int
     try_number: int
+    try_id: str
     directory: Path
     injector: Injector
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.injector.reach("xcom")
         with (self.directory / "xcom.jsonl").open("a") as file:
-            file.write(json.dumps([key, value]) + "\n")
+            file.write(json.dumps([key, value, self.try_id]) + "\n")
         self.injector.reach("xcom done")
+
+    def xcom_pull(self, task_ids: Any = None, *, key: str = "return_value", default: Any = None, **_: Any) -> Any:
+        """Return what this try has pushed: Airflow deletes the XComs of a task instance when its next try starts."""
+        path = self.directory / "xcom.jsonl"
+        if task_ids not in {None, self.task_id} or not path.exists():
+            return default
+        pushed = [json.loads(line) for line in path.read_text().splitlines()]
+        return next((value for name, value, by in reversed(pushed) if (name, by) == (key, self.try_id)), default)

@@ -77,6 +77,8 @@ class TestTheSlice:
             "image URL expired for ever",
             "id unknown for ever",
             "never finishes",
+            "one of several ids unknown",
+            "two copies under one key",
             "refused: 401",
             "refused: 402",
             "refused: request cannot be built",
@@ -109,6 +111,24 @@ class TestTheCampaignCanFail:
 
         assert result.finding.lost == result.finding.purchases
         assert "is not stored" in result.finding.violations[0]
+
+    def test_a_buyer_that_buys_again_after_each_clear_buys_twice(self, running: Campaign) -> None:
+        kind = kind_of("backfill clears a run that has succeeded")
+        scenario = plan_scenario(SEED, 0, kinds=[kind], combine=False)
+        naive = replace(scenario, index=10_002, n=1, operator="faults.test_campaign:NaiveBuyer")
+
+        (result,) = running.run([naive])
+
+        assert (result.finding.purchases, result.finding.doubles) == (2, 1)
+        assert "bought over 1 clears where 1 were asked for" in result.finding.violations[0]
+
+    def test_a_buyer_that_is_to_buy_again_after_a_clear_does_not_buy_twice(self, running: Campaign) -> None:
+        scenario = plan_scenario(SEED, 0, kinds=[kind_of("cleared after the copy")], combine=False)
+        naive = replace(scenario, index=10_003, n=1, on_clear="regenerate", operator="faults.test_campaign:NaiveBuyer")
+
+        (result,) = running.run([naive])
+
+        assert (result.finding.purchases, result.finding.doubles) == (2, 0)
 
     def test_a_key_in_a_log_is_found(self, tmp_path: Path) -> None:
         (tmp_path / "log").write_text("Authorization: Bearer sk-secret")
@@ -143,7 +163,7 @@ class TestAPlan:
                 for name, value in needs[fault.kind].items():
                     if name == "at_least":
                         assert scenario.n >= value
-                    elif name != "sleeps":
+                    elif name not in {"inline", "sleeps"}:
                         assert getattr(scenario, name) == value
 
     def test_combines_some_faults(self) -> None:

@@ -1,18 +1,20 @@
-"""What campaigns have found, each as the scenario that showed it."""
+"""Findings of campaigns, each as the scenario that showed it."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faults.kinds import Fault
+from faults.fault import Fault
 from faults.plan import Scenario
 
 if TYPE_CHECKING:
     from faults.campaign import Campaign, Result
 
+TASK_ID = re.compile(r"task_[0-9A-Z]{26}")
 AFTER_THE_POST = Fault(
-    "crash between POST and noting the id", "execute", {"point": "store.set", "nth": 2, "action": "kill"}
+    "crash between POST and recording the id", "execute", {"point": "store.set", "nth": 2, "action": "kill"}
 )
 DURING_THE_POST = Fault(
     "crash during the POST", "gateway", {"fault": "delay", "on": "submit", "times": 1, "seconds": 10.0, "kills": True}
@@ -65,8 +67,8 @@ def test_an_unknown_outcome_of_the_second_task_names_the_first_at_every_try(runn
     result = run(running, 1, ANSWER_LOST, on_clear="reuse")
 
     first, second = [outcome for _, _, outcome in result.journal.outcomes if outcome["kind"] == "raised"]
-    assert "Bought by the same request" in first["message"]
-    assert "Bought by the same request" in second["message"]
+    (accepted,) = set(TASK_ID.findall(first["message"]))
+    assert accepted in second["message"]
 
 
 def test_a_retry_after_a_crash_names_the_key_of_the_unknown_purchase(running: Campaign) -> None:
@@ -97,7 +99,7 @@ def test_clearing_a_task_of_unknown_outcome_warns_of_the_key(running: Campaign) 
     ("index", "fault", "timeout", "named"),
     [
         pytest.param(5, NEVER_FINISHES, 0.25, 2, id="one task never finishes"),
-        pytest.param(6, NO_PICTURES, 30.0, 2, id="no task has pictures"),
+        pytest.param(6, NO_PICTURES, 0.5, 2, id="no task has pictures"),
     ],
 )
 def test_the_error_names_every_task_that_is_paid(

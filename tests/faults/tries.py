@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from faults.gateways import Gateway
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["SEGMENT_SECONDS", "Started", "Tries"]
 
 SEGMENT_SECONDS = 60.0
+#: Seconds until a retry: URLs live for a day.
+LONGEST_DELAY = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,23 @@ class Started:
 
 
 class Tries:
-    """All tries of one scenario's two task instances, ``generate`` and ``copy``."""
+    """
+    All tries of one scenario's task instances: ``generate``, and ``copy``, which may be mapped.
 
-    def __init__(self, scenario: Scenario, journal: Journal, world: World, gateway: Gateway) -> None:
+    :param gateway_url: returns the address under which the scenario reaches its gateway.
+    """
+
+    def __init__(
+        self, scenario: Scenario, journal: Journal, world: World, gateway: Gateway, gateway_url: Callable[[], str]
+    ) -> None:
         self.directory = world.directory / scenario.name
         self.directory.mkdir()
         self._scenario = scenario
         self._journal = journal
         self._world = world
         self._gateway = gateway
+        self._gateway_url = gateway_url
+        self._rendered = 0
         self._number = Counter({"generate": 0, "copy": 0})
         self._max_tries = Counter({"generate": scenario.retries, "copy": scenario.retries})
         self._started: Counter[str] = Counter()
@@ -57,7 +68,7 @@ class Tries:
         (self.directory / f"current-{task_id}").write_text(self._try_id(task_id))
 
     def are_left(self, task_id: str) -> bool:
-        """Whether Airflow would retry once more."""
+        """Return whether Airflow would retry once more."""
         return self._number[task_id] <= self._max_tries[task_id]
 
     def clear(self) -> None:
@@ -70,8 +81,13 @@ class Tries:
         """Run one segment to the end of its process."""
         return self.finish(self.start(segment, task_id, **more))
 
-    def start(self, segment: str, task_id: str, **more: Any) -> Started:
-        """Start one segment of the present try. ``more`` goes into the order for :func:`faults.segment.run_segment`."""
+    def start(self, segment: str, task_id: str, *, map_index: int = -1, **more: Any) -> Started:
+        """
+        Start one segment of the present try.
+
+        :param map_index: of the task instance, where the task is mapped.
+        :param more: goes into the order for :func:`faults.segment.run_segment`.
+        """
         self._started[segment] += 1
         occurrence = self._started[segment]
         outcome = f"outcome-{segment}-{occurrence}.json"
@@ -89,8 +105,8 @@ class Tries:
             "environment": self._environment(),
             "try_id": self._try_id(task_id),
             "run_began_at": self._began_at,
-            "task_instance": self._task_instance(task_id),
-            **(self._copy_operator(more.pop("source")) if task_id == "copy" else self._image_operator()),
+            "task_instance": self._task_instance(task_id, map_index),
+            **(self._copy_operator(more.pop("source")) if task_id == "copy" else self._image_operator(segment)),
             **more,
         }
         child = self._latest = self._world.fork_server.fork(order)
@@ -104,6 +120,9 @@ class Tries:
         # A process may be killed after it has reported: what was reported counts.
         outcome = json.loads(started.outcome.read_text()) if started.outcome.exists() else {"kind": "died"}
         self._journal.outcomes.append((time.time(), started.segment, outcome))
+        delay = outcome.get("delay")
+        if isinstance(delay, float) and delay > LONGEST_DELAY:
+            self._journal.violations.append(f"{started.segment} is to be retried in {delay:.0f} s")
         return outcome
 
     def falls_asleep(self, started: Started) -> bool:
@@ -135,18 +154,19 @@ class Tries:
     def _try_id(self, task_id: str) -> str:
         return f"{task_id}-{self._number[task_id]}"
 
-    def _task_instance(self, task_id: str) -> dict[str, Any]:
+    def _task_instance(self, task_id: str, map_index: int) -> dict[str, Any]:
         return {
             "dag_id": "campaign",
             "run_id": self._scenario.name,
             "task_id": task_id,
-            "map_index": -1,
+            "map_index": map_index,
             "try_number": self._number[task_id],
             "max_tries": self._max_tries[task_id],
         }
 
     def _environment(self) -> dict[str, str]:
-        apimart = {**self._gateway.connection, "extra": {"timeout": self._scenario.http_timeout}}
+        limits = {"timeout": self._scenario.http_timeout, "max_concurrency": self._scenario.max_concurrency}
+        apimart = {**self._gateway.connection, "host": self._gateway_url(), "extra": limits}
         aws = self._world.s3_connection
         retries = {"total_max_attempts": self._scenario.s3_attempts, "mode": "standard"}
         extra = {**aws["extra"], "endpoint_url": self._world.proxy.url, "config_kwargs": {"retries": retries}}
@@ -160,18 +180,22 @@ class Tries:
             "operator": "airflow_provider_apimart.transfers.apimart_to_s3:ApimartToS3Operator",
             "parameters": {
                 "task_id": "copy",
+                "retries": self._scenario.retries,
                 "source": source,
                 "s3_bucket": self._world.bucket,
-                "s3_key": f"{self._scenario.name}/{{task_id}}-{{index}}.{{ext}}",
+                "s3_key": f"{self._scenario.name}/{self._scenario.key_template}",
             },
         }
 
-    def _image_operator(self) -> dict[str, Any]:
+    def _image_operator(self, segment: str) -> dict[str, Any]:
         scenario = self._scenario
+        rendered = self._render() if segment in {"execute", "resume"} else {}
         return {
             "operator": scenario.operator,
+            "rendered": rendered,
             "parameters": {
                 "task_id": "generate",
+                "retries": scenario.retries,
                 "prompt": scenario.prompt,
                 "model": scenario.model,
                 "size": "256x256",
@@ -183,5 +207,15 @@ class Tries:
                 "on_unknown_submit": scenario.on_unknown_submit,
                 "on_clear": scenario.on_clear,
                 **scenario.parameters,
+                **dict.fromkeys(rendered, "{{ params.upstream }}"),
             },
         }
+
+    def _render(self) -> dict[str, Any]:
+        """Return the templated fields for the next process, which renders them again."""
+        self._rendered += 1
+        rendered = self._scenario.rendered(self._rendered)
+        if rendered != self._scenario.rendered(1):
+            places = (i for i, fault in enumerate(self._scenario.faults) if fault.details.get("what") == "rendering")
+            self._journal.fired.update(places)
+        return rendered
