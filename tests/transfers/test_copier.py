@@ -21,7 +21,7 @@ from airflow_provider_apimart.transfers._http import Connections
 from airflow_provider_apimart.transfers._signed import SignedRequests
 from airflow_provider_apimart.transfers._upload import Bucket
 from airflow_provider_apimart.transfers.copier import Copier
-from airflow_provider_apimart.transfers.picture import Picture
+from airflow_provider_apimart.transfers.source import Picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from airflow_provider_apimart.transfers._keys import (
     metadata_of,
     must_copy,
 )
-from airflow_provider_apimart.transfers.picture import Picture
+from airflow_provider_apimart.transfers.source import Picture
 
 PICTURE = Picture(task_id="task_1", index=0, url="https://example.com/a.png", facts=(("model", "m"), ("note", "é")))
 POLICIES = ["skip", "overwrite", "fail"]

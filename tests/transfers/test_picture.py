@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
+from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task
 
 
 def picture(name: str, expires_at: int | None) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_apimart.transfers._source import read_source
-from airflow_provider_apimart.transfers.picture import distinct
+from airflow_provider_apimart.transfers.source import distinct
 
 
 def test_a_result_carries_the_facts_of_its_tasks_to_its_pictures() -> None:

@@ -23,7 +23,7 @@ from airflow_provider_apimart.plugins.web.named import Named, NamedQuery
 from airflow_provider_apimart.plugins.web.origins import Origin
 from airflow_provider_apimart.plugins.web.reported import find_delivered, find_stored
 from airflow_provider_apimart.plugins.web.thumbnails import kept_or_made, make_thumbnail
-from airflow_provider_apimart.transfers.delivered import ExpiredError
+from airflow_provider_apimart.transfers.download import ImageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,7 +89,7 @@ async def _answer(request: Request, origin: Origin, size: str) -> Response:
 
 def _refusal(error: ApimartError) -> HTTPException:
     match error:
-        case ExpiredError():
+        case ImageRefusedError():
             return HTTPException(HTTPStatus.GONE, "The gateway does not give this picture any more: its URL has died.")
         case ImageRejectedError():
             return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _NOT_SHOWN)
