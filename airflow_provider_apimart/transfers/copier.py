@@ -116,13 +116,15 @@ class Copier:
             return existing
         with self.downloader.temporary_file() as file:
             try:
-                download = self._fetch(picture, file)
-            except ApimartError:
+                download = self.downloader.fetch(picture.url, file)
+            except TransferError as error:
                 # The file may have turned out to be of another format than its URL says when it was copied before.
                 for ext in extensions[1:]:
                     if existing := self._existing(picture, ext):
                         return existing
-                raise
+                if not isinstance(error, ImageRefusedError):
+                    raise
+                download = self._fetch_refused(picture, file, error)
             return self._store(picture, download, guessed=extensions[0])
 
     def _existing(self, picture: Picture, ext: str) -> dict[str, Any] | None:
@@ -133,9 +135,9 @@ class Copier:
             return None
         return self._described(picture, key, existing, outcome="skipped")
 
-    def _fetch(self, picture: Picture, file: IO[bytes]) -> Download:
+    def _fetch_refused(self, picture: Picture, file: IO[bytes], refusal: TransferError) -> Download:
         """
-        Download from the URL that came with the task, or from the one that the gateway gives now.
+        Download a picture that the image host has refused once, also from the URL that the gateway gives now.
 
         A refusal is final only when the URL has expired, by the gateway's own word too: until then the image host may
         be a CDN that does not have the picture yet, or stand behind a firewall for a moment.
@@ -147,34 +149,32 @@ class Copier:
         pauses = iter(_PAUSES)
         has_fresh_url = False
         while True:
-            try:
-                return self.downloader.fetch(url, file)
-            except ImageRefusedError as error:
-                refusal: TransferError = error
             fresh, trouble = self._fresh(picture)
             is_new = fresh is not None and fresh[0] != url and not has_fresh_url
             if fresh:
                 url, expires_at = fresh
-            if is_new:
-                has_fresh_url = (
-                    True  # Requested at once, but only the first: a gateway may sign a new one at each query.
-                )
-                continue
-            if expires_at is not None and expires_at <= self.clock() and not trouble:
-                raise ImageExpiredError(
-                    f"{refusal}, and its URL has expired: it can only be bought again",
-                    status_code=refusal.status_code,
-                    task_id=picture.task_id,
-                ) from refusal
-            pause = next(pauses, None)
-            if pause is None:
-                also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
-                raise TransferError(
-                    f"{refusal} again and again for a minute{also}",
-                    status_code=refusal.status_code,
-                    task_id=picture.task_id,
-                ) from refusal
-            self.sleep(pause)
+            if not is_new:
+                if expires_at is not None and expires_at <= self.clock() and not trouble:
+                    raise ImageExpiredError(
+                        f"{refusal}, and its URL has expired: it can only be bought again",
+                        status_code=refusal.status_code,
+                        task_id=picture.task_id,
+                    ) from refusal
+                pause = next(pauses, None)
+                if pause is None:
+                    also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
+                    raise TransferError(
+                        f"{refusal} again and again for a minute{also}",
+                        status_code=refusal.status_code,
+                        task_id=picture.task_id,
+                    ) from refusal
+                self.sleep(pause)
+            # Only the first new URL is requested without a pause: a gateway may sign another one at each query.
+            has_fresh_url = has_fresh_url or is_new
+            try:
+                return self.downloader.fetch(url, file)
+            except ImageRefusedError as error:
+                refusal = error
 
     def _fresh(self, picture: Picture) -> tuple[tuple[str, int | None] | None, str]:
         """Return URL and expiry by the gateway's word now, and why there are none."""

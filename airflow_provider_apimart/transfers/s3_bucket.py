@@ -215,10 +215,10 @@ class S3Bucket:
         if is_proven and not is_guarded:
             return True
         stored = self.look_up(key)
-        if not is_proven and (received is not None or stored is None or stored.size != download.size):
+        if stored is None or (not is_proven and (received is not None or stored.size != download.size)):
             held = "nothing" if stored is None else f"{stored.size} bytes"
             raise TransferError(f"s3://{self.name}/{key} holds {held} after {download.size} bytes were written")
-        if is_guarded and (stored is None or not is_metadata_of(metadata, stored)):
+        if is_guarded and not is_metadata_of(metadata, stored):
             raise TransferError(
                 f"s3://{self.name}/{key} holds another object than the one just written: another task writes to the "
                 "same key at the same time, and this store does not prevent that. Give each task keys of its own",

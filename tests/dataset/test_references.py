@@ -193,7 +193,7 @@ class TestFailures:
         assert reason(third).startswith(f"mask_url='{missing}': The image could not be read: ")
         assert reason(fourth) == (
             f"image_urls='{text}': The image is no picture: it begins with b'a text': it must be a JPEG, PNG, WebP or "
-            "GIF file. Nothing was sent."
+            "GIF file. Nothing was submitted and nothing was charged."
         )
         assert all(isinstance(outcome, InvalidRequestError) for outcome in (second, third, fourth))
         assert uploads(simulator) == 1

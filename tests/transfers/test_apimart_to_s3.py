@@ -268,8 +268,8 @@ class TestAPictureThatCannotBeCopied:
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [
-            pytest.param({"fault": "image_not_an_image", "body": "html"}, "no picture", id="HTML"),
-            pytest.param({"fault": "image_not_an_image", "body": "json"}, "no picture", id="JSON"),
+            pytest.param({"fault": "image_not_an_image", "body": "html"}, "not a recognised image format", id="HTML"),
+            pytest.param({"fault": "image_not_an_image", "body": "json"}, "not a recognised image format", id="JSON"),
             pytest.param({"fault": "image_truncated", "cut": False}, "ends before the picture does", id="short file"),
             pytest.param({"fault": "image_truncated", "cut": True}, "download broke", id="broken connection"),
             pytest.param({"fault": "refuse", "on": "image", "status": 500}, "HTTP 500", id="server error"),
@@ -354,7 +354,7 @@ class TestAPictureThatCannotBeCopied:
 
 
 class TestTheSource:
-    @pytest.mark.parametrize("source", [17, {"no": "images"}, "{'a': 'rendered dict'}", [["nested"]]])
+    @pytest.mark.parametrize("source", [17, {"no": "images"}, "{'a': 'rendered dict'}", "a kite", {"objects": []}, [[[object()]]], b"task_1"])
     def test_is_refused_when_it_cannot_be_read(self, copy: Copy, source: object) -> None:
         with pytest.raises(InvalidRequestError, match="source"):
             copy(source)

@@ -19,8 +19,8 @@ def test_pictures_that_die_soon_go_first_and_those_that_do_not_say_last() -> Non
 
 
 def test_what_came_without_a_task_cannot_be_asked_after() -> None:
-    assert picture("task_1", None).can_be_asked_after
-    assert not picture("sync_1", None).can_be_asked_after
+    assert picture("task_1", None).can_be_queried
+    assert not picture("sync_1", None).can_be_queried
 
 
 def test_a_picture_that_is_handed_in_twice_is_one() -> None:

@@ -19,8 +19,8 @@ from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
 from airflow_provider_apimart.gateway.images import recognise
-from airflow_provider_apimart.transfers._download import Download
-from airflow_provider_apimart.transfers._upload import Bucket, open_bucket
+from airflow_provider_apimart.transfers.download import Download
+from airflow_provider_apimart.transfers.s3_bucket import S3Bucket, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PICTURE = png(size=3_000_000)
 CHECKSUM = base64.b64encode(hashlib.sha256(PICTURE).digest()).decode()
-PNG = recognise(PICTURE[:32], PICTURE[-1024:], len(PICTURE))
+PNG = recognise(io.BytesIO(PICTURE))
 #: An access point, which has an address of its own.
 ARN = "arn:aws:s3:eu-central-1:123456789012:accesspoint/pictures"
 
@@ -73,11 +73,11 @@ class TestAStore:
             yield server
 
     @pytest.fixture(params=[{}, {"CacheControl": "no-store"}], ids=["signed here", "boto3"])
-    def bucket(self, request: pytest.FixtureRequest, server: HttpServer, connect: Connect) -> Iterator[Bucket]:
+    def bucket(self, request: pytest.FixtureRequest, server: HttpServer, connect: Connect) -> Iterator[S3Bucket]:
         with opened(connect(server.url("")), **request.param) as bucket:
             yield bucket
 
-    def test_that_repeats_the_checksum_is_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_the_checksum_is_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda _: Answer.holding(b"", x_amz_checksum_sha256=CHECKSUM)
 
         bucket.put("a-key", a_download(), {"a-fact": "of its making"})
@@ -89,14 +89,14 @@ class TestAStore:
         assert request.headers["x-amz-checksum-sha256"] == CHECKSUM
         assert request.headers["x-amz-meta-a-fact"] == "of its making"
 
-    def test_that_repeats_none_is_believed_by_the_size(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_none_is_believed_by_the_size(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(length=len(PICTURE) if request.method == "HEAD" else 0)
 
         bucket.put("a-key", a_download(), {})
 
         assert [request.method for request in server.requests] == ["PUT", "HEAD"]
 
-    def test_that_holds_another_size_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_holds_another_size_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(length=7 if request.method == "HEAD" else 0)
 
         with pytest.raises(TransferError, match="a-key holds 7 bytes after 3000000 bytes were written") as caught:
@@ -104,7 +104,7 @@ class TestAStore:
 
         assert caught.value.retryable
 
-    def test_that_repeats_another_checksum_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_another_checksum_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(
             length=len(PICTURE) if request.method == "HEAD" else 0, headers={"x-amz-checksum-sha256": "another"}
         )
@@ -114,18 +114,18 @@ class TestAStore:
 
         assert caught.value.retryable
 
-    def test_that_holds_nothing_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_holds_nothing_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(status=404 if request.method == "HEAD" else 200)
 
         with pytest.raises(TransferError, match="a-key holds nothing"):
             bucket.put("a-key", a_download(), {})
 
-    def test_is_asked_once_what_it_holds(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_is_asked_once_what_it_holds(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda _: Answer(
             length=9, headers={"X-Amz-Meta-sha256": "abc", "x-amz-meta-apimart-index": "0", "Content-Type": "image/gif"}
         )
 
-        existing = bucket.look("a-key")
+        existing = bucket.look_up("a-key")
 
         assert existing is not None
         assert (existing.size, existing.content_type) == (9, "image/gif")
@@ -144,7 +144,7 @@ class TestAFailure:
     @pytest.fixture
     def opened_bucket(
         self, s3_server: SeaweedFS, bucket: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Bucket]:
+    ) -> Iterator[S3Bucket]:
         connection = s3_server.connection
         connection["extra"]["endpoint_url"] = proxy.url
         monkeypatch.setenv("AIRFLOW_CONN_AWS_BY_PROXY", json.dumps(connection))
@@ -172,7 +172,7 @@ class TestAFailure:
         store.put("a-key", b"body")
         proxy.add_rule(S3Rule("a-key", "HEAD", "refuse", status=503))
 
-        existing = opened_bucket.look("a-key")
+        existing = opened_bucket.look_up("a-key")
 
         assert existing is not None
         assert existing.size == 4
@@ -245,7 +245,7 @@ class TestTheWay:
             with pytest.raises(
                 TransferError, match="could not look at s3://a-bucket/a-key: Unable to locate credentials"
             ):
-                bucket.look("a-key")
+                bucket.look_up("a-key")
 
     def test_leaves_a_wrong_name_to_each_picture(self, connect: Connect) -> None:
         with opened(connect(), "not a name") as bucket, pytest.raises(TransferError, match="Invalid bucket name"):
@@ -358,4 +358,4 @@ class UnreachableStore:
 
 def test_a_store_that_cannot_be_reached_is_named() -> None:
     with pytest.raises(TransferError, match="could not look at s3://a-bucket/a-key"):
-        Bucket(UnreachableStore(), "a-bucket", {}).put("a-key", a_download(), {})
+        S3Bucket(UnreachableStore(), "a-bucket", {}).put("a-key", a_download(), {})

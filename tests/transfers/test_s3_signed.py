@@ -19,8 +19,8 @@ from services.seaweedfs import REGION
 from transfers.failures import each_failure
 from transfers.http_server import Answer, HttpServer
 
-from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._signed import SignedRequests
+from airflow_provider_apimart.transfers.connections import HttpConnections
+from airflow_provider_apimart.transfers.s3_signed import SignedRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,13 +49,13 @@ DISPUTED_KEYS = ["/slash", "//two", "double//slash", "slash/", "back\\slash"]
 
 
 @pytest.fixture
-def connections() -> Iterator[Connections]:
-    with closing(Connections(at_once=2)) as connections:
+def connections() -> Iterator[HttpConnections]:
+    with closing(HttpConnections(at_once=2)) as connections:
         yield connections
 
 
 @pytest.fixture
-def signed_requests_to(connections: Connections) -> SignedRequestsTo:
+def signed_requests_to(connections: HttpConnections) -> SignedRequestsTo:
     def make(address: str, credentials: Credentials, region: str = REGION) -> SignedRequests:
         return SignedRequests(connections, address=address, credentials=credentials, region=region)
 
@@ -78,7 +78,7 @@ def signed(signed_requests_to: SignedRequestsTo, address: str, credentials: Cred
 
 
 @pytest.fixture
-def server(connections: Connections) -> Iterator[HttpServer]:
+def server(connections: HttpConnections) -> Iterator[HttpServer]:
     """Takes anything for granted."""
     with HttpServer(lambda _: Answer()) as server:
         yield server
