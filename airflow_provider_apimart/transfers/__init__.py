@@ -14,3 +14,5 @@ Pictures from the gateways' URLs to S3. Begin with :mod:`~airflow_provider_apima
 ``s3_signed``       a faster way to do so than boto3's own calls
 ==================  ================================================================================
 """
+
+from __future__ import annotations

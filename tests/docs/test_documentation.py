@@ -23,10 +23,10 @@ from airflow_provider_apimart.operators._event import purchase_of
 from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
-from airflow_provider_apimart.transfers.stored_objects import object_metadata
+from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 from airflow_provider_apimart.transfers.keys import stable_prefix
 from airflow_provider_apimart.transfers.source import read_source
-from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+from airflow_provider_apimart.transfers.stored_objects import object_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -111,12 +111,15 @@ def copy(
             pauses.append(seconds)
 
     def run(source: Any, **parameters: Any) -> Result:
-        defaults = {"s3_bucket": bucket, "s3_key": "pictures/{task_id}-{index}.{ext}"}
+        defaults = {
+            "s3_bucket": bucket,
+            "s3_key": "pictures/{task_id}-{index}.{ext}",
+            "aws_conn_id": aws_connection,
+        }
         operator = Copying(
             task_id="copy",
             source=source,
             apimart_conn_id=apimart_connection,
-            aws_conn_id=aws_connection,
             **{**defaults, **parameters},
         )
         return task_instance.run_until_deferred(lambda: operator)

@@ -261,7 +261,10 @@ class TestAProxy:
     ) -> None:
         with HttpServer(always(Answer(status=407))) as proxy:
             environment(https_proxy=proxy.url("").replace("//", "//user:word@"))
-            with closing(HttpConnections(at_once=1)) as connections, pytest.raises(urllib3.exceptions.HTTPError) as caught:
+            with (
+                closing(HttpConnections(at_once=1)) as connections,
+                pytest.raises(urllib3.exceptions.HTTPError) as caught,
+            ):
                 connections.request("GET", tls_server.url())
 
         assert "407" in str(caught.value)

@@ -26,11 +26,11 @@ from airflow_provider_apimart.exceptions import (
     TransferError,
     UnreadableAnswerError,
 )
-from airflow_provider_apimart.transfers.download import Downloader
 from airflow_provider_apimart.transfers.connections import HttpConnections
-from airflow_provider_apimart.transfers.s3_signed import SignedRequests
-from airflow_provider_apimart.transfers.s3_bucket import S3Bucket
 from airflow_provider_apimart.transfers.copier import Copier, ImageExpiredError
+from airflow_provider_apimart.transfers.download import Downloader
+from airflow_provider_apimart.transfers.s3_bucket import S3Bucket
+from airflow_provider_apimart.transfers.s3_signed import SignedRequests
 from airflow_provider_apimart.transfers.source import Picture
 
 if TYPE_CHECKING:

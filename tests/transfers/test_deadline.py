@@ -81,7 +81,9 @@ def test_an_answer_that_begins_after_the_deadline_is_not_awaited(dripping: Dripp
         read(BoundedResponse(dripping.near))
 
 
-@pytest.mark.parametrize("limit", [nullcontext(), response_deadline(60)], ids=["without a deadline", "before the deadline"])
+@pytest.mark.parametrize(
+    "limit", [nullcontext(), response_deadline(60)], ids=["without a deadline", "before the deadline"]
+)
 def test_an_answer_in_time_is_whole(dripping: Dripping, limit: AbstractContextManager[None]) -> None:
     dripping.begin(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
 

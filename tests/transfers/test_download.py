@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import os
+import textwrap
+import threading
 from contextlib import closing
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 import urllib3
@@ -17,8 +21,8 @@ from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
 from airflow_provider_apimart.transfers.address import check_address, host_and_port
-from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
 from airflow_provider_apimart.transfers.connections import HttpConnections
+from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -382,6 +386,64 @@ class TestABrokenDownload:
         assert len({request.connection for request in host.requests[-3:]}) == 1
 
 
+class TestADataUri:
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "data:image/png;base64," + base64.b64encode(PICTURE).decode(),
+            "data:;base64," + base64.b64encode(PICTURE).decode().rstrip("="),
+            "data:image/png;base64," + base64.urlsafe_b64encode(PICTURE).decode(),
+            "data:image/png;base64,\n" + "\n".join(textwrap.wrap(base64.b64encode(PICTURE).decode(), 76)),
+            "data:image/png;base64," + quote(base64.b64encode(PICTURE).decode(), safe=""),
+            "data:image/png," + quote(PICTURE),
+        ],
+        ids=["usual", "without padding", "URL-safe", "in lines", "escaped", "no base64"],
+    )
+    def test_is_decoded_without_a_request(self, fetch: Fetch, uri: str) -> None:
+        download = fetch(uri)
+
+        assert download.sha256 == hashlib.sha256(PICTURE).hexdigest()
+        assert download.image_format.ext == "png"
+
+    @pytest.mark.parametrize("uri", ["data:", "data:image/png;base64,%%%", "data:image/png;base64,a"])
+    def test_that_cannot_be_decoded_is_an_error(self, fetch: Fetch, uri: str) -> None:
+        with pytest.raises(TransferError) as caught:
+            fetch(uri)
+
+        assert caught.value.retryable
+
+    def test_is_not_larger_than_allowed(self, fetch: Fetch) -> None:
+        with pytest.raises(ImageRejectedError, match="larger than max_bytes"):
+            fetch("data:image/png;base64," + base64.b64encode(png(size=MAX_BYTES + 1)).decode())
+
+
+def test_a_picture_that_comes_drop_by_drop_is_bounded_in_the_transfer_too(connections: HttpConnections) -> None:
+    left = threading.Event()
+
+    def drops() -> Iterator[bytes]:
+        while not left.wait(0.02):
+            yield b"."
+
+    with HttpServer(lambda _: Answer(drops(), 10**4)) as server:
+        downloader = Downloader(connections, max_bytes=MAX_BYTES, attempts=1, patience=0.3)
+        with closing(downloader), downloader.temporary_file() as file:
+            with pytest.raises(TransferError, match=r"not complete in time|timed out"):
+                downloader.fetch(server.url(), file)
+            left.set()
+
+
+@pytest.mark.parametrize(
+    ("body", "ext"),
+    [(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg"), (b"\0\1\2\3unknown", "bin"), (b"\xff\x0a\0\0", "jxl")],
+)
+def test_a_picture_without_known_dimensions_is_not_lost(host: HttpServer, fetch: Fetch, body: bytes, ext: str) -> None:
+    host.answer = lambda _: Answer.holding(body)
+
+    download = fetch(host.url())
+
+    assert (download.image_format.ext, download.width, download.height) == (ext, None, None)
+
+
 class TestAnImageHost:
     def test_is_told_nothing_but_who_asks_for_what(
         self, host: HttpServer, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -488,7 +550,7 @@ class TestAnError:
         for error in errors:
             error.__context__ = cause
 
-            with pytest.raises(TransferError, match="the download broke|cannot be used") as caught:
+            with pytest.raises(TransferError, match=r"the download broke|cannot be used") as caught:
                 fetch_with(Script(repeat(error)), url)
 
             assert "secret" not in str(caught.value)

@@ -33,7 +33,7 @@ TARGETS = [
     "/?a=/../b",
     "/a;b=c,d@e:f!$&'()*.png",
     "/%e4%b8%ad.png",
-    "/a|b^c`d{e}\\f\"g<h>.png",
+    '/a|b^c`d{e}\\f"g<h>.png',
 ]
 
 

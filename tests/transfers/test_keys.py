@@ -199,7 +199,17 @@ def test_a_number_in_the_metadata_becomes_text(value: object, text: str) -> None
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"n": None}, {"n": ["a"]}, {"n": "é"}, {"é": "n"}, {"n": "a\r\nb"}, {1: "a"}, {"SHA256": "x"}, {"apimart-index": "1"}, "n=3"],
+    [
+        {"n": None},
+        {"n": ["a"]},
+        {"n": "é"},
+        {"é": "n"},
+        {"n": "a\r\nb"},
+        {1: "a"},
+        {"SHA256": "x"},
+        {"apimart-index": "1"},
+        "n=3",
+    ],
     ids=str,
 )
 def test_metadata_that_no_header_can_hold_are_refused(metadata: object) -> None:

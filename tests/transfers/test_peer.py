@@ -12,8 +12,7 @@ from transfers.http_server import Answer, HttpServer
 
 from airflow_provider_apimart.exceptions import TransferError
 from airflow_provider_apimart.transfers.address import ImageRefusedError
-from airflow_provider_apimart.transfers.connections import HttpConnections
-from airflow_provider_apimart.transfers.connections import pool_classes
+from airflow_provider_apimart.transfers.connections import HttpConnections, pool_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
