@@ -280,4 +280,4 @@ class TestAGatewayWithoutUploads:
         )
 
         assert isinstance(good, ImageRequest)
-        assert "is no picture" in reason(bad)
+        assert "is not of a recognised format" in reason(bad)

@@ -168,12 +168,12 @@ class TestARefusalOfTheImageHost:
     def test_ends_a_try_after_a_minute_of_pauses_and_is_retried(self, answer: Answer) -> None:
         pauses: list[float] = []
         sink = Sink(lambda _: answer)
-        with HttpServer(sink.answer) as server:
-            with (
-                copier_to(server, unknown_task, pauses=pauses, private=f"127.0.0.1:{server.port}") as copier,
-                pytest.raises(TransferError) as caught,
-            ):
-                copier.copy(a_picture(server, 1, expires_at=NOW + 3600))
+        with (
+            HttpServer(sink.answer) as server,
+            copier_to(server, unknown_task, pauses=pauses, private=f"127.0.0.1:{server.port}") as copier,
+            pytest.raises(TransferError) as caught,
+        ):
+            copier.copy(a_picture(server, 1, expires_at=NOW + 3600))
 
         assert caught.value.retryable
         assert 30 <= sum(pauses) <= 90
