@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from airflow_provider_apimart.dataset.object_names import key_template
 from airflow_provider_apimart.dataset.outcome import copied, ending_of, failed
 from airflow_provider_apimart.exceptions import ApimartError, TaskNotFoundError
-from airflow_provider_apimart.transfers.picture import facts_of, pictures_of_task
+from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -41,7 +41,7 @@ def manifest_name(writer: str) -> str:
     """
     Return the file name of the manifest that a task instance leaves when it has come to its end.
 
-    :param writer: stands for it, see :func:`~airflow_provider_apimart.transfers.writer.writer_id`.
+    :param writer: stands for it, see :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`.
     """
     return f"{writer}.jsonl"
 

@@ -13,7 +13,7 @@ from airflow_provider_apimart.assets.producer import with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.retry_policy import failing_fast
-from airflow_provider_apimart.transfers.writer import writer_id
+from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -1,15 +1,17 @@
 """
-What kind of picture some bytes are, and whether they are all of it. Pure.
+Image files: the format of a picture and whether it is complete, and reference images as the gateways accept them.
 
-A reference image as the gateways take it: its size, its format, and its form inside a request.
+The content alone decides, never a file name or a content type. Does no network I/O.
 """
 
 from __future__ import annotations
 
 import base64
+import os
+import re
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-
 __all__ = [
-    "HEAD_SIZE",
-    "TAIL_SIZE",
+    "UNKNOWN_FORMAT",
     "ImageFormat",
     "check_size",
     "data_uri",
@@ -32,9 +32,11 @@ __all__ = [
     "reference_format",
 ]
 
-#: Bytes from the beginning and the end of a file that tell its format, and whether it is whole.
-HEAD_SIZE: Final = 32
-TAIL_SIZE: Final = 1024
+#: Bytes at the beginning of a file that show its format. An SVG file may begin with comments.
+_HEAD_SIZE: Final = 4096
+#: Bytes at the end of a file where the end of the picture is looked for before the rest of the file is read.
+_TAIL_SIZE: Final = 64 * 1024
+_PIECE: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,94 +45,243 @@ class ImageFormat:
     One file format.
 
     :param ext: file name extension without a dot.
-    :param is_complete: whether head, tail and size are those of a whole file.
+    :param matches: returns whether a file begins as this format does.
+    :param is_complete: returns whether a file holds a whole picture. Bytes after the picture do no harm. A format that
+        does not show its own end is taken to be complete.
     """
 
     ext: str
     content_type: str
     matches: Callable[[bytes], bool]
-    is_complete: Callable[[bytes, bytes, int], bool]
+    is_complete: Callable[[IO[bytes], int], bool] = lambda _body, _size: True
+
+
+def _contains(marker: bytes, body: IO[bytes], size: int, *, start: int = 0) -> bool:
+    """Return whether a file contains a marker; the last part is read first, where it usually is."""
+    body.seek(max(start, size - _TAIL_SIZE))
+    if marker in body.read(_TAIL_SIZE):
+        return True
+    body.seek(start)
+    overlap = b""
+    while piece := body.read(_PIECE):
+        if marker in overlap + piece:
+            return True
+        overlap = piece[1 - len(marker) :]
+    return False
+
+
+def _is_complete_png(body: IO[bytes], size: int) -> bool:
+    return _contains(b"IEND\xaeB`\x82", body, size)
+
+
+def _is_complete_jpeg(body: IO[bytes], size: int) -> bool:
+    """Look for the end marker after the headers only: a thumbnail inside of these has an end marker too."""
+    place = 2
+    while place + 4 <= size:
+        body.seek(place)
+        head = body.read(4)
+        if head[0] != 0xFF or head[1] == 0xDA:
+            return _contains(b"\xff\xd9", body, size, start=place)
+        # A marker may be preceded by any number of fill bytes.
+        place += 1 if head[1] == 0xFF else 2 + int.from_bytes(head[2:4], "big")
+    return False
+
+
+def _is_complete_gif(body: IO[bytes], size: int) -> bool:
+    """Walk through the blocks of all frames to the trailer."""
+    body.seek(0)
+    data = memoryview(body.read(size))
+    place = 13 + _colours(data[10]) if size > 13 else size
+    while place < size:
+        kind = data[place]
+        if kind == 0x3B:  # the trailer
+            return True
+        if kind == 0x21:  # an extension
+            place += 2
+        elif kind == 0x2C and place + 9 < size:  # a frame
+            place += 11 + _colours(data[place + 9])
+        else:
+            return False
+        while place < size and data[place]:
+            place += 1 + data[place]
+        place += 1
+    return False
+
+
+def _colours(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _is_complete_webp(body: IO[bytes], size: int) -> bool:
+    body.seek(4)
+    return int.from_bytes(body.read(4), "little") + 8 <= size
+
+
+#: Boxes of which an AVIF, HEIC, JPEG XL or JPEG 2000 file consists. Any other text begins what follows the picture.
+_BOXES: Final = frozenset({b"ftyp", b"meta", b"moov", b"mdat", b"idat", b"jp2h", b"jp2c", b"jxlc", b"jxlp"})
+
+
+def _has_whole_boxes(body: IO[bytes], size: int) -> bool:
+    """Return whether no box of the file announces more bytes than the file has."""
+    place = 0
+    while place + 8 <= size:
+        body.seek(place)
+        head = body.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if head[4:8] in _BOXES and place + length > size:
+            return False
+        if length < 8:
+            break
+        place += length
+    return True
+
+
+#: What may precede the root element. The possessive repetition keeps the time linear for a hostile file.
+_SVG: Final = re.compile(
+    rb"""(?:\s
+          | (?><\?xml[^>]*>)
+          | (?><!--.*?-->)
+          | (?><!DOCTYPE\s+svg[^>\[]*(?:\[[^\]]*\]\s*)?>)
+        )*+
+        <(?:\w+:)?svg[\s>/]""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
+
+
+def _is_svg(head: bytes) -> bool:
+    return _SVG.match(_as_utf8(head)) is not None
+
+
+def _is_complete_svg(body: IO[bytes], size: int) -> bool:
+    body.seek(max(0, size - _TAIL_SIZE))
+    tail = body.read(_TAIL_SIZE).replace(b"\0", b"")
+    return re.search(rb"</(?:\w+:)?svg\s*>|/>\s*$", tail, re.IGNORECASE) is not None
+
+
+def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(beginnings)
+
+
+def _has_brand(*brands: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head[4:8] == b"ftyp" and head[8:12] in brands
+
+
+def _is_avif(head: bytes) -> bool:
+    """Look at the compatible brands too: the major one may be that of any HEIF file."""
+    brands = head[8 : max(16, min(64, int.from_bytes(head[:4], "big")))]
+    return head[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands)
+
+
+def _is_riff(head: bytes) -> bool:
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 _FORMATS: Final = (
+    ImageFormat("png", "image/png", _begins(b"\x89PNG\r\n\x1a\n"), _is_complete_png),
+    ImageFormat("jpg", "image/jpeg", _begins(b"\xff\xd8\xff"), _is_complete_jpeg),
+    ImageFormat("webp", "image/webp", _is_riff, _is_complete_webp),
+    ImageFormat("gif", "image/gif", _begins(b"GIF87a", b"GIF89a"), _is_complete_gif),
+    ImageFormat("avif", "image/avif", _is_avif, _has_whole_boxes),
     ImageFormat(
-        "png",
-        "image/png",
-        lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"),
-        lambda _head, tail, _size: b"IEND\xaeB`\x82" in tail,
+        "heic",
+        "image/heic",
+        _has_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"),
+        _has_whole_boxes,
     ),
-    ImageFormat(
-        "jpg",
-        "image/jpeg",
-        lambda head: head.startswith(b"\xff\xd8\xff"),
-        lambda _head, tail, _size: b"\xff\xd9" in tail,
-    ),
-    ImageFormat(
-        "webp",
-        "image/webp",
-        lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        lambda head, _tail, size: int.from_bytes(head[4:8], "little") + 8 <= size,
-    ),
-    ImageFormat(
-        "gif",
-        "image/gif",
-        lambda head: head.startswith((b"GIF87a", b"GIF89a")),
-        lambda _head, tail, _size: b"\x00;" in tail,
-    ),
-    ImageFormat(
-        "avif",
-        "image/avif",
-        lambda head: head[4:12] in {b"ftypavif", b"ftypavis"},
-        lambda _head, _tail, _size: True,
-    ),
+    ImageFormat("heif", "image/heif", _has_brand(b"mif1", b"msf1"), _has_whole_boxes),
+    ImageFormat("svg", "image/svg+xml", _is_svg, _is_complete_svg),
+    ImageFormat("bmp", "image/bmp", lambda head: head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"),
+    ImageFormat("tiff", "image/tiff", _begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ImageFormat("ico", "image/vnd.microsoft.icon", _begins(b"\0\0\1\0")),
+    ImageFormat("jxl", "image/jxl", _begins(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), _has_whole_boxes),
+    ImageFormat("jp2", "image/jp2", _begins(b"\0\0\0\x0cjP  \r\n\x87\n"), _has_whole_boxes),
+    ImageFormat("j2k", "image/x-jp2-codestream", _begins(b"\xff\x4f\xff\x51")),
+    ImageFormat("pdf", "application/pdf", _begins(b"%PDF-")),
 )
+#: A picture was paid for and something binary came: it is stored, whatever it is.
+UNKNOWN_FORMAT: Final = ImageFormat("bin", "application/octet-stream", lambda _head: True)
 
 
 def format_of(head: bytes) -> ImageFormat | None:
     """
-    Return the format of a file, whatever its name or content type said; ``None`` for what is no picture.
+    Return the format of a file, or ``None`` for what is not a known image format.
 
-    :param head: the first :data:`HEAD_SIZE` bytes, or more.
+    :param head: the beginning of the file; 4 KiB are enough, 32 bytes for all formats but SVG.
     """
-    return next((image_format for image_format in _FORMATS if image_format.matches(head)), None)
+    return next((image_format for image_format in _FORMATS if image_format.matches(head[:_HEAD_SIZE])), None)
 
 
-def recognise(head: bytes, tail: bytes, size: int) -> ImageFormat:
+def recognise(body: IO[bytes]) -> ImageFormat:
     """
-    Return the format of a finished picture that was downloaded.
+    Return the format of a downloaded picture; :data:`UNKNOWN_FORMAT` for binary content of an unknown format.
 
-    :param head: the first :data:`HEAD_SIZE` bytes.
-    :param tail: the last :data:`TAIL_SIZE` bytes.
-    :param size: of the whole file.
-    :raises ImageRejectedError: when it is no picture, or not all of one.
+    :param body: a file that can be read from any position; its position changes.
+    :raises ImageRejectedError: for text, such as an error page, for nothing at all, and for an incomplete picture. The
+        next download may deliver the picture.
     """
+    size = body.seek(0, os.SEEK_END)
+    body.seek(0)
+    head = body.read(_HEAD_SIZE)
     image_format = format_of(head)
     if image_format is None:
-        raise ImageRejectedError(f"what was delivered is no picture: it begins with {head[:16]!r}")
-    if not image_format.is_complete(head, tail, size):
+        if _is_text(head):
+            raise ImageRejectedError(f"not a recognised image format: the file begins with {head[:48]!r}")
+        return UNKNOWN_FORMAT
+    if not image_format.is_complete(body, size):
         raise ImageRejectedError(f"the {image_format.ext} file ends before the picture does ({size} bytes)")
     return image_format
 
 
+_MARKUP: Final = re.compile(rb"\s*[<{\[]\s*[\w!/?\"'{\[}\]]")
+
+
+def _is_text(head: bytes) -> bool:
+    """Return whether a file is text, as the error pages of gateways, proxies and image hosts are."""
+    text = _as_utf8(head)
+    if _MARKUP.match(text):
+        return True
+    if any(byte < 32 and byte not in b"\t\n\f\r\x1b" for byte in text):
+        return False
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        # The head may end in the middle of a character.
+        return error.start >= len(text) - 3
+    return True
+
+
+def _as_utf8(head: bytes) -> bytes:
+    """Return text of an encoding that its first bytes name in UTF-8, and anything else as it is."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head.decode("utf-16", errors="ignore").encode(errors="ignore")
+    return head.removeprefix(b"\xef\xbb\xbf")
+
+
+_EXTENSION: Final = re.compile(r"data:image/([a-z0-9]+)|[^?#]*\.([a-z0-9]+)(?:[?#]|$)")
+_OTHER_NAMES: Final = {"jpeg": "jpg", "tif": "tiff"}
+
+
 def guess_extensions(url: str) -> list[str]:
-    """Return the extensions that the picture may turn out to have, the likeliest first."""
-    path = url.partition("?")[0].lower()
-    known = [image_format.ext for image_format in _FORMATS]
-    named = path.rpartition(".")[2].replace("jpeg", "jpg")
-    return sorted(known, key=lambda ext: ext != named)
+    """Return the extensions that a picture may turn out to have, the likeliest first."""
+    match = _EXTENSION.match(url[:2048].lower())
+    named = (match[1] or match[2]) if match else ""
+    known = [image_format.ext for image_format in (*_FORMATS, UNKNOWN_FORMAT)]
+    return sorted(known, key=lambda ext: ext != _OTHER_NAMES.get(named, named))
 
 
-#: What the page on uploads lists.
+#: The formats that the gateways' documentation of uploads lists.
 _CONTENT_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
 _ALLOWED: Final = "a JPEG, PNG, WebP or GIF file"
 
 
 def check_size(size: int) -> None:
     """
-    Raise unless an image of this size is taken.
+    Raise unless the gateways accept a reference image of this size.
 
     :param size: bytes.
-    :raises InvalidRequestError: for more than ``MAX_REFERENCE_BYTES``. Nothing was sent.
+    :raises InvalidRequestError: for more than ``MAX_REFERENCE_BYTES``. Nothing was submitted.
     """
     if size > MAX_REFERENCE_BYTES:
         raise _refusal(f"has {size} bytes", f"of at most {MAX_REFERENCE_BYTES} bytes")
@@ -138,14 +289,15 @@ def check_size(size: int) -> None:
 
 def reference_format(content: bytes) -> ImageFormat:
     """
-    Return what kind of image it is, by its content.
+    Return the format of a reference image.
 
-    :raises InvalidRequestError: when it is too large, or of a kind that is not taken. Nothing was sent.
+    :raises InvalidRequestError: when it is too large, or of a format that the gateways do not accept. Nothing was
+        submitted.
     """
     check_size(len(content))
     image_format = format_of(content)
     if image_format is None:
-        raise _refusal(f"is no picture: it begins with {content[:16]!r}", _ALLOWED)
+        raise _refusal(f"is not of a recognised format: it begins with {content[:16]!r}", _ALLOWED)
     if image_format.content_type not in _CONTENT_TYPES:
         raise _refusal(f"is of the type {image_format.content_type}", _ALLOWED)
     return image_format
@@ -153,30 +305,33 @@ def reference_format(content: bytes) -> ImageFormat:
 
 def data_uri(content: bytes) -> str:
     """
-    Return the image as text that a request can hold, a third longer than the image.
+    Return a reference image as text that a request can hold, a third longer than the image.
 
-    :raises InvalidRequestError: as :func:`reference_format` does.
+    :raises InvalidRequestError: see :func:`reference_format`.
     """
     return f"data:{reference_format(content).content_type};base64,{base64.b64encode(content).decode()}"
 
 
 def read_reference(path: Path) -> bytes:
     """
-    Read an image, unless it is too large: then nothing of it is read.
+    Read a reference image, unless it is too large: then nothing of it is read.
 
-    :raises InvalidRequestError: for what is no regular file, or too large. Nothing was sent.
+    :raises InvalidRequestError: for what is not a regular file, or too large. Nothing was submitted.
     :raises OSError: for a file that cannot be read.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise _refusal("is no regular file", _ALLOWED)
-    check_size(found.st_size)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise _refusal("is not a regular file", _ALLOWED)
+    check_size(status.st_size)
     with path.open("rb") as file:
-        # One more byte tells that it has grown meanwhile.
+        # One more byte shows that the file has grown since.
         return file.read(MAX_REFERENCE_BYTES + 1)
 
 
-def _refusal(found: str, allowed: str) -> InvalidRequestError:
+def _refusal(reason: str, allowed: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"The image {found}: it must be {allowed}. Nothing was sent.", field="image", value=found, allowed=allowed
+        f"The image {reason}: it must be {allowed}. Nothing was submitted and nothing was charged.",
+        field="image",
+        value=reason,
+        allowed=allowed,
     )

@@ -28,7 +28,7 @@ from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links.console import console_url
 from airflow_provider_apimart.links.s3 import s3_folder_url
 from airflow_provider_apimart.transfers.copier import open_copier
-from airflow_provider_apimart.transfers.writer import writer_id
+from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, ShowsResults, map_index_label
 from airflow_provider_apimart.assets.extra import images_extra
 from airflow_provider_apimart.assets.producer import IMAGES, AssetProducer
-from airflow_provider_apimart.exceptions import ApimartError, GatewayError, TransferError
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TransferError,
+)
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.task import Task, task_error
@@ -20,11 +26,17 @@ from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links.pictures import ApimartPicturesLink
 from airflow_provider_apimart.links.s3 import ApimartS3FolderLink, s3_folder_url
 from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
-from airflow_provider_apimart.transfers._keys import beginning_of, check_distinct, check_template
-from airflow_provider_apimart.transfers._prefix import stable_prefix
-from airflow_provider_apimart.transfers._source import read_source
-from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
-from airflow_provider_apimart.transfers.writer import writer_id
+from airflow_provider_apimart.transfers.keys import (
+    beginning_of,
+    check_distinct,
+    check_extra_args,
+    check_template,
+    s3_location,
+    stable_prefix,
+    template_text,
+)
+from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task, read_source
+from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -32,14 +44,21 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Asset, BaseOperatorLink, Context
 
-    from airflow_provider_apimart.transfers._keys import OnExisting
-    from airflow_provider_apimart.transfers._source import Source
+    from airflow_provider_apimart.exceptions import Charged
     from airflow_provider_apimart.transfers.copier import Copier
+    from airflow_provider_apimart.transfers.source import TransferSource
+    from airflow_provider_apimart.transfers.stored_objects import OnExisting
 
 __all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
 
-#: Told apart by DAG, run and gateway task; nothing in it is missing in a run without a logical date.
+#: Unique per DAG, run and gateway task; no part of it is missing in a run without a logical date.
 DEFAULT_KEY: Final = "apimart/{{ dag.dag_id }}/{{ run_id }}/{task_id}-{index}.{ext}"
+
+
+#: Losses that one error message lists; the log has all.
+_MOST_LISTED: Final = 20
+
+Loss = tuple[str, ApimartError]
 
 
 class ApimartToS3Operator(ShowsResults, AssetProducer):
@@ -48,23 +67,24 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
 
     A picture is downloaded completely and checked before it is written, so no part of one is ever seen under its key.
     The API key never goes to an image host. One picture that cannot be copied does not keep the others from it: they
-    are copied first, then the task fails and names each loss; a retry copies only what is missing.
+    are copied first, then the task fails and names each loss; a retry copies only what is missing, at no cost.
 
-    :param source: what ``ApimartImageOperator`` returned, a list of such as a mapped task gives it, or gateway task
-        ids.
+    :param source: what ``ApimartImageOperator`` returned, gateway task ids, or any nesting of lists, tuples and sets of
+        these.
     :param s3_bucket: name of the bucket.
-    :param s3_key: template of each picture's key, with ``{task_id}``, ``{index}`` and ``{ext}`` besides Jinja.
+    :param s3_key: template of each picture's key, with ``{task_id}``, ``{index}`` and ``{ext}`` besides Jinja. It may
+        come from another task.
     :param aws_conn_id: connection of type ``aws``.
-    :param apimart_conn_id: connection of the gateway, to ask after task ids and for fresh URLs.
+    :param apimart_conn_id: connection of the gateway, to query task ids and fresh URLs.
     :param on_existing: when the key holds something already: ``"skip"`` leaves the same picture alone, ``"overwrite"``
-        writes it anew, ``"fail"`` takes it for an error. Another object is replaced by ``"overwrite"`` only. What an
-        earlier try of the same task wrote is left alone in any case.
+        writes it again, ``"fail"`` takes it for an error. Another object is replaced by ``"overwrite"`` only. What a
+        previous try of the same task wrote is left alone in any case.
     :param max_concurrency: pictures that are copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
-    :param map_index_template: what a mapped task instance is called in Airflow's pages; the beginning of its keys.
+    :param map_index_template: label of a mapped task instance in Airflow's pages; the beginning of its keys by default.
     :raises TransferError: naming each picture that was not copied, with task id, expiry and cost.
-    :raises InvalidRequestError: for a source or a key template that cannot be used; nothing was copied.
+    :raises InvalidRequestError: for a source, a place or arguments that cannot be used; nothing was copied.
     """
 
     template_fields: Sequence[str] = (
@@ -89,7 +109,7 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
         *,
         source: Any,
         s3_bucket: str,
-        s3_key: str = DEFAULT_KEY,
+        s3_key: Any = DEFAULT_KEY,
         aws_conn_id: str | None = "aws_default",
         apimart_conn_id: str = "apimart_default",
         on_existing: OnExisting = "skip",
@@ -103,7 +123,7 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
         self.source = source
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
-        self.s3_prefix = stable_prefix(s3_key)
+        self.s3_prefix = ""
         self.aws_conn_id = aws_conn_id
         self.apimart_conn_id = apimart_conn_id
         self.on_existing = on_existing
@@ -118,28 +138,35 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
         require("on_existing", self.on_existing, is_policy, "'skip', 'overwrite' or 'fail'")
         for name in ("max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        check_template(self.s3_key)
+        check_extra_args(self.extra_args)
+        key = template_text(self.s3_key)
+        if key is None:  # It comes from another task, and is checked when that has run.
+            return
+        check_template(key)
+        if isinstance(self.s3_bucket, str):
+            self.s3_bucket, key = s3_location(self.s3_bucket, key)
+        self.s3_key, self.s3_prefix = key, stable_prefix(key)
 
     def map_index_label(self, map_index: int | None) -> str:
-        """Return what stands for the number of a mapped task instance: how its keys begin."""
+        """Return the label of a mapped task instance: the beginning of its keys."""
         task_ids: Sequence[str] = ()
         # The results of a mapped task are fetched one by one, which is not worth a label.
         if isinstance(self.source, str | Mapping):
             with suppress(ApimartError):
                 task_ids = read_source(self.source).all_task_ids
-        beginning = beginning_of(self.s3_key, task_ids).rstrip("/-_.")
+        beginning = beginning_of(str(self.s3_key), task_ids).rstrip("/-_.")
         return map_index_label(self, map_index, beginning, keep_end=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Copy every picture, those that die first before the others."""
+        """Copy every picture, those whose URLs expire first before the others."""
         with failing_fast():
             return self._transfer(context)
 
     def _transfer(self, context: Context) -> dict[str, Any]:
-        check_template(self.s3_key)
+        self._check_rendered()
         source = read_source(self.source)
         with ApimartHook(self.apimart_conn_id) as hook:
-            tasks, lost = self._ask_after(hook, source)
+            tasks, unknown = self._query(hook, source)
             pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
             check_distinct(self.s3_key, pictures)
             with self._copier(context, hook) as copier:
@@ -147,31 +174,42 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
                 self.s3_folder_url = s3_folder_url(copier.bucket.client, self.s3_bucket, folder)
                 objects, failed = self._copy_all(copier, pictures)
         result = self._result(source, tasks, objects)
-        self.log.info("%d of %d picture(s) are in s3://%s", len(objects), len(pictures), self.s3_bucket)
-        if lost or failed:
-            self._fail(lost, failed, copied=len(objects))
+        total_count = len(pictures) + len(unknown)
+        self.log.info("Copied %d of %d pictures to s3://%s", len(objects), total_count, self.s3_bucket)
+        if unknown or failed:
+            raise self._failure([*unknown, *failed], copied=len(objects), of=total_count, known=bool(failed))
         self._emit_images(context, self._extra(result) if objects else None)
         return result
 
-    def _ask_after(self, hook: ApimartHook, source: Source) -> tuple[list[Task], list[tuple[str, ApimartError]]]:
-        """Return the tasks whose ids were given, and why others have no pictures."""
+    def _check_rendered(self) -> None:
+        """Check what templates and other tasks have made of the parameters. Nothing was copied so far."""
+        key = template_text(self.s3_key)
+        is_place = key is not None and isinstance(self.s3_bucket, str)
+        require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place, "texts")
+        self.s3_bucket, self.s3_key = s3_location(self.s3_bucket, key or "")
+        check_template(self.s3_key, is_rendered=True)
+        check_extra_args(self.extra_args)
+
+    def _query(self, hook: ApimartHook, source: TransferSource) -> tuple[list[Task], list[Loss]]:
+        """Return the tasks whose ids were given, and why the others have no pictures."""
         tasks: list[Task] = []
-        lost: list[tuple[str, ApimartError]] = []
-        found: dict[str, Task | GatewayError]
+        losses: list[Loss] = []
+        outcomes: Mapping[str, Task | ApimartError]
         try:
-            found = hook.get_tasks(source.task_ids) if source.task_ids else {}
-        except GatewayError as trouble:
+            outcomes = hook.get_tasks(source.task_ids) if source.task_ids else {}
+        except ApimartError as trouble:
             # The pictures whose URLs are known need no gateway: they are copied all the same.
-            found = dict.fromkeys(source.task_ids, trouble)
-        for task_id, outcome in found.items():
-            error: ApimartError | None = task_error(outcome) if isinstance(outcome, Task) else outcome
-            if error is None and isinstance(outcome, Task) and not outcome.is_finished:
-                error = TransferError(f"task {task_id} still runs at the gateway ({outcome.status})", task_id=task_id)
-            if error is not None:
-                lost.append((f"task {task_id}", error))
-            elif isinstance(outcome, Task):
+            outcomes = dict.fromkeys(source.task_ids, trouble)
+        for task_id in source.task_ids:
+            outcome = outcomes.get(task_id)
+            if isinstance(outcome, Task) and outcome.images:
                 tasks.append(outcome)
-        return tasks, lost
+            else:
+                losses.append((f"task {task_id}", _reason_for(task_id, outcome)))
+        return tasks, losses
+
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def _copier(self, context: Context, hook: ApimartHook) -> AbstractContextManager[Copier]:
         from airflow_provider_apimart.transfers.copier import open_copier  # noqa: PLC0415 - loads boto3 and urllib3
@@ -186,12 +224,11 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
             at_once=self.max_concurrency,
             max_bytes=self.max_bytes,
             extra_args=self.extra_args or {},
+            sleep=self._sleep,
         )
 
-    def _copy_all(
-        self, copier: Copier, pictures: Sequence[Picture]
-    ) -> tuple[list[dict[str, Any]], list[tuple[str, ApimartError]]]:
-        """Return the objects in the order of the pictures, and what kept the others from being one."""
+    def _copy_all(self, copier: Copier, pictures: Sequence[Picture]) -> tuple[list[dict[str, Any]], list[Loss]]:
+        """Return the objects in the order of the pictures, and why the others could not be copied."""
 
         def copy(picture: Picture) -> dict[str, Any] | ApimartError:
             try:
@@ -203,10 +240,10 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
             futures = {picture: pool.submit(copy, picture) for picture in dying_first(pictures)}
         outcomes = [(picture, futures[picture].result()) for picture in pictures]
         objects = [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
-        failed = [(_named(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]
+        failed = [(str(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]
         return objects, failed
 
-    def _result(self, source: Source, tasks: Sequence[Task], objects: list[dict[str, Any]]) -> dict[str, Any]:
+    def _result(self, source: TransferSource, tasks: Sequence[Task], objects: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "schema_version": 1,
             "task_ids": list(dict.fromkeys(held["task_id"] for held in objects)),
@@ -229,22 +266,57 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
             images=result["objects"],
         )
 
-    def _fail(
-        self, tasks: Sequence[tuple[str, ApimartError]], pictures: Sequence[tuple[str, ApimartError]], *, copied: int
-    ) -> None:
-        losses = [*tasks, *pictures]
-        listed = "; ".join(f"{name}: {error}" for name, error in losses)
-        first = losses[0][1]
-        raise TransferError(
-            f"{len(losses)} could not be copied, {copied} could. {listed}. Each picture named here was paid for. "
-            "A retry copies only what is missing; a picture that expired can only be bought again.",
-            task_id=first.task_id,
-            charged="yes" if pictures else first.charged,
-            retryable=any(error.retryable for _, error in losses),
+    def _failure(self, losses: Sequence[Loss], *, copied: int, of: int, known: bool) -> TransferError:
+        for name, error in losses[_MOST_LISTED:]:
+            self.log.error("Not copied: %s: %s", name, error)
+        listed = "; ".join(f"{name}: {error}" for name, error in losses[:_MOST_LISTED])
+        more = f"; and {len(losses) - _MOST_LISTED} more, see the log" if len(losses) > _MOST_LISTED else ""
+        is_retryable = any(_can_be_copied_later(error) for _, error in losses)
+        charged = "yes" if known else _worst(error.charged for _, error in losses)
+        return TransferError(
+            f"Copied {copied} of {of} pictures. Not copied: {listed}{more}. {_MONEY[charged]} {_NEXT[is_retryable]}",
+            task_id=losses[0][1].task_id,
+            charged=charged,
+            retryable=is_retryable,
         )
 
 
-def _named(picture: Picture) -> str:
-    expiry = "unknown" if picture.expires_at is None else datetime.fromtimestamp(picture.expires_at, UTC).isoformat()
-    cost = "unknown" if picture.cost is None else f"{picture.cost} USD"
-    return f"picture {picture.index} of task {picture.task_id} (URL expires: {expiry}, cost of the task: {cost})"
+_MONEY: Final = {
+    "yes": "The pictures named here were paid for.",
+    "no": "Nothing was charged for these tasks, as far as the gateway says.",
+    "unknown": "Whether they were charged is not known.",
+}
+_NEXT: Final = {
+    True: "A retry, or clearing this task, copies what is missing and buys nothing.",
+    False: "A retry cannot copy them.",
+}
+
+
+def _worst(charged: Iterable[Charged]) -> Charged:
+    found = set(charged)
+    return "yes" if "yes" in found else "unknown" if "unknown" in found else "no"
+
+
+def _can_be_copied_later(error: ApimartError) -> bool:
+    """Return whether another try may succeed. Reading is never final: only a task that delivered nothing is."""
+    if isinstance(error, TaskFailedError | TaskCancelledError):
+        return False
+    return error.retryable or not isinstance(error, TransferError)
+
+
+def _reason_for(task_id: str, outcome: Task | ApimartError | None) -> ApimartError:
+    """Return why a task that was queried has no pictures."""
+    if isinstance(outcome, TaskNotFoundError):
+        return TransferError(
+            f"the gateway does not know the task now ({outcome}). The id may be of another account, or mistyped",
+            task_id=task_id,
+            charged="unknown",
+        )
+    if isinstance(outcome, ApimartError):
+        return outcome
+    if outcome is None:
+        return TransferError("the gateway's answer does not mention it", task_id=task_id, charged="unknown")
+    if not outcome.is_finished:
+        reason = f"it still runs at the gateway (status {outcome.status!r}); it may be charged when it completes"
+        return TransferError(reason, task_id=task_id, charged="unknown")
+    return task_error(outcome) or TransferError("it holds no picture", task_id=task_id)

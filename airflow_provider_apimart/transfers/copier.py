@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.exceptions import ApimartError, TransferError
 from airflow_provider_apimart.gateway.images import guess_extensions
-from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
-from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._keys import Existing, key_of, metadata_of, must_copy
-from airflow_provider_apimart.transfers._upload import open_bucket
+from airflow_provider_apimart.transfers.address import shown
+from airflow_provider_apimart.transfers.connections import HttpConnections
+from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
+from airflow_provider_apimart.transfers.keys import key_of
+from airflow_provider_apimart.transfers.s3_bucket import open_bucket
+from airflow_provider_apimart.transfers.source import unix_seconds
+from airflow_provider_apimart.transfers.stored_objects import ExistingObject, must_copy, object_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
-    from airflow_provider_apimart.transfers._download import Download
-    from airflow_provider_apimart.transfers._keys import OnExisting
-    from airflow_provider_apimart.transfers._upload import Bucket
-    from airflow_provider_apimart.transfers.picture import Picture
+    from airflow_provider_apimart.transfers.download import Download
+    from airflow_provider_apimart.transfers.s3_bucket import S3Bucket
+    from airflow_provider_apimart.transfers.source import Picture
+    from airflow_provider_apimart.transfers.stored_objects import OnExisting
 
-__all__ = ["Copier", "open_copier"]
+__all__ = ["Copier", "ImageExpiredError", "open_copier"]
+
+#: Seconds between two requests for a picture that the image host refuses although its URL has not expired: a CDN that
+#: lags behind. A minute in all; after that the task's own retries go on.
+_PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+#: How often a key is looked up and written while others write to it too.
+_WRITES: Final = 3
+
+
+class ImageExpiredError(TransferError):
+    """The URL of a picture has expired, at the gateway too: the picture cannot be had any more."""
+
+    default_retryable = False
 
 
 @contextmanager
@@ -38,20 +54,23 @@ def open_copier(
     at_once: int,
     max_bytes: int,
     extra_args: Mapping[str, Any],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Copier]:
     """
     Connect to image hosts and to a bucket.
 
-    :param hook: asks the gateway for fresh URLs.
+    :param hook: queries the gateway for fresh URLs.
     :param aws_conn_id: connection of type ``aws``.
-    :param writer: stands for the task instance, see :func:`~airflow_provider_apimart.transfers.writer.writer_id`.
-    :param at_once: pictures that will be copied at the same time.
+    :param writer: identifies the task instance, see
+        :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`.
+    :param at_once: pictures that are copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of every ``PutObject``.
+    :param sleep: pauses between two attempts.
     """
     with (
-        closing(Connections(at_once=at_once, allow_private=hook.settings.is_local)) as connections,
-        closing(Downloader(connections, max_bytes=max_bytes)) as downloader,
+        closing(HttpConnections(at_once=at_once, allow_private=hook.settings.is_local)) as connections,
+        closing(Downloader(connections, max_bytes=max_bytes, sleep=sleep)) as downloader,
         open_bucket(bucket, aws_conn_id=aws_conn_id, extra_args=extra_args, at_once=at_once) as opened,
     ):
         yield Copier(
@@ -61,6 +80,7 @@ def open_copier(
             on_existing=on_existing,
             writer=writer,
             get_task=hook.get_task,
+            sleep=sleep,
         )
 
 
@@ -70,61 +90,111 @@ class Copier:
     Copies pictures, from any number of threads.
 
     :param key_template: after Jinja.
-    :param writer: stands for the task instance in the objects' metadata.
-    :param get_task: asks the gateway after a task, for a fresh URL.
+    :param writer: identifies the task instance in the objects' metadata.
+    :param get_task: queries the gateway for a task, for a fresh URL.
+    :param clock: Unix seconds.
+    :param sleep: pauses between two attempts.
     """
 
     downloader: Downloader
-    bucket: Bucket
+    bucket: S3Bucket
     key_template: str
     on_existing: OnExisting
     writer: str
     get_task: Callable[[str], Task]
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
 
     def copy(self, picture: Picture) -> dict[str, Any]:
         """
         Return the description of the picture's object, after copying it there unless it is there already.
 
-        :raises ApimartError: why it is not there.
+        :raises ApimartError: with the reason why it is not there.
         """
-        extensions = guess_extensions(picture.url) if "{ext}" in self.key_template else [""]
-        if held := self._held(picture, extensions[0]):
-            return held
+        extensions = guess_extensions(picture.url) if "{ext" in self.key_template else [""]
+        if existing := self._existing(picture, extensions[0]):
+            return existing
         with self.downloader.temporary_file() as file:
             try:
-                download = self._fetch(picture, file)
-            except ApimartError:
+                download = self.downloader.fetch(picture.url, file)
+            except TransferError as error:
                 # The file may have turned out to be of another format than its URL says when it was copied before.
                 for ext in extensions[1:]:
-                    if held := self._held(picture, ext):
-                        return held
-                raise
+                    if existing := self._existing(picture, ext):
+                        return existing
+                if not isinstance(error, ImageRefusedError):
+                    raise
+                download = self._fetch_refused(picture, file, error)
             return self._store(picture, download, guessed=extensions[0])
 
-    def _held(self, picture: Picture, ext: str) -> dict[str, Any] | None:
-        """Return the description of the object that an earlier copy left, or ``None`` to copy the picture."""
+    def _existing(self, picture: Picture, ext: str) -> dict[str, Any] | None:
+        """Return the description of the object that a previous copy left, or ``None`` to copy the picture."""
         key = key_of(self.key_template, picture, ext)
-        existing = self.bucket.look(key)
+        existing = self.bucket.look_up(key)
         if existing is None or must_copy(picture, key, existing, on_existing=self.on_existing, writer=self.writer):
             return None
         return self._described(picture, key, existing, outcome="skipped")
 
-    def _fetch(self, picture: Picture, file: IO[bytes]) -> Download:
-        """Download from the URL that came with the task, or once more from the one that the gateway gives now."""
+    def _fetch_refused(self, picture: Picture, file: IO[bytes], refusal: TransferError) -> Download:
+        """
+        Download a picture that the image host has refused once, also from the URL that the gateway gives now.
+
+        A refusal is final only when the URL has expired, by the gateway's own word too: until then the image host may
+        be a CDN that does not have the picture yet, or stand behind a firewall for a moment.
+
+        :raises ImageExpiredError: when the picture cannot be had any more.
+        :raises TransferError: when it could not be had now.
+        """
+        url, expires_at = picture.url, picture.expires_at
+        pauses = iter(_PAUSES)
+        has_fresh_url = False
+        while True:
+            fresh, trouble = self._fresh(picture)
+            is_new = fresh is not None and fresh[0] != url and not has_fresh_url
+            if fresh:
+                url, expires_at = fresh
+            if not is_new:
+                if expires_at is not None and expires_at <= self.clock() and not trouble:
+                    raise ImageExpiredError(
+                        f"{refusal}, and its URL has expired: it can only be bought again",
+                        status_code=refusal.status_code,
+                        task_id=picture.task_id,
+                    ) from refusal
+                pause = next(pauses, None)
+                if pause is None:
+                    also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
+                    raise TransferError(
+                        f"{refusal} again and again for a minute{also}",
+                        status_code=refusal.status_code,
+                        task_id=picture.task_id,
+                    ) from refusal
+                self.sleep(pause)
+            # Only the first new URL is requested without a pause: a gateway may sign another one at each query.
+            has_fresh_url = has_fresh_url or is_new
+            try:
+                return self.downloader.fetch(url, file)
+            except ImageRefusedError as error:
+                refusal = error
+
+    def _fresh(self, picture: Picture) -> tuple[tuple[str, int | None] | None, str]:
+        """Return URL and expiry by the gateway's word now, and why there are none."""
+        if not picture.can_be_queried:
+            return None, ""
         try:
-            return self.downloader.fetch(picture.url, file)
-        except ExpiredError:
-            images = self.get_task(picture.task_id).images if picture.can_be_asked_after else ()
-            if picture.index >= len(images):
-                raise
-        return self.downloader.fetch(images[picture.index].url, file)
+            images = self.get_task(picture.task_id).images
+        except ApimartError as error:
+            return None, shown(error)
+        if picture.index >= len(images):
+            return None, f"it lists {len(images)} pictures of the task"
+        image = images[picture.index]
+        return (image.url, unix_seconds(image.expires_at)), ""
 
     def _store(self, picture: Picture, download: Download, *, guessed: str) -> dict[str, Any]:
         ext = download.image_format.ext
-        if ext != guessed and guessed and (held := self._held(picture, ext)):
-            return held
+        if ext != guessed and guessed and (existing := self._existing(picture, ext)):
+            return existing
         key = key_of(self.key_template, picture, ext)
-        metadata = metadata_of(
+        metadata = object_metadata(
             picture,
             size=download.size,
             sha256=download.sha256,
@@ -132,11 +202,19 @@ class Copier:
             height=download.height,
             writer=self.writer,
         )
-        self.bucket.put(key, download, metadata)
-        written = Existing(download.size, download.image_format.content_type, metadata)
-        return self._described(picture, key, written, outcome="copied")
+        content_type = self.bucket.extra_args.get("ContentType", download.image_format.content_type)
+        written = ExistingObject(download.size, content_type, metadata)
+        for _ in range(_WRITES):
+            if self.bucket.put(key, download, metadata, if_absent=self.on_existing != "overwrite"):
+                return self._described(picture, key, written, outcome="copied")
+            # Another writer was faster, or this write arrived although its response was lost.
+            held = self.bucket.look_up(key)
+            if held and not must_copy(picture, key, held, on_existing=self.on_existing, writer=self.writer):
+                is_ours = held.metadata.get("apimart-writer") == self.writer
+                return self._described(picture, key, held, outcome="copied" if is_ours else "skipped")
+        raise TransferError(f"key {key!r} is being written and deleted by others", task_id=picture.task_id)
 
-    def _described(self, picture: Picture, key: str, held: Existing, *, outcome: str) -> dict[str, Any]:
+    def _described(self, picture: Picture, key: str, held: ExistingObject, *, outcome: str) -> dict[str, Any]:
         return {
             "task_id": picture.task_id,
             "index": picture.index,
@@ -144,8 +222,8 @@ class Copier:
             "bytes": held.size,
             "sha256": held.metadata["sha256"],
             "content_type": held.content_type,
-            "width": int(held.metadata["width"]),
-            "height": int(held.metadata["height"]),
+            "width": held.pixels("width"),
+            "height": held.pixels("height"),
             "outcome": outcome,
             **dict(picture.known),
         }

@@ -20,6 +20,8 @@ __all__ = ["Sink"]
 _CHUNKED_HEAD = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _KEPT_HEADERS = ("content-type", "x-amz-meta-", "x-amz-checksum-sha256")
 _ETAG = '"-"'
+#: What S3 calls itself, by which a client knows that it honours conditional writes.
+_SERVER = {"Server": "AmazonS3"}
 
 
 @dataclass(slots=True)
@@ -82,8 +84,8 @@ class Sink(Handler):
     def _head(self, path: str) -> Answer:
         stored = self.objects.get(path)
         if stored is None:
-            return Answer(status=404, length=0)
-        return Answer(headers={"ETag": _ETAG, **stored.headers}, length=stored.size)
+            return Answer(status=404, headers=_SERVER, length=0)
+        return Answer(headers={**_SERVER, "ETag": _ETAG, **stored.headers}, length=stored.size)
 
     def _multipart(self, path: str, *, is_begin: bool, request: Request) -> Answer:
         root = "InitiateMultipartUploadResult" if is_begin else "CompleteMultipartUploadResult"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
-    from airflow_provider_apimart.transfers.picture import Picture
+    from airflow_provider_apimart.transfers.source import Picture
 
 LASTING = ImageRejectedError("no picture", retryable=False)
 

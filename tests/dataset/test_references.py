@@ -192,8 +192,8 @@ class TestFailures:
         assert reason(second).startswith(f"image_urls='{missing}': The image could not be read: ")
         assert reason(third).startswith(f"mask_url='{missing}': The image could not be read: ")
         assert reason(fourth) == (
-            f"image_urls='{text}': The image is no picture: it begins with b'a text': it must be a JPEG, PNG, WebP or "
-            "GIF file. Nothing was sent."
+            f"image_urls='{text}': The image is not of a recognised format: it begins with b'a text': it must be a "
+            "JPEG, PNG, WebP or GIF file. Nothing was submitted and nothing was charged."
         )
         assert all(isinstance(outcome, InvalidRequestError) for outcome in (second, third, fourth))
         assert uploads(simulator) == 1
@@ -280,4 +280,4 @@ class TestAGatewayWithoutUploads:
         )
 
         assert isinstance(good, ImageRequest)
-        assert "is no picture" in reason(bad)
+        assert "is not of a recognised format" in reason(bad)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.dataset.part import Part
     from airflow_provider_apimart.dataset.plan import Rules
-    from airflow_provider_apimart.transfers.picture import Picture
+    from airflow_provider_apimart.transfers.source import Picture
 
 PRICE = 1.0
 

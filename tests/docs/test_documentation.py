@@ -23,10 +23,10 @@ from airflow_provider_apimart.operators._event import purchase_of
 from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
-from airflow_provider_apimart.transfers._keys import metadata_of
-from airflow_provider_apimart.transfers._prefix import stable_prefix
-from airflow_provider_apimart.transfers._source import read_source
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+from airflow_provider_apimart.transfers.keys import stable_prefix
+from airflow_provider_apimart.transfers.source import read_source
+from airflow_provider_apimart.transfers.stored_objects import object_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +201,7 @@ def test_the_results_page_names_the_metadata_of_an_object() -> None:
     shown = json.loads(blocks(DOCS / "results.md", "json")[0])
     (picture,) = read_source(shown).pictures
 
-    metadata = metadata_of(picture, size=1, sha256="", width=1, height=1, writer="")
+    metadata = object_metadata(picture, size=1, sha256="", width=1, height=1, writer="")
 
     assert set(metadata) <= set(described(DOCS / "results.md", "Key"))
 

@@ -35,15 +35,15 @@ def test_the_content_tells_the_type(content_type: str, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "is no picture"),
-        (b"%PDF-1.7", "is no picture"),
+        (b"", "is not of a recognised format"),
+        (b"%PDF-1.7", "is of the type application/pdf"),
         (b"\0\0\0\x20ftypavif", "is of the type image/avif"),
         (LARGEST + b"\0", "has 20971521 bytes: it must be of at most 20971520 bytes"),
     ],
     ids=["empty", "a document", "a picture of another kind", "too large"],
 )
 def test_anything_else_is_refused_before_it_is_sent(content: bytes, reason: str) -> None:
-    with pytest.raises(InvalidRequestError, match=rf"^The image {reason}.*Nothing was sent\.$") as refusal:
+    with pytest.raises(InvalidRequestError, match=rf"^The image {reason}.*nothing was charged\.$") as refusal:
         reference_format(content)
 
     assert (refusal.value.field, refusal.value.charged) == ("image", "no")
@@ -61,7 +61,7 @@ def test_the_largest_image_is_taken_as_a_data_uri_too() -> None:
 
 
 def test_what_is_no_picture_becomes_no_data_uri() -> None:
-    with pytest.raises(InvalidRequestError, match="is no picture"):
+    with pytest.raises(InvalidRequestError, match="is of the type application/pdf"):
         data_uri(b"%PDF-1.7")
 
 
@@ -85,7 +85,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe.png"
     os.mkfifo(path)
 
-    with pytest.raises(InvalidRequestError, match="is no regular file"):
+    with pytest.raises(InvalidRequestError, match="is not a regular file"):
         read_reference(path)
 
 

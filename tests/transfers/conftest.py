@@ -94,19 +94,32 @@ def generate(simulator: Simulator, apimart_connection: str) -> Callable[..., Res
 
 
 @pytest.fixture
+def pauses() -> list[float]:
+    """Seconds between one attempt and the next, which do not pass."""
+    return []
+
+
+@pytest.fixture
 def copy(
-    apimart_connection: str, aws_connection: str, bucket: str, task_instance: TaskInstance
+    apimart_connection: str, aws_connection: str, bucket: str, task_instance: TaskInstance, pauses: list[float]
 ) -> Callable[..., Result]:
     """Run one try of a transfer."""
     from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
+    class Copying(ApimartToS3Operator):
+        def _sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+
     def run(source: Any, **parameters: Any) -> Result:
-        defaults = {"s3_bucket": bucket, "s3_key": "pictures/{task_id}-{index}.{ext}"}
-        operator = ApimartToS3Operator(
+        defaults = {
+            "s3_bucket": bucket,
+            "s3_key": "pictures/{task_id}-{index}.{ext}",
+            "aws_conn_id": aws_connection,
+        }
+        operator = Copying(
             task_id="copy",
             source=source,
             apimart_conn_id=apimart_connection,
-            aws_conn_id=aws_connection,
             **{**defaults, **parameters},
         )
         return task_instance.run_until_deferred(lambda: operator)

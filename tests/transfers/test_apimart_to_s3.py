@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
-from airflow_provider_apimart.exceptions import InvalidRequestError, TransferError
+from airflow_provider_apimart.exceptions import ConfigurationError, InvalidRequestError, TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +234,7 @@ class TestAPictureThatCannotBeCopied:
         assert "HTTP 403" in message
         assert caught.value.charged == "yes"
 
-    def test_is_asked_for_again_through_the_gateway_once(
+    def test_is_requested_again_after_a_look_at_the_gateway(
         self, generate: Generate, copy: Copy, simulator: Simulator
     ) -> None:
         source = generate()
@@ -268,8 +270,8 @@ class TestAPictureThatCannotBeCopied:
     @pytest.mark.parametrize(
         ("fault", "reason"),
         [
-            pytest.param({"fault": "image_not_an_image", "body": "html"}, "no picture", id="HTML"),
-            pytest.param({"fault": "image_not_an_image", "body": "json"}, "no picture", id="JSON"),
+            pytest.param({"fault": "image_not_an_image", "body": "html"}, "not a recognised image format", id="HTML"),
+            pytest.param({"fault": "image_not_an_image", "body": "json"}, "not a recognised image format", id="JSON"),
             pytest.param({"fault": "image_truncated", "cut": False}, "ends before the picture does", id="short file"),
             pytest.param({"fault": "image_truncated", "cut": True}, "download broke", id="broken connection"),
             pytest.param({"fault": "refuse", "on": "image", "status": 500}, "HTTP 500", id="server error"),
@@ -354,7 +356,9 @@ class TestAPictureThatCannotBeCopied:
 
 
 class TestTheSource:
-    @pytest.mark.parametrize("source", [17, {"no": "images"}, "{'a': 'rendered dict'}", [["nested"]]])
+    @pytest.mark.parametrize(
+        "source", [17, {"no": "images"}, "{'a': 'rendered dict'}", "a kite", {"objects": []}, [[[object()]]], b"task_1"]
+    )
     def test_is_refused_when_it_cannot_be_read(self, copy: Copy, source: object) -> None:
         with pytest.raises(InvalidRequestError, match="source"):
             copy(source)
@@ -391,6 +395,116 @@ class TestTheKey:
         from airflow_provider_apimart.transfers.apimart_to_s3 import DEFAULT_KEY
 
         assert not {"ds", "ts", "logical_date"} & set(DEFAULT_KEY.replace("{", " ").replace("}", " ").split())
+
+
+class TestAParameterThatIsKnownLater:
+    """Passes when the DAG is parsed, and is checked when the task starts."""
+
+    @pytest.fixture(params=["an XCom", "a literal", "an argument of a mapped group"])
+    def later(self, request: pytest.FixtureRequest) -> Any:
+        from airflow.sdk import DAG, literal, task, task_group
+
+        if request.param == "a literal":
+            return literal("{{ kept }}/{task_id}")
+        arguments = []
+        with DAG("a_dag", schedule=None):
+
+            @task
+            def key() -> str:
+                return "a/{task_id}"
+
+            @task_group
+            def group(argument: Any) -> None:
+                arguments.append(argument)
+                key.override(task_id="in_group")()
+
+            group.expand(argument=["a"])
+            return key() if request.param == "an XCom" else arguments[0]
+
+    def test_may_be_the_key(self, later: Any) -> None:
+        from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+
+        operator = ApimartToS3Operator(task_id="t", source=[], s3_bucket="b", s3_key=later)
+
+        assert operator.s3_key is later
+
+    def test_may_be_the_bucket_or_the_metadata(self, later: Any) -> None:
+        from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+
+        ApimartToS3Operator(task_id="t", source=[], s3_bucket=later, extra_args={"Metadata": {"n": later}})
+        ApimartToS3Operator(task_id="u", source=[], s3_bucket="b", extra_args=later)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"s3_key": 17}, "s3_key"),
+        ({"s3_key": None}, "s3_key"),
+        ({"s3_key": "s3://another/{task_id}"}, "s3_key"),
+        ({"s3_key": "{index:{ext}}"}, "s3_key"),
+        ({"s3_bucket": "s3://shots/2026"}, "s3_bucket"),
+        ({"extra_args": {"Key": "x"}}, "extra_args"),
+        ({"extra_args": {"Metadata": {"n": None}}}, "extra_args"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_when_the_dag_is_parsed(parameters: dict[str, Any], field: str) -> None:
+    from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
+
+    with pytest.raises(InvalidRequestError) as caught:
+        ApimartToS3Operator(task_id="t", source=[], **{"s3_bucket": "shots", **parameters})
+
+    assert caught.value.field == field
+
+
+def test_a_path_is_a_key_and_an_address_a_bucket(generate: Generate, copy: Copy, store: Store) -> None:
+    copy(generate(), s3_bucket=f"s3://{store.name}/", s3_key=PurePosixPath("shots") / "{task_id}.{ext}")
+
+    assert store.keys()[0].startswith("shots/task_")
+
+
+def test_two_instances_with_the_same_key_lose_no_picture(generate: Generate, copy: Copy, store: Store) -> None:
+    first, second = generate(), generate()
+
+    def transfer(source: dict[str, Any]) -> str:
+        try:
+            return str(copy(source, s3_key="same.{ext}")["objects"][0]["outcome"])
+        except TransferError as error:
+            return f"retryable: {error.retryable}; {error}"
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = sorted(threads.map(transfer, [first, second]))
+
+    assert outcomes[0] == "copied"
+    assert outcomes[1].startswith("retryable: False; Copied 0 of 1 pictures. Not copied: picture 0 of task ")
+    assert "already holds another object, picture 0 of task " in outcomes[1]
+    winner = store.head("same.png")["Metadata"]["apimart-task-id"]
+    assert [name["task_ids"][0] in outcomes[1] for name in (first, second)].count(True) == 2
+    assert winner in {first["task_ids"][0], second["task_ids"][0]}
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_an_id_that_the_gateway_cannot_be_asked_about_now_is_retried(
+    generate: Generate, copy: Copy, simulator: Simulator, status: int
+) -> None:
+    source = generate()
+    simulator.add_fault({"fault": "refuse", "on": "task", "status": status})
+
+    with pytest.raises(TransferError, match=r"Copied 0 of 1 pictures\. .* buys nothing\.$") as caught:
+        copy(source["task_ids"])
+
+    assert caught.value.retryable
+
+
+def test_credentials_that_are_missing_are_named_and_nothing_is_called_lost(
+    generate: Generate, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_EMPTY", '{"conn_type": "aws"}')
+
+    with pytest.raises(ConfigurationError, match=r"'aws_empty'.*no picture was lost") as caught:
+        copy(generate(), aws_conn_id="aws_empty")
+
+    assert "bought" not in str(caught.value)
 
 
 @pytest.mark.parametrize("parameter", ["max_concurrency", "max_bytes"])

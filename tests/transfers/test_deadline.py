@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_apimart.transfers._deadline import Answer, deadline
+from airflow_provider_apimart.transfers.connections import BoundedResponse, response_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def dripping() -> Iterator[Dripping]:
         dripping.end()
 
 
-def read(answer: Answer) -> bytes:
+def read(answer: BoundedResponse) -> bytes:
     try:
         answer.begin()
         return answer.read()
@@ -68,8 +68,8 @@ def read(answer: Answer) -> bytes:
 def test_an_answer_that_comes_drop_by_drop_is_given_up(dripping: Dripping, first: bytes) -> None:
     dripping.begin(first)
 
-    with deadline(0.3), pytest.raises(TimeoutError):
-        read(Answer(dripping.near))
+    with response_deadline(0.3), pytest.raises(TimeoutError):
+        read(BoundedResponse(dripping.near))
 
     assert dripping.sent < 1000
 
@@ -77,20 +77,22 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(dripping: Dripping, first
 def test_an_answer_that_begins_after_the_deadline_is_not_awaited(dripping: Dripping) -> None:
     dripping.begin(b"")
 
-    with deadline(0), pytest.raises(TimeoutError, match="not complete in time"):
-        read(Answer(dripping.near))
+    with response_deadline(0), pytest.raises(TimeoutError, match="not complete in time"):
+        read(BoundedResponse(dripping.near))
 
 
-@pytest.mark.parametrize("limit", [nullcontext(), deadline(60)], ids=["without a deadline", "before the deadline"])
+@pytest.mark.parametrize(
+    "limit", [nullcontext(), response_deadline(60)], ids=["without a deadline", "before the deadline"]
+)
 def test_an_answer_in_time_is_whole(dripping: Dripping, limit: AbstractContextManager[None]) -> None:
     dripping.begin(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
 
     with limit:
-        assert read(Answer(dripping.near)) == b"whole"
+        assert read(BoundedResponse(dripping.near)) == b"whole"
 
 
 def test_the_limit_to_silence_holds_besides(dripping: Dripping) -> None:
     dripping.near.settimeout(0.05)
 
-    with deadline(3600), pytest.raises(TimeoutError):
-        read(Answer(dripping.near))
+    with response_deadline(3600), pytest.raises(TimeoutError):
+        read(BoundedResponse(dripping.near))

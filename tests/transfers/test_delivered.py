@@ -11,7 +11,7 @@ from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.transfers.delivered import ExpiredError, fetch_delivered
+from airflow_provider_apimart.transfers.download import ImageRefusedError, fetch_delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def test_a_failure_is_tried_once_more() -> None:
 
 
 def test_a_picture_that_has_expired_is_asked_for_once() -> None:
-    with HttpServer(lambda _: closing(Answer(status=410))) as server, pytest.raises(ExpiredError):
+    with HttpServer(lambda _: closing(Answer(status=410))) as server, pytest.raises(ImageRefusedError):
         fetch_delivered(server.url(), io.BytesIO(), local_gateway=server.url())
 
     assert len(server.requests) == 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import os
+import textwrap
+import threading
 from contextlib import closing
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 import urllib3
@@ -16,9 +20,9 @@ from transfers.http_server import Answer, HttpServer, closed_port
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
-from airflow_provider_apimart.transfers._address import check_address, host_and_port
-from airflow_provider_apimart.transfers._download import Downloader, ExpiredError
-from airflow_provider_apimart.transfers._http import Connections
+from airflow_provider_apimart.transfers.address import check_address, host_and_port
+from airflow_provider_apimart.transfers.connections import HttpConnections
+from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
     from transfers.conftest import Certificates
 
-    from airflow_provider_apimart.transfers._download import Download
+    from airflow_provider_apimart.transfers.download import Download
 
     Fetch = Callable[[str], Download]
 
@@ -103,20 +107,14 @@ def host() -> Iterator[HttpServer]:
 
 
 @pytest.fixture
-def connections(host: HttpServer) -> Iterator[Connections]:  # noqa: ARG001 - closed before the host is
+def connections(host: HttpServer) -> Iterator[HttpConnections]:  # noqa: ARG001 - closed before the host is
     """A single one to each host."""
-    with closing(Connections(at_once=1)) as connections:
+    with closing(HttpConnections(at_once=1)) as connections:
         yield connections
 
 
 @pytest.fixture
-def pauses() -> list[float]:
-    """Seconds between one try and the next, which do not pass."""
-    return []
-
-
-@pytest.fixture
-def downloader(connections: Connections, pauses: list[float]) -> Iterator[Downloader]:
+def downloader(connections: HttpConnections, pauses: list[float]) -> Iterator[Downloader]:
     downloader = Downloader(connections, max_bytes=MAX_BYTES, sleep=pauses.append)
     with closing(downloader):
         yield downloader
@@ -160,7 +158,7 @@ class TestAnAddress:
 
     @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://93.184.215.14/a.png", "https:///a.png", "gopher://x"])
     def test_of_anything_but_http_is_not_fetched(self, url: str) -> None:
-        with pytest.raises(TransferError, match="not one of http"):
+        with pytest.raises(TransferError, match="not an http or https URL"):
             check_address(url, allow_private=True)
 
     def test_that_is_public_is_fetched(self) -> None:
@@ -174,7 +172,7 @@ class TestAnAddress:
     @pytest.mark.parametrize("allow_private", [True, False])
     def test_that_cannot_be_read_is_the_error_of_this_picture(self, url: str, *, allow_private: bool) -> None:
         with (
-            closing(Connections(at_once=1, allow_private=allow_private)) as connections,
+            closing(HttpConnections(at_once=1, allow_private=allow_private)) as connections,
             pytest.raises(TransferError) as caught,
         ):
             fetch_with(connections, f"{url}?signature=secret")
@@ -196,7 +194,7 @@ class TestARedirect:
         host.answer = lambda request: moved("/2" if request.path == "/1" else "http://127.0.0.1:9/3")
 
         with (
-            closing(Connections(at_once=1, allow_private=f"127.0.0.1:{host.port}")) as connections,
+            closing(HttpConnections(at_once=1, allow_private=f"127.0.0.1:{host.port}")) as connections,
             pytest.raises(TransferError, match="private address"),
         ):
             fetch_with(connections, host.url("/1"))
@@ -228,8 +226,8 @@ class TestARedirect:
         with pytest.raises(TransferError) as caught:
             fetch(host.url())
 
-        assert not caught.value.retryable
-        assert len(host.requests) == 1
+        assert caught.value.retryable, "a firewall may answer for the image host"
+        assert 1 <= len(host.requests) <= 4
 
     def test_that_names_no_place_is_an_error(self, host: HttpServer, fetch: Fetch) -> None:
         host.answer = lambda _: Answer(status=302)
@@ -350,7 +348,7 @@ class TestABrokenDownload:
     def test_of_a_picture_that_is_gone_is_not_tried_again(self, host: HttpServer, fetch: Fetch, status: int) -> None:
         host.answer = lambda _: Answer.holding(b"It is gone.", status)
 
-        with pytest.raises(ExpiredError, match=f"HTTP {status}"):
+        with pytest.raises(ImageRefusedError, match=f"HTTP {status}"):
             fetch(host.url())
 
         assert len(host.requests) == 1
@@ -386,6 +384,64 @@ class TestABrokenDownload:
 
         assert host.open_connections() == 1
         assert len({request.connection for request in host.requests[-3:]}) == 1
+
+
+class TestADataUri:
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "data:image/png;base64," + base64.b64encode(PICTURE).decode(),
+            "data:;base64," + base64.b64encode(PICTURE).decode().rstrip("="),
+            "data:image/png;base64," + base64.urlsafe_b64encode(PICTURE).decode(),
+            "data:image/png;base64,\n" + "\n".join(textwrap.wrap(base64.b64encode(PICTURE).decode(), 76)),
+            "data:image/png;base64," + quote(base64.b64encode(PICTURE).decode(), safe=""),
+            "data:image/png," + quote(PICTURE),
+        ],
+        ids=["usual", "without padding", "URL-safe", "in lines", "escaped", "no base64"],
+    )
+    def test_is_decoded_without_a_request(self, fetch: Fetch, uri: str) -> None:
+        download = fetch(uri)
+
+        assert download.sha256 == hashlib.sha256(PICTURE).hexdigest()
+        assert download.image_format.ext == "png"
+
+    @pytest.mark.parametrize("uri", ["data:", "data:image/png;base64,%%%", "data:image/png;base64,a"])
+    def test_that_cannot_be_decoded_is_an_error(self, fetch: Fetch, uri: str) -> None:
+        with pytest.raises(TransferError) as caught:
+            fetch(uri)
+
+        assert caught.value.retryable
+
+    def test_is_not_larger_than_allowed(self, fetch: Fetch) -> None:
+        with pytest.raises(ImageRejectedError, match="larger than max_bytes"):
+            fetch("data:image/png;base64," + base64.b64encode(png(size=MAX_BYTES + 1)).decode())
+
+
+def test_a_picture_that_comes_drop_by_drop_is_bounded_in_the_transfer_too(connections: HttpConnections) -> None:
+    left = threading.Event()
+
+    def drops() -> Iterator[bytes]:
+        while not left.wait(0.02):
+            yield b"."
+
+    with HttpServer(lambda _: Answer(drops(), 10**4)) as server:
+        downloader = Downloader(connections, max_bytes=MAX_BYTES, attempts=1, patience=0.3)
+        with closing(downloader), downloader.temporary_file() as file:
+            with pytest.raises(TransferError, match=r"not complete in time|timed out"):
+                downloader.fetch(server.url(), file)
+            left.set()
+
+
+@pytest.mark.parametrize(
+    ("body", "ext"),
+    [(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg"), (b"\0\1\2\3unknown", "bin"), (b"\xff\x0a\0\0", "jxl")],
+)
+def test_a_picture_without_known_dimensions_is_not_lost(host: HttpServer, fetch: Fetch, body: bytes, ext: str) -> None:
+    host.answer = lambda _: Answer.holding(body)
+
+    download = fetch(host.url())
+
+    assert (download.image_format.ext, download.width, download.height) == (ext, None, None)
 
 
 class TestAnImageHost:
@@ -427,7 +483,7 @@ class TestAnError:
             (Answer([PICTURE[:500]], len(PICTURE)), "IncompleteRead"),
             (Answer([b"\0"], 10**9), "larger than"),
             (Answer.holding(PICTURE, Content_Encoding="gzip"), "incorrect header check"),
-            (moved("ftp://elsewhere.example/a.png?signature=secret"), "not one of http"),
+            (moved("ftp://elsewhere.example/a.png?signature=secret"), "not an http or https URL"),
         ],
         ids=["gone", "failed", "no picture", "cut off", "too large", "not compressed", "moved"],
     )
@@ -439,7 +495,7 @@ class TestAnError:
 
         assert "secret" not in str(caught.value)
 
-    def test_about_a_connection_that_is_refused(self, connections: Connections) -> None:
+    def test_about_a_connection_that_is_refused(self, connections: HttpConnections) -> None:
         with closed_port() as port, pytest.raises(TransferError, match="Connection refused") as caught:
             fetch_with(connections, f"http://127.0.0.1:{port}/a.png?signature=secret")
 
@@ -456,7 +512,7 @@ class TestAnError:
 
         assert "secret" not in str(caught.value)
 
-    def test_about_a_certificate(self, connections: Connections, certificates: Certificates) -> None:
+    def test_about_a_certificate(self, connections: HttpConnections, certificates: Certificates) -> None:
         with (
             HttpServer(lambda _: Answer.holding(PICTURE), certificate=certificates.server) as host,
             pytest.raises(TransferError, match="certificate verify failed") as caught,
@@ -468,7 +524,7 @@ class TestAnError:
     @pytest.mark.parametrize("allow_private", [True, False])
     def test_about_a_host_without_an_address(self, *, allow_private: bool) -> None:
         with (
-            closing(Connections(at_once=1, allow_private=allow_private)) as connections,
+            closing(HttpConnections(at_once=1, allow_private=allow_private)) as connections,
             pytest.raises(TransferError, match=r"Name or service not known|name resolution") as caught,
         ):
             fetch_with(connections, "http://no-such-host.invalid/a.png?signature=secret")
@@ -494,7 +550,7 @@ class TestAnError:
         for error in errors:
             error.__context__ = cause
 
-            with pytest.raises(TransferError, match="the download broke") as caught:
+            with pytest.raises(TransferError, match=r"the download broke|cannot be used") as caught:
                 fetch_with(Script(repeat(error)), url)
 
             assert "secret" not in str(caught.value)

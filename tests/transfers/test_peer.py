@@ -11,8 +11,8 @@ import urllib3
 from transfers.http_server import Answer, HttpServer
 
 from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._peer import pool_classes
+from airflow_provider_apimart.transfers.address import ImageRefusedError
+from airflow_provider_apimart.transfers.connections import HttpConnections, pool_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def test_a_private_host_is_told_nothing_whatever_its_name_led_to_before(
 ) -> None:
     port = listener.getsockname()[1]
     with (
-        closing(Connections(at_once=1, allow_private=allowed)) as connections,
+        closing(HttpConnections(at_once=1, allow_private=allowed)) as connections,
         pytest.raises(TransferError, match=r"localhost leads to the private address 127\.0\.0\.1") as caught,
     ):
         connections.request("GET", f"{scheme}://localhost:{port}/a.png?signature=secret")
@@ -40,14 +40,14 @@ def test_a_private_host_is_told_nothing_whatever_its_name_led_to_before(
     connection, _ = listener.accept()
     with connection:
         assert connection.recv(1) == b""
-    assert not caught.value.retryable
+    assert isinstance(caught.value, ImageRefusedError)
     assert "secret" not in str(caught.value)
 
 
 def test_a_private_host_that_is_allowed_is_asked() -> None:
     with HttpServer(lambda _: Answer.holding(b"the body")) as server:
         for allowed in (True, f"127.0.0.1:{server.port}"):
-            with closing(Connections(at_once=1, allow_private=allowed)) as connections:
+            with closing(HttpConnections(at_once=1, allow_private=allowed)) as connections:
                 assert connections.request("GET", server.url()).data == b"the body"
 
 
@@ -56,7 +56,7 @@ def test_a_proxy_may_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     with HttpServer(lambda _: Answer.holding(b"the body")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url(""))
-        with closing(Connections(at_once=1, allow_private=False)) as connections:
+        with closing(HttpConnections(at_once=1, allow_private=False)) as connections:
             assert connections.request("GET", "http://image-host.example/a.png").data == b"the body"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.transfers.picture import Picture, distinct, dying_first, pictures_of_task
+from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task
 
 
 def picture(name: str, expires_at: int | None) -> Picture:
@@ -19,8 +19,8 @@ def test_pictures_that_die_soon_go_first_and_those_that_do_not_say_last() -> Non
 
 
 def test_what_came_without_a_task_cannot_be_asked_after() -> None:
-    assert picture("task_1", None).can_be_asked_after
-    assert not picture("sync_1", None).can_be_asked_after
+    assert picture("task_1", None).can_be_queried
+    assert not picture("sync_1", None).can_be_queried
 
 
 def test_a_picture_that_is_handed_in_twice_is_one() -> None:

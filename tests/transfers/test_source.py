@@ -2,8 +2,111 @@
 
 from __future__ import annotations
 
-from airflow_provider_apimart.transfers._source import read_source
-from airflow_provider_apimart.transfers.picture import distinct
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.transfers.source import Picture, distinct, read_source, unix_seconds
+
+
+def result(*task_ids: str, cost: float = 0.5) -> dict[str, Any]:
+    images = [{"task_id": task_id, "index": 0, "url": f"https://example.com/{task_id}"} for task_id in task_ids]
+    return {"task_ids": list(task_ids), "cost": cost, "images": images}
+
+
+A, B, C = result("task_1"), result("task_2", "task_3"), "task_4"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        [A, B, C],
+        (A, B, C),
+        [[A, B], C],
+        [(A, C), (B, None)],
+        [[[A]], [[B], []], [None, [C]]],
+        iter([A, iter([B, C])]),
+        [json.dumps(A), json.dumps([B]), C],
+        json.dumps([A, [B, C]]),
+        [A, B, {C}],
+        [A, B, frozenset({C}), (None,)],
+        [A, B, A, [C, C]],
+    ],
+    ids=str,
+)
+def test_any_nesting_of_results_and_ids_is_read(source: Any) -> None:
+    read = read_source(source)
+
+    assert [picture.task_id for picture in read.pictures] == ["task_1", "task_2", "task_3"]
+    assert read.task_ids == ("task_4",)
+    assert read.costs == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [["a"], ["b"]], ("a", ["b"]), '["a", "b"]', {"a": 0, "b": 0}.keys()])
+def test_lists_of_ids_are_read(ids: Any) -> None:
+    assert read_source(ids).task_ids == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "is empty"),
+        (" ", "is empty"),
+        (17, "holds int '17'"),
+        (b"task_1", "holds bytes"),
+        ("a kite over a lake", "holds str"),
+        ("{'task_ids': ['task_1']}", "holds str"),
+        ('{"task_ids"', "holds str"),
+        ("https://example.com/a.png", "holds str"),
+        ("x" * 257, "holds str"),
+        ([A, {"url": "u"}], "holds dict"),
+        ({"schema_version": 1, "objects": [], "task_ids": []}, "copied its pictures to S3 already"),
+        ([{"total": 3, "manifest": "s3://b/m", "images": "s3://b/images/"}], "copied its pictures to S3 already"),
+    ],
+)
+def test_anything_else_is_refused_with_one_clear_error(source: Any, reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason) as caught:
+        read_source(source)
+
+    assert (caught.value.field, caught.value.charged) == ("source", "no")
+    assert "no picture was lost" in str(caught.value)
+
+
+def test_a_list_that_holds_itself_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+
+    with pytest.raises(InvalidRequestError):
+        read_source(endless)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (1776835126, 1776835126),
+        (1776835126000, 1776835126),
+        ("1776835126", 1776835126),
+        ("2026-04-22T05:18:46+00:00", 1776835126),
+        (1776835126.9, 1776835126),
+        *((nothing, None) for nothing in (0, -1, None, "", "soon", True, [], float("nan"), float("inf"))),
+    ],
+)
+def test_an_expiry_is_read_tolerantly(value: Any, seconds: int | None) -> None:
+    assert unix_seconds(value) == seconds
+
+
+@pytest.mark.parametrize("expires_at", [None, 0, 10**18, -(10**18), float("nan")])
+def test_any_expiry_can_be_named_in_an_error(expires_at: Any) -> None:
+    assert "URL expires: " in str(Picture(task_id="task_1", index=0, url="u", expires_at=expires_at))
+
+
+@pytest.mark.parametrize("entry", [{"task_id": "task_1"}, {"task_id": "task_1", "index": 0, "url": None}, "nonsense"])
+def test_a_task_without_a_url_is_queried(entry: Any) -> None:
+    read = read_source({"task_ids": ["task_1"], "images": [entry], "tasks": [None, {"task_id": []}][:1]})
+
+    assert (read.pictures, read.task_ids) == ((), ("task_1",))
 
 
 def test_a_result_carries_the_facts_of_its_tasks_to_its_pictures() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_apimart.transfers.writer import writer_id
+from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 
 def writer(**changes: Any) -> str:

@@ -81,7 +81,7 @@ class Card:
     @property
     def size(self) -> str:
         """The size of the picture, or else the one that was asked for."""
-        if "width" in self.facts and "height" in self.facts:
+        if self.facts.get("width") and self.facts.get("height"):
             return f"{self.facts['width']} x {self.facts['height']}"
         return str(self.facts.get("size") or "")
 

@@ -23,7 +23,7 @@ from airflow_provider_apimart.plugins.web.named import Named, NamedQuery
 from airflow_provider_apimart.plugins.web.origins import Origin
 from airflow_provider_apimart.plugins.web.reported import find_delivered, find_stored
 from airflow_provider_apimart.plugins.web.thumbnails import kept_or_made, make_thumbnail
-from airflow_provider_apimart.transfers.delivered import ExpiredError
+from airflow_provider_apimart.transfers.download import ImageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,7 +39,9 @@ _FETCHING: Final = CapacityLimiter(8)
 #: Decodes as many of these at once, in the same threads each time: each keeps the memory that its largest picture took.
 _DECODERS: Final = ThreadPoolExecutor(2, thread_name_prefix="apimart-thumbnail")
 _CHUNK: Final = MEBIBYTE // 4
-#: What a browser draws, and no script can be in.
+#: Answers of image hosts that do not have the picture any more. Any other refusal may pass.
+_GONE: Final = frozenset({401, 403, 404, 410})
+#: Raster formats that a browser draws. An SVG file may hold scripts, and is never sent from Airflow's own origin.
 _SHOWN: Final = frozenset({"png", "jpg", "webp"})
 #: A key is written once, unless ``on_existing="overwrite"``: then the new picture is seen after these seconds. The
 #: cookie says who looks: another one in the same browser is to be asked for their rights.
@@ -89,7 +91,7 @@ async def _answer(request: Request, origin: Origin, size: str) -> Response:
 
 def _refusal(error: ApimartError) -> HTTPException:
     match error:
-        case ExpiredError():
+        case ImageRefusedError() if error.status_code in _GONE:
             return HTTPException(HTTPStatus.GONE, "The gateway does not give this picture any more: its URL has died.")
         case ImageRejectedError():
             return HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _NOT_SHOWN)

@@ -13,7 +13,7 @@ from airflow_provider_apimart.exceptions import TransferError
 from airflow_provider_apimart.plugins.web.card import Card, cards_of_event, cards_of_images, cards_of_line
 from airflow_provider_apimart.plugins.web.manifests import read_manifest
 from airflow_provider_apimart.plugins.web.stores import READING, names_below
-from airflow_provider_apimart.transfers.writer import writer_of
+from airflow_provider_apimart.transfers.stored_objects import writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

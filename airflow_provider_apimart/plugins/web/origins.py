@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from threading import Condition
 from typing import IO, TYPE_CHECKING, Final
@@ -13,10 +12,10 @@ from airflow.exceptions import AirflowException  # type: ignore[attr-defined] # 
 from cachetools import TTLCache, cached
 
 from airflow_provider_apimart.exceptions import ConfigurationError, ImageRejectedError, TransferError
-from airflow_provider_apimart.gateway.images import HEAD_SIZE, TAIL_SIZE, recognise
+from airflow_provider_apimart.gateway.images import recognise
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.plugins.web.stores import look, read_into
-from airflow_provider_apimart.transfers.delivered import MAX_BYTES, fetch_delivered
+from airflow_provider_apimart.transfers.download import MAX_SHOWN_BYTES, fetch_delivered
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.gateway.images import ImageFormat
@@ -59,8 +58,10 @@ class StoredPicture:
         """
         found = look(self.uri, aws_conn_id=self.aws_conn_id)
         self._require_ours(found)
-        if found.size > MAX_BYTES:
-            raise ImageRejectedError(f"{self.uri} is larger than {MAX_BYTES} bytes, and is not shown", retryable=False)
+        if found.size > MAX_SHOWN_BYTES:
+            raise ImageRejectedError(
+                f"{self.uri} is larger than {MAX_SHOWN_BYTES} bytes, and is not shown", retryable=False
+            )
         return found.etag
 
     def fetch(self, body: IO[bytes]) -> ImageFormat:
@@ -70,12 +71,8 @@ class StoredPicture:
         :raises TransferError: when it cannot be had; its subclass ``ImageRejectedError`` when it is no whole picture.
         """
         # Once more: somebody may have replaced it since.
-        self._require_ours(read_into(body, self.uri, aws_conn_id=self.aws_conn_id, max_bytes=MAX_BYTES))
-        size = body.seek(0, os.SEEK_END)
-        body.seek(0)
-        head = body.read(HEAD_SIZE)
-        body.seek(max(0, size - TAIL_SIZE))
-        return recognise(head, body.read(TAIL_SIZE), size)
+        self._require_ours(read_into(body, self.uri, aws_conn_id=self.aws_conn_id, max_bytes=MAX_SHOWN_BYTES))
+        return recognise(body)
 
     def _require_ours(self, found: StoredObject) -> None:
         if _OURS not in found.metadata:
@@ -109,7 +106,7 @@ class DeliveredPicture:
         """
         Write it into an empty file, and return what it turned out to be.
 
-        :raises ExpiredError: when the gateway's host does not give it any more.
+        :raises ImageRefusedError: when the image host does not deliver it.
         :raises TransferError: when it cannot be had; its subclass ``ImageRejectedError`` when it is no whole picture.
         """
         settings = _settings(self.apimart_conn_id)

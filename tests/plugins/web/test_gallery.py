@@ -10,7 +10,7 @@ from plugins.page import Page, read
 from plugins.reports import BOUGHT, PREFIX, STORED, image, images, purchase
 
 from airflow_provider_apimart.dataset.manifest import manifest_name
-from airflow_provider_apimart.transfers.writer import writer_of
+from airflow_provider_apimart.transfers.stored_objects import writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -381,7 +381,7 @@ class TestGateways:
         [
             "file:///etc/passwd",
             "ftp://127.0.0.1/1.png",
-            "data:image/png;base64,iVBORw0KGgo=",
+            "data:image/png;base64,%%%",
             "http://[::1/1.png",
             "http://127.0.0.1:99999/1.png",
             "",

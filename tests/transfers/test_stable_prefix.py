@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.transfers._prefix import stable_prefix
 from airflow_provider_apimart.transfers.apimart_to_s3 import DEFAULT_KEY
+from airflow_provider_apimart.transfers.keys import stable_prefix
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,10 @@ from transfers.failures import each_failure
 from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png
 
-from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
+from airflow_provider_apimart.exceptions import ConfigurationError, InvalidRequestError, TransferError
 from airflow_provider_apimart.gateway.images import recognise
-from airflow_provider_apimart.transfers._download import Download
-from airflow_provider_apimart.transfers._upload import Bucket, open_bucket
+from airflow_provider_apimart.transfers.download import Download
+from airflow_provider_apimart.transfers.s3_bucket import S3Bucket, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 PICTURE = png(size=3_000_000)
 CHECKSUM = base64.b64encode(hashlib.sha256(PICTURE).digest()).decode()
-PNG = recognise(PICTURE[:32], PICTURE[-1024:], len(PICTURE))
+PNG = recognise(io.BytesIO(PICTURE))
 #: An access point, which has an address of its own.
 ARN = "arn:aws:s3:eu-central-1:123456789012:accesspoint/pictures"
 
@@ -73,11 +75,11 @@ class TestAStore:
             yield server
 
     @pytest.fixture(params=[{}, {"CacheControl": "no-store"}], ids=["signed here", "boto3"])
-    def bucket(self, request: pytest.FixtureRequest, server: HttpServer, connect: Connect) -> Iterator[Bucket]:
+    def bucket(self, request: pytest.FixtureRequest, server: HttpServer, connect: Connect) -> Iterator[S3Bucket]:
         with opened(connect(server.url("")), **request.param) as bucket:
             yield bucket
 
-    def test_that_repeats_the_checksum_is_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_the_checksum_is_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda _: Answer.holding(b"", x_amz_checksum_sha256=CHECKSUM)
 
         bucket.put("a-key", a_download(), {"a-fact": "of its making"})
@@ -89,14 +91,14 @@ class TestAStore:
         assert request.headers["x-amz-checksum-sha256"] == CHECKSUM
         assert request.headers["x-amz-meta-a-fact"] == "of its making"
 
-    def test_that_repeats_none_is_believed_by_the_size(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_none_is_believed_by_the_size(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(length=len(PICTURE) if request.method == "HEAD" else 0)
 
         bucket.put("a-key", a_download(), {})
 
         assert [request.method for request in server.requests] == ["PUT", "HEAD"]
 
-    def test_that_holds_another_size_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_holds_another_size_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(length=7 if request.method == "HEAD" else 0)
 
         with pytest.raises(TransferError, match="a-key holds 7 bytes after 3000000 bytes were written") as caught:
@@ -104,7 +106,7 @@ class TestAStore:
 
         assert caught.value.retryable
 
-    def test_that_repeats_another_checksum_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_repeats_another_checksum_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(
             length=len(PICTURE) if request.method == "HEAD" else 0, headers={"x-amz-checksum-sha256": "another"}
         )
@@ -114,18 +116,18 @@ class TestAStore:
 
         assert caught.value.retryable
 
-    def test_that_holds_nothing_is_not_believed(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_that_holds_nothing_is_not_believed(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda request: Answer(status=404 if request.method == "HEAD" else 200)
 
         with pytest.raises(TransferError, match="a-key holds nothing"):
             bucket.put("a-key", a_download(), {})
 
-    def test_is_asked_once_what_it_holds(self, server: HttpServer, bucket: Bucket) -> None:
+    def test_is_asked_once_what_it_holds(self, server: HttpServer, bucket: S3Bucket) -> None:
         server.answer = lambda _: Answer(
             length=9, headers={"X-Amz-Meta-sha256": "abc", "x-amz-meta-apimart-index": "0", "Content-Type": "image/gif"}
         )
 
-        existing = bucket.look("a-key")
+        existing = bucket.look_up("a-key")
 
         assert existing is not None
         assert (existing.size, existing.content_type) == (9, "image/gif")
@@ -144,7 +146,7 @@ class TestAFailure:
     @pytest.fixture
     def opened_bucket(
         self, s3_server: SeaweedFS, bucket: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Bucket]:
+    ) -> Iterator[S3Bucket]:
         connection = s3_server.connection
         connection["extra"]["endpoint_url"] = proxy.url
         monkeypatch.setenv("AIRFLOW_CONN_AWS_BY_PROXY", json.dumps(connection))
@@ -153,7 +155,7 @@ class TestAFailure:
 
     @each_failure
     def test_loses_nothing_and_doubles_nothing(
-        self, opened_bucket: Bucket, proxy: S3Proxy, store: Store, action: Any, status: int
+        self, opened_bucket: S3Bucket, proxy: S3Proxy, store: Store, action: Any, status: int
     ) -> None:
         failing = S3Rule("first-key", "PUT", action, status=status)
         proxy.add_rule(failing)
@@ -168,11 +170,11 @@ class TestAFailure:
             store.head("first-key")["Metadata"] == store.head("second-key")["Metadata"] == {"a-fact": "of its making"}
         )
 
-    def test_to_look_is_looked_after_again(self, opened_bucket: Bucket, proxy: S3Proxy, store: Store) -> None:
+    def test_to_look_is_looked_after_again(self, opened_bucket: S3Bucket, proxy: S3Proxy, store: Store) -> None:
         store.put("a-key", b"body")
         proxy.add_rule(S3Rule("a-key", "HEAD", "refuse", status=503))
 
-        existing = opened_bucket.look("a-key")
+        existing = opened_bucket.look_up("a-key")
 
         assert existing is not None
         assert existing.size == 4
@@ -237,15 +239,20 @@ class TestTheWay:
         with opened(connect(**extra), name) as bucket:
             assert bucket.signed is None
 
-    def test_is_boto3s_without_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("aws_conn_id", [None, "aws_made_up", "no_such_connection"])
+    def test_needs_credentials(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch, aws_conn_id: str | None
+    ) -> None:
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        connect()
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_MADE_UP", json.dumps({"conn_type": "aws"}))
 
-        with opened(None) as bucket:
-            assert bucket.signed is None
-            with pytest.raises(
-                TransferError, match="could not look at s3://a-bucket/a-key: Unable to locate credentials"
-            ):
-                bucket.look("a-key")
+        with pytest.raises(ConfigurationError) as caught, opened(aws_conn_id):
+            pass
+
+        assert repr(aws_conn_id) in str(caught.value)
+        assert "no picture was lost" in str(caught.value)
+        assert (caught.value.charged, caught.value.retryable) == ("no", True)
 
     def test_leaves_a_wrong_name_to_each_picture(self, connect: Connect) -> None:
         with opened(connect(), "not a name") as bucket, pytest.raises(TransferError, match="Invalid bucket name"):
@@ -345,6 +352,80 @@ class TestTls:
             pass
 
 
+class TestACustomersKey:
+    """One that the store does not keep, and needs again to describe the object."""
+
+    @pytest.mark.parametrize(
+        "extra_args",
+        [
+            {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32},
+            {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32, "CacheControl": "no-store"},
+            {
+                "SSECustomerAlgorithm": "AES256",
+                "SSECustomerKey": base64.b64encode(b"k" * 32).decode(),
+                "SSECustomerKeyMD5": base64.b64encode(hashlib.md5(b"k" * 32, usedforsecurity=False).digest()).decode(),
+            },
+        ],
+    )
+    def test_goes_along_with_each_request(
+        self, certificates: Certificates, connect: Connect, extra_args: dict[str, Any]
+    ) -> None:
+        def answer(request: Request) -> Answer:
+            return Answer(status=404 if request.method == "HEAD" else 200, headers={"x-amz-checksum-sha256": CHECKSUM})
+
+        with HttpServer(answer, certificate=certificates.server) as server:
+            connection = connect(server.url(""), verify=str(certificates.authority))
+            with opened(connection, **extra_args) as bucket, suppress(TransferError):
+                bucket.put("a-key", a_download(), {}, if_absent=True)
+
+        assert [request.method for request in server.requests][:2] == ["HEAD", "PUT"]
+        for request in server.requests:
+            assert request.headers["x-amz-server-side-encryption-customer-algorithm"] == "AES256"
+            assert "x-amz-server-side-encryption-customer-key-md5" in request.headers
+
+
+class TestAConditionalWrite:
+    @pytest.mark.parametrize("extra_args", [{}, {"CacheControl": "no-store"}], ids=["signed here", "boto3"])
+    def test_leaves_what_is_there(
+        self, aws_connection: str, bucket: str, store: Store, extra_args: dict[str, Any]
+    ) -> None:
+        store.put("a-key", b"somebody's only copy")
+
+        with opened(aws_connection, bucket, **extra_args) as opened_bucket:
+            assert opened_bucket.put("another-key", a_download(), {}, if_absent=True)
+            assert not opened_bucket.put("a-key", a_download(), {}, if_absent=True)
+            assert opened_bucket.put("third-key", a_download(), {})
+
+        assert store.body("a-key") == b"somebody's only copy"
+        assert store.body("another-key") == store.body("third-key") == PICTURE
+
+    @pytest.mark.parametrize("extra_args", [{}, {"CacheControl": "no-store"}], ids=["signed here", "boto3"])
+    def test_by_many_at_once_is_won_by_one(
+        self, aws_connection: str, bucket: str, store: Store, extra_args: dict[str, Any]
+    ) -> None:
+        with opened(aws_connection, bucket, **extra_args) as opened_bucket, ThreadPoolExecutor(8) as threads:
+            written = list(
+                threads.map(
+                    lambda number: opened_bucket.put("a-key", a_download(), {"number": str(number)}, if_absent=True),
+                    range(8),
+                )
+            )
+
+        assert written.count(True) == 1
+        assert store.head("a-key")["Metadata"] == {"number": str(written.index(True))}
+
+
+def test_boto3_has_a_connection_for_each_thread(connect: Connect) -> None:
+    for extra, expected in [({}, 32), ({"config_kwargs": {"max_pool_connections": 50}}, 50)]:
+        with open_bucket("a-bucket", aws_conn_id=connect(**extra), extra_args={}, at_once=32) as bucket:
+            assert bucket.client.meta.config.max_pool_connections == expected
+
+
+def test_arguments_that_change_what_is_written_are_refused_before_anything_is(connect: Connect) -> None:
+    with pytest.raises(InvalidRequestError, match="'Body' cannot be given here"), opened(connect(), Body=b""):
+        pass
+
+
 @dataclass
 class UnreachableStore:
     """A client of a store that takes everything, and then cannot be reached."""
@@ -357,5 +438,5 @@ class UnreachableStore:
 
 
 def test_a_store_that_cannot_be_reached_is_named() -> None:
-    with pytest.raises(TransferError, match="could not look at s3://a-bucket/a-key"):
-        Bucket(UnreachableStore(), "a-bucket", {}).put("a-key", a_download(), {})
+    with pytest.raises(TransferError, match="could not look up s3://a-bucket/a-key"):
+        S3Bucket(UnreachableStore(), "a-bucket", {}).put("a-key", a_download(), {})

@@ -19,8 +19,8 @@ from services.seaweedfs import REGION
 from transfers.failures import each_failure
 from transfers.http_server import Answer, HttpServer
 
-from airflow_provider_apimart.transfers._http import Connections
-from airflow_provider_apimart.transfers._signed import SignedRequests
+from airflow_provider_apimart.transfers.connections import HttpConnections
+from airflow_provider_apimart.transfers.s3_signed import SignedRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,13 +49,13 @@ DISPUTED_KEYS = ["/slash", "//two", "double//slash", "slash/", "back\\slash"]
 
 
 @pytest.fixture
-def connections() -> Iterator[Connections]:
-    with closing(Connections(at_once=2)) as connections:
+def connections() -> Iterator[HttpConnections]:
+    with closing(HttpConnections(at_once=2)) as connections:
         yield connections
 
 
 @pytest.fixture
-def signed_requests_to(connections: Connections) -> SignedRequestsTo:
+def signed_requests_to(connections: HttpConnections) -> SignedRequestsTo:
     def make(address: str, credentials: Credentials, region: str = REGION) -> SignedRequests:
         return SignedRequests(connections, address=address, credentials=credentials, region=region)
 
@@ -78,7 +78,7 @@ def signed(signed_requests_to: SignedRequestsTo, address: str, credentials: Cred
 
 
 @pytest.fixture
-def server(connections: Connections) -> Iterator[HttpServer]:
+def server(connections: HttpConnections) -> Iterator[HttpServer]:
     """Takes anything for granted."""
     with HttpServer(lambda _: Answer()) as server:
         yield server
@@ -234,7 +234,7 @@ class TestCredentials:
 
 class TestAFailure:
     @each_failure
-    def test_ends_the_use(
+    def test_leaves_that_request_to_boto3_and_no_other(
         self,
         signed_requests_to: SignedRequestsTo,
         s3_server: SeaweedFS,
@@ -247,13 +247,36 @@ class TestAFailure:
         with S3Proxy(s3_server.endpoint) as proxy:
             signed = signed_requests_to(f"{proxy.url}/{bucket}", credentials)
             proxy.add_rule(rule)
-            assert signed.head("another-key") is not None
 
             assert put(signed) is None
-            assert put(signed) is None
-            assert signed.head("another-key") is None
+            assert put(signed) is not None
+            assert signed.head("a-key") is not None
 
-        assert (rule.seen, rule.fired) == (1, 1)
+        assert (rule.seen, rule.fired) == (2, 1)
+
+    @pytest.mark.parametrize("status", [403, 503, 501])
+    def test_that_is_repeated_leaves_all_requests_to_boto3_for_a_minute(
+        self, connections: HttpConnections, server: HttpServer, status: int
+    ) -> None:
+        now = [0.0]
+        server.answer = lambda _: Answer(status=status)
+        signed = SignedRequests(
+            connections, address=server.url("/b"), credentials=SOMEBODY, region=REGION, clock=lambda: now[0]
+        )
+
+        assert [put(signed) for _ in range(5)] == [None] * 5
+        assert len(server.requests) == 3
+        server.answer = lambda _: Answer()
+        assert put(signed) is None
+        now[0] = 61.0
+        assert put(signed) is not None
+
+    def test_between_successes_is_not_counted(self, connections: HttpConnections, server: HttpServer) -> None:
+        statuses = iter([200, 503, 503, 200, 503, 503, 200])
+        server.answer = lambda _: Answer(status=next(statuses))
+        signed = SignedRequests(connections, address=server.url("/b"), credentials=SOMEBODY, region=REGION)
+
+        assert [put(signed) is not None for _ in range(7)] == [True, False, False, True, False, False, True]
 
     def test_of_the_signature_is_one(
         self, signed_requests_to: SignedRequestsTo, s3_server: SeaweedFS, address: str, store: Store

@@ -15,7 +15,7 @@ import urllib3
 from transfers.http_server import Answer, HttpServer
 
 from airflow_provider_apimart.exceptions import ConfigurationError
-from airflow_provider_apimart.transfers._http import Connections
+from airflow_provider_apimart.transfers.connections import HttpConnections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
 
 class TestConnections:
     def test_are_used_again(self, server: HttpServer) -> None:
-        with closing(Connections(at_once=2)) as connections:
+        with closing(HttpConnections(at_once=2)) as connections:
             bodies = [connections.request("GET", server.url()).data for _ in range(3)]
 
         assert bodies == [BODY] * 3
@@ -84,7 +84,7 @@ class TestConnections:
         both_are_here = threading.Barrier(2, timeout=10)
         with (
             HttpServer(answer) as server,
-            closing(Connections(at_once=2)) as connections,
+            closing(HttpConnections(at_once=2)) as connections,
             ThreadPoolExecutor(6) as threads,
         ):
             statuses = list(threads.map(lambda _: connections.request("GET", server.url()).status, range(6)))
@@ -93,7 +93,7 @@ class TestConnections:
         assert server.connections() == 2
 
     def test_are_all_closed_at_the_end(self, server: HttpServer) -> None:
-        connections = Connections(at_once=4)
+        connections = HttpConnections(at_once=4)
         with ThreadPoolExecutor(4) as threads:
             answers = list(threads.map(lambda _: connections.request("GET", server.url()), range(8)))
 
@@ -104,7 +104,7 @@ class TestConnections:
 
     def test_share_one_tls_context(self, tls_server: HttpServer, certificates: Certificates) -> None:
         before = contexts()
-        with closing(Connections(verify=str(certificates.authority), at_once=4)) as connections:
+        with closing(HttpConnections(verify=str(certificates.authority), at_once=4)) as connections:
             urls = [tls_server.url(), tls_server.url().replace("127.0.0.1", "localhost")] * 4
             with ThreadPoolExecutor(4) as threads:
                 list(threads.map(lambda url: connections.request("GET", url), urls))
@@ -117,13 +117,13 @@ class TestARequest:
     def test_is_sent_once_whatever_comes_back(self, server: HttpServer) -> None:
         server.answer = always(Answer(status=503))
 
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             assert connections.request("GET", server.url()).status == 503
 
         assert len(server.requests) == 1
 
     def test_is_sent_once_when_the_answer_is_lost(self) -> None:
-        with HttpServer(always(Answer((b"half",), 8))) as server, closing(Connections(at_once=1)) as connections:
+        with HttpServer(always(Answer((b"half",), 8))) as server, closing(HttpConnections(at_once=1)) as connections:
             with pytest.raises(urllib3.exceptions.ProtocolError):
                 connections.request("GET", server.url())
 
@@ -132,7 +132,7 @@ class TestARequest:
     def test_is_not_redirected(self, server: HttpServer) -> None:
         server.answer = always(Answer(status=302, headers={"Location": server.url("/elsewhere")}))
 
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             assert connections.request("GET", server.url()).status == 302
 
         assert [request.path for request in server.requests] == ["/picture.png"]
@@ -140,7 +140,7 @@ class TestARequest:
 
 class TestTls:
     def test_accepts_the_authorities_of_a_file(self, tls_server: HttpServer, certificates: Certificates) -> None:
-        with closing(Connections(verify=str(certificates.authority), at_once=1)) as connections:
+        with closing(HttpConnections(verify=str(certificates.authority), at_once=1)) as connections:
             assert connections.request("GET", tls_server.url()).data == BODY
 
     def test_accepts_the_authorities_that_the_environment_names(
@@ -148,13 +148,13 @@ class TestTls:
     ) -> None:
         environment(SSL_CERT_FILE=str(certificates.authority))
 
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             assert connections.request("GET", tls_server.url()).data == BODY
 
     def test_refuses_another_authority(self, tls_server: HttpServer, certificates: Certificates) -> None:
         for verify in (True, str(certificates.another_authority)):
             with (
-                closing(Connections(verify=verify, at_once=1)) as connections,
+                closing(HttpConnections(verify=verify, at_once=1)) as connections,
                 pytest.raises(urllib3.exceptions.SSLError, match="certificate verify failed"),
             ):
                 connections.request("GET", tls_server.url())
@@ -164,14 +164,14 @@ class TestTls:
     def test_refuses_the_certificate_of_another_host(self, certificates: Certificates) -> None:
         with (
             HttpServer(always(Answer.holding(BODY)), certificate=certificates.server_elsewhere) as server,
-            closing(Connections(verify=str(certificates.authority), at_once=1)) as connections,
+            closing(HttpConnections(verify=str(certificates.authority), at_once=1)) as connections,
             pytest.raises(urllib3.exceptions.SSLError, match="certificate is not valid for"),
         ):
             connections.request("GET", server.url())
 
     def test_accepts_anything_only_where_that_is_wanted_and_warns(self, tls_server: HttpServer) -> None:
         with (
-            closing(Connections(verify=False, at_once=1)) as connections,
+            closing(HttpConnections(verify=False, at_once=1)) as connections,
             pytest.warns(urllib3.exceptions.InsecureRequestWarning),
         ):
             assert connections.request("GET", tls_server.url()).data == BODY
@@ -183,7 +183,7 @@ class TestTls:
             file.write_bytes(content)
 
         with pytest.raises(ConfigurationError, match=r"authorities\.pem"):
-            Connections(verify=str(file), at_once=1)
+            HttpConnections(verify=str(file), at_once=1)
 
 
 class TestAProxy:
@@ -191,7 +191,7 @@ class TestAProxy:
     def test_is_used_where_the_environment_names_it(self, environment: Environment, variable: str) -> None:
         with HttpServer(always(Answer.holding(BODY))) as proxy:
             environment(**{variable: proxy.url("")})
-            with closing(Connections(at_once=1)) as connections:
+            with closing(HttpConnections(at_once=1)) as connections:
                 assert connections.request("GET", "http://image-host.invalid/a.png").data == BODY
 
         assert [request.path for request in proxy.requests] == ["http://image-host.invalid/a.png"]
@@ -199,13 +199,13 @@ class TestAProxy:
     def test_is_not_used_for_another_scheme(self, server: HttpServer, environment: Environment) -> None:
         environment(https_proxy="http://127.0.0.1:1")
 
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             assert connections.request("GET", server.url()).data == BODY
 
     def test_may_be_named_without_a_scheme(self, environment: Environment) -> None:
         with HttpServer(always(Answer.holding(BODY))) as proxy:
             environment(http_proxy=f"127.0.0.1:{proxy.port}")
-            with closing(Connections(at_once=1)) as connections:
+            with closing(HttpConnections(at_once=1)) as connections:
                 assert connections.request("GET", "http://image-host.invalid/a.png").data == BODY
 
     def test_only_passes_on_what_is_encrypted(
@@ -213,7 +213,7 @@ class TestAProxy:
     ) -> None:
         with HttpServer(always(Answer())) as proxy:
             environment(https_proxy=proxy.url(""))
-            with closing(Connections(verify=str(certificates.authority), at_once=1)) as connections:
+            with closing(HttpConnections(verify=str(certificates.authority), at_once=1)) as connections:
                 bodies = [connections.request("GET", tls_server.url()).data for _ in range(2)]
 
         assert bodies == [BODY, BODY]
@@ -225,7 +225,7 @@ class TestAProxy:
     ) -> None:
         environment(http_proxy="http://127.0.0.1:1", no_proxy=no_proxy)
 
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             assert connections.request("GET", server.url()).data == BODY
             assert connections.request("GET", server.url().replace("//", "//user:word@")).data == BODY
 
@@ -235,7 +235,7 @@ class TestAProxy:
         with HttpServer(always(Answer())) as proxy:
             address = proxy.url("").replace("//", "//us%40er:pass%3Aword@")
             environment(http_proxy=address, https_proxy=address)
-            with closing(Connections(verify=str(certificates.authority), at_once=1)) as connections:
+            with closing(HttpConnections(verify=str(certificates.authority), at_once=1)) as connections:
                 connections.request("GET", "http://image-host.invalid/a.png")
                 connections.request("GET", tls_server.url())
 
@@ -251,7 +251,7 @@ class TestAProxy:
     ) -> None:
         environment(http_proxy=address)
 
-        with closing(Connections(at_once=1)) as connections, pytest.raises(urllib3.exceptions.HTTPError) as caught:
+        with closing(HttpConnections(at_once=1)) as connections, pytest.raises(urllib3.exceptions.HTTPError) as caught:
             connections.request("GET", "http://image-host.invalid/a.png")
 
         assert "word" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
@@ -261,18 +261,21 @@ class TestAProxy:
     ) -> None:
         with HttpServer(always(Answer(status=407))) as proxy:
             environment(https_proxy=proxy.url("").replace("//", "//user:word@"))
-            with closing(Connections(at_once=1)) as connections, pytest.raises(urllib3.exceptions.HTTPError) as caught:
+            with (
+                closing(HttpConnections(at_once=1)) as connections,
+                pytest.raises(urllib3.exceptions.HTTPError) as caught,
+            ):
                 connections.request("GET", tls_server.url())
 
         assert "407" in str(caught.value)
         assert "word" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
     def test_is_taken_from_the_environment_of_the_moment(self, server: HttpServer, environment: Environment) -> None:
-        with closing(Connections(at_once=1)) as connections:
+        with closing(HttpConnections(at_once=1)) as connections:
             connections.request("GET", server.url())
         with HttpServer(always(Answer.holding(BODY))) as proxy:
             environment(http_proxy=proxy.url(""))
-            with closing(Connections(at_once=1)) as connections:
+            with closing(HttpConnections(at_once=1)) as connections:
                 connections.request("GET", server.url())
 
         assert len(server.requests) == len(proxy.requests) == 1
