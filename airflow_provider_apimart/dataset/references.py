@@ -185,7 +185,9 @@ def _named(error: ApimartError, address: str, request: ImageRequest) -> ApimartE
     """Return the error, of an image that many requests may name, as the error of one of them."""
     name = "image_urls" if address in (request.image_urls or ()) else "mask_url"
     named = copy.copy(error)
-    nothing = "" if any(word in str(error) for word in ("Nothing was ", "othing was charged")) else " Nothing was bought."
+    nothing = (
+        "" if any(word in str(error) for word in ("Nothing was ", "othing was charged")) else " Nothing was bought."
+    )
     named.args = (f"{name}={_SHORT.repr(address)}: {error}{nothing}",)
     # A lost answer to an upload, unlike one to a purchase, is no reason not to try again.
     named.retryable = error.retryable or isinstance(error, ConnectionFailedError)
