@@ -125,7 +125,6 @@ class References:
         journal = self._journal
         known = {address: found for address in places if (found := journal.find(address)) is not None}
         missing = {address: place for address, place in places.items() if address not in known}
-        self.hook.get_conn()  # Made here: threads that all ask for it first would make several.
         made, errors = self._for_each(missing, self._upload)
         journal.remember(made.values())
         journal.write(list(made.values()))
