@@ -189,7 +189,7 @@ def is_refusal(error: ApimartError, response: Response) -> bool:
     """
     if isinstance(error, RateLimitError) and response.status_code == 429 and "retry-after" in response.headers:
         return True  # A rate limiter says when to come back: it has not passed the request on.
-    if not is_documented_error(response.payload):
+    if 300 <= response.status_code < 400 or not is_documented_error(response.payload):
         return False
     return isinstance(
         error,

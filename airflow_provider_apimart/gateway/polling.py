@@ -160,13 +160,12 @@ class Schedule:
             heapq.heapify(self._heap)
 
 
-#: Ids in the first request. The vendors publish no limit; the only imitation whose limit is known takes 50.
+#: Ids in the first request. The vendors publish no limit; the only known one is an imitation's 50.
 FIRST_SIZE: Final = 50
-#: Ids in one request at most: beyond this, a larger response costs more than another request.
+#: The most ids in one request, and the fewest that make an endpoint worth using.
 LARGEST_SIZE: Final = 200
-#: An endpoint that takes fewer ids than this is not used.
 SMALLEST_SIZE: Final = 5
-#: Seconds until an endpoint that was missing or odd is tried again, or is sent more ids than it took.
+#: Seconds until an odd endpoint is tried again, or is sent more ids than it took.
 _RETRY_AFTER: Final = 15 * 60.0
 
 
@@ -283,8 +282,9 @@ def look_up(settings: GatewaySettings, task_ids: Iterable[str], endpoint: BatchE
     alone: Found = {}
     if batches.trouble is not None:
         # Batches alone may be broken, or forbidden by a firewall. One query tells, before many are sent.
-        (alone[left_out[0]],) = yield [endpoints.get_task(settings, left_out.pop(0))]
-        if not any(isinstance(outcome, Task | TaskNotFoundError) for outcome in alone.values()):
+        probe = left_out.pop(0)
+        (alone[probe],) = yield [endpoints.get_task(settings, probe)]
+        if not isinstance(alone[probe], Task | TaskNotFoundError):
             return _believed({task_id: batches.described.get(task_id, batches.trouble) for task_id in wanted})
     singly = (yield [endpoints.get_task(settings, task_id) for task_id in left_out]) if left_out else []
     alone |= dict(zip(left_out, singly, strict=True))
