@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
@@ -252,6 +253,7 @@ class ApimartHook(BaseHook):
             portal, self._portal = self._portal, None
         if loop is None or portal is None:
             return
+        atexit.unregister(self.close)
         try:
             portal.call(self.aclose)
         finally:
@@ -311,6 +313,8 @@ class ApimartHook(BaseHook):
                 self.settings  # noqa: B018 - looked up by the thread that Airflow serves
                 self._loop = start_blocking_portal()
                 self._portal = self._loop.__enter__()
+                # The interpreter hangs at its end when it finds an event loop whose thread it has stopped already.
+                atexit.register(self.close)
             return self._portal
 
     def _make_client(self) -> GatewayClient:

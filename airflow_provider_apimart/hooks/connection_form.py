@@ -1,4 +1,4 @@
-"""The connection form in the UI, as data: declared to Airflow 3.2 and later, built as widgets below that."""
+"""The connection form of the UI, as data for Airflow 3.2 and later and as widgets below that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UI_FIELD_BEHAVIOUR: Final[dict[str, Any]] = {
 CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "gateway": {
         "label": "Gateway",
-        "description": "Whose dialect is spoken at the base URL. Choose it for a proxy of your own or the simulator.",
+        "description": "The API at the base URL. Choose it for a proxy of your own or the simulator.",
         "schema": {
             "type": ["string", "null"],
             "enum": ["auto", "apimart", "apimaster"],
@@ -31,7 +31,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "submit_path": {
         "label": "Submit path",
-        "description": "Where requests for pictures are posted. APIMaster also has /v1/images/generations/async.",
+        "description": "The path to which requests for pictures are posted. APIMaster also has /v1/images/generations/async.",
         "schema": {
             "type": ["string", "null"],
             "pattern": "^/",
@@ -41,26 +41,26 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "timeout": {
         "label": "Timeout",
-        "description": "Seconds for each phase of one HTTP request, not for a picture.",
+        "description": "Seconds in total for one HTTP request, not for a picture.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0, "default": 30},
     },
     "max_concurrency": {
         "label": "Max concurrency",
-        "description": "Simultaneous requests of one client, and simultaneous submits of one process.",
+        "description": "Simultaneous requests of one hook or of one triggerer's poller.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
     },
     "requests_per_second": {
         "label": "Requests per second",
-        "description": "Limit on submits by one process; empty for none.",
+        "description": "Limit on the submits of one hook; empty for none.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0},
     },
     "batch_polling": {
         "label": "Batch polling",
-        "description": "Whether many tasks are asked after in one request.",
+        "description": "Whether the status of many tasks is queried in one request.",
         "schema": {
             "type": ["string", "null"],
             "enum": ["auto", "off"],
-            "values_display": {"auto": "where the gateway can", "off": "never: one request for each task"},
+            "values_display": {"auto": "where the gateway supports it", "off": "never: one request for each task"},
             "default": "auto",
         },
     },
@@ -68,7 +68,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return the same fields as the widgets that Airflow before 3.2 asks the hook for."""
+    """Return the same fields as widgets, for Airflow before 3.2."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # noqa: PLC0415 - only there on such an Airflow
     from wtforms import IntegerField, StringField  # noqa: PLC0415
 

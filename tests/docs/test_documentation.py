@@ -69,13 +69,13 @@ def test_the_tasks_on_the_hooks_page_do_what_it_says(simulator: Simulator) -> No
     assert seen["reference"].startswith(simulator.url)
     assert bought == again
     assert simulator.stats()["submits"] == {"received": 2, "accepted": 1, "replayed": 1, "refused": 0, "dropped": 0}
-    assert set(page["ask"].function(bought)) == set(bought)
+    assert set(page["query"].function(bought)) == set(bought)
     assert len(asyncio.run(page["states"](bought))) == 1
 
 
 def test_the_hooks_page_names_every_method_of_the_hook() -> None:
     text = (DOCS / "howto" / "hook.md").read_text(encoding="utf-8")
-    inherited = {"get_conn", "get_async_conn", "close", "aclose"}
+    inherited = {"get_conn", "close", "aclose"}
     forms = {"get_connection_form_widgets", "get_ui_field_behaviour"}
     methods = {name for name in vars(ApimartHook) if not name.startswith("_") and callable(getattr(ApimartHook, name))}
 

@@ -79,7 +79,7 @@ def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         exchange.settings = replace(exchange.settings, base_url=address_of(silent), timeout=0.05)
 
-        with pytest.raises(SubmitOutcomeUnknownError, match="not complete within|ReadTimeout"):
+        with pytest.raises(SubmitOutcomeUnknownError, match=r"not complete within|ReadTimeout"):
             exchange.send(endpoints.submit(exchange.settings, image_request), UnhurriedTransport())
 
         silent.settimeout(0)
