@@ -1,5 +1,5 @@
 """
-Everything this provider raises on purpose.
+The exceptions of this provider.
 
 ::
 
@@ -164,7 +164,7 @@ class TaskNotFoundError(NotFoundError):
     """
     The gateway says that it does not know the task id: mistyped, too new, of another account, or too old.
 
-    Whether it was charged cannot be told from this response.
+    Whether it was charged is unknown.
     """
 
     default_retryable = True

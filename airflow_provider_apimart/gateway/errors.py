@@ -238,8 +238,8 @@ def reading_error(error: ApimartError, response: Response | None, task_id: str |
     """
     if task_id is not None and response is not None and _denies_task(error, response.payload):
         error = TaskNotFoundError(
-            f"The gateway does not know task {task_id}: {_sentence(error)} The id may be too new or too old, or belong to another "
-            "account. Whether it was charged cannot be told from this.",
+            f"The gateway does not know task {task_id}: {_sentence(error)} The id may be too new or too old, "
+            "or belong to another account. Whether it was charged is unknown.",
             status_code=error.status_code,
             code=error.code,
             request_id=error.request_id,

@@ -31,7 +31,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "submit_path": {
         "label": "Submit path",
-        "description": "The path to which requests for pictures are posted. APIMaster also has /v1/images/generations/async.",
+        "description": "The path of submits. APIMaster also has /v1/images/generations/async.",
         "schema": {
             "type": ["string", "null"],
             "pattern": "^/",
