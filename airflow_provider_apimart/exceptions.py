@@ -1,12 +1,12 @@
 """
-Everything this provider raises on purpose.
+The exceptions of this provider.
 
 ::
 
     ApimartError
     ├── ConfigurationError          the Airflow connection cannot be used
     ├── InvalidRequestError         the request is wrong; also a ValueError
-    ├── GatewayError                the gateway answered, or did not
+    ├── GatewayError                the gateway refused, failed or did not answer
     │   ├── AuthenticationError         401: bad, missing or disabled key
     │   ├── InsufficientBalanceError    402: the account cannot pay
     │   ├── PermissionDeniedError       403: no right to this model
@@ -18,21 +18,21 @@ Everything this provider raises on purpose.
     │   ├── BusyError                   refused for now, provably not accepted
     │   ├── IdempotencyError            409: this Idempotency-Key stands for something else
     │   ├── ServerError                 5xx, 408: the gateway failed
-    │   ├── ConnectionFailedError       no answer
-    │   └── UnreadableAnswerError       an answer that is not the documented JSON
-    ├── SubmitOutcomeUnknownError   a paid request whose answer was lost
+    │   ├── ConnectionFailedError       no response
+    │   └── UnreadableAnswerError       a response that is not the documented JSON
+    ├── SubmitOutcomeUnknownError   a paid request whose response was lost or proves nothing
     ├── TaskError                   a task was accepted, and gave no picture
     │   ├── TaskFailedError             the gateway says that it failed
     │   │   └── TaskModeratedError          and that its content is the reason
     │   ├── TaskCancelledError          the gateway says that it was cancelled
     │   ├── TaskTimeoutError            still running at the deadline
     │   └── NoImagesError               completed without a usable URL
-    ├── RecordUnavailableError      what was bought before could not be read or noted; nothing was sent
+    ├── RecordUnavailableError      what was bought before could not be read or stored; nothing was submitted
     ├── ReferenceUnavailableError   a reference image could not be read; nothing was sent
     ├── BudgetExceededError         more than max_cost allows; nothing was bought beyond it
     ├── IncompleteDatasetError      rows of a dataset have no picture
     └── TransferError               a finished picture could not be stored
-        └── ImageRejectedError          what was downloaded is no complete picture
+        └── ImageRejectedError          what was downloaded is not a complete picture
 
 The module imports no Airflow, so that a ``RetryRule`` can name its classes and a client can be written
 without a scheduler. Every instance survives pickling: Airflow moves exceptions between processes.
@@ -84,13 +84,13 @@ class ApimartError(Exception):
     Root of all errors of this provider.
 
     :param message: what happened, whether it was charged, and what to do next.
-    :param status_code: HTTP status of the answer, or ``None`` where there was none.
+    :param status_code: HTTP status of the response, or ``None`` where there was none.
     :param code: the gateway's own error code. It may be a number, a word or empty, whatever the gateway sent.
     :param request_id: the gateway's id of the failed request, for its support.
     :param task_id: the gateway task concerned.
-    :param retry_after: seconds after which the gateway asks to be called again.
-    :param retryable: whether the same call may succeed later without a change; the class's answer unless given.
-    :param charged: ``"yes"``, ``"no"`` or ``"unknown"``; the class's answer unless given.
+    :param retry_after: seconds for which the gateway asks to wait before the next request, at most an hour.
+    :param retryable: whether the same request may succeed later without a change; the class's default unless given.
+    :param charged: ``"yes"``, ``"no"`` or ``"unknown"``; the class's default unless given.
     """
 
     default_retryable: ClassVar[bool] = False
@@ -119,7 +119,7 @@ class ApimartError(Exception):
 
 
 class ConfigurationError(ApimartError):
-    """The Airflow connection cannot be used as it is; the message names the field. Nothing was sent."""
+    """The Airflow connection cannot be used as it is; the message names the field. Nothing was submitted."""
 
 
 class InvalidRequestError(ApimartError, ValueError):
@@ -164,7 +164,7 @@ class TaskNotFoundError(NotFoundError):
     """
     The gateway says that it does not know the task id: mistyped, too new, of another account, or too old.
 
-    Whether it was charged cannot be told from this response.
+    Whether it was charged is unknown.
     """
 
     default_retryable = True
@@ -180,7 +180,7 @@ class ModerationError(RequestRejectedError):
 
 
 class RateLimitError(GatewayError):
-    """HTTP 429. ``retry_after`` holds the gateway's own wish in seconds where it gave one."""
+    """HTTP 429. ``retry_after`` has the seconds that the gateway asks to wait, where it does."""
 
     default_retryable = True
 
@@ -193,7 +193,7 @@ class BusyError(GatewayError):
 
 class IdempotencyError(GatewayError):
     """
-    HTTP 409: the ``Idempotency-Key`` was used for another body, or the first use of it has no known result.
+    HTTP 409: the ``Idempotency-Key`` was used for another body, or its first use has no known result.
 
     Sending again with the same key cannot succeed; sending with another may buy twice.
     """
@@ -208,20 +208,20 @@ class ServerError(GatewayError):
 
 
 class ConnectionFailedError(GatewayError):
-    """No answer: the connection failed, broke or timed out, on a request that buys nothing or before it was sent."""
+    """No response: the connection failed, broke or timed out, on a request that buys nothing or before it was sent."""
 
     default_retryable = True
 
 
 class UnreadableAnswerError(GatewayError):
-    """The answer is not the documented JSON, for example the HTML page of something in between."""
+    """The response is not the documented JSON, such as the HTML page of a proxy, or is too large."""
 
     default_retryable = True
 
 
 class SubmitOutcomeUnknownError(ApimartError):
     """
-    A paid request was sent and its answer was lost, or does not tell whether it was accepted.
+    A paid request was sent, and its response was lost or does not prove a refusal.
 
     The picture may exist and be billed.
 
@@ -242,10 +242,10 @@ class TaskError(ApimartError):
 
 class TaskFailedError(TaskError):
     """
-    The gateway says that the task failed. It was not charged unless the answer carries a cost.
+    The gateway says that the task failed. It was not charged unless the response carries a cost.
 
-    A retry buys it again, unless it was charged. (Without a record of the purchase, the retry sends the same
-    idempotency key, and a gateway that honours it answers with the same failed task.)
+    A retry buys it again, unless it was charged. Without a record of the purchase, the retry sends the same
+    idempotency key, and a gateway that honours it returns the same failed task.
     """
 
     default_retryable = True
@@ -285,7 +285,7 @@ class RecordUnavailableError(ApimartError):
     """
     The record of what earlier attempts bought could not be read or written. Nothing was sent.
 
-    That is another thing than having no record, and never leads to a purchase.
+    An unreadable record is not the same as no record, and never leads to a purchase.
     """
 
     default_retryable = True
@@ -298,14 +298,14 @@ class ReferenceUnavailableError(ApimartError):
 
 
 class BudgetExceededError(ApimartError):
-    """The estimated price exceeds what ``max_cost`` leaves, or could not be learned. Nothing was bought beyond it."""
+    """The estimated price exceeds what ``max_cost`` leaves, or is unknown. Nothing was bought beyond it."""
 
 
 class IncompleteDatasetError(ApimartError):
     """
     More rows of a dataset have no picture than ``max_failed`` allows.
 
-    The message names the first of them; those that were charged are among the costs. All others are in S3.
+    The message names the first of them; the charged ones are among the costs. All others are in S3.
     """
 
     default_charged = "unknown"
@@ -319,4 +319,4 @@ class TransferError(ApimartError):
 
 
 class ImageRejectedError(TransferError):
-    """What the URL delivered is not a complete picture, or is larger than allowed."""
+    """The downloaded content is not a complete picture, or is larger than allowed."""

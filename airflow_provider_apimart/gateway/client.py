@@ -63,6 +63,7 @@ class GatewayClient:
     :param clock: monotonic seconds, for tests.
     :param sleep: pauses before a request, for tests.
     :param notify: called with a message when the limit on simultaneous submits changes.
+    :param max_body_bytes: bytes of one response at most.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class GatewayClient:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         notify: Callable[[str], None] = _log.info,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.settings = settings
+        self._max_body_bytes = max_body_bytes
         self.throttle = Throttle(settings, notify=notify, clock=clock, sleep=sleep)
         self._sleep = sleep
         self._http = httpx.AsyncClient(
@@ -132,12 +135,12 @@ class GatewayClient:
             async with asyncio.timeout(endpoint.timeout):
                 http_response = await self._http.send(request, stream=True)
                 try:
-                    body = await _receive(http_response)
+                    body = await self._receive(http_response)
                 finally:
                     await http_response.aclose()
         except _BodyTooLargeError as failure:
             error = UnreadableAnswerError(
-                f"{self.settings.host} sent more than {MAX_BODY_BYTES} bytes in response to {_named(endpoint)}.",
+                f"{self.settings.host} sent more than {self._max_body_bytes} bytes in response to {_named(endpoint)}.",
                 status_code=failure.status_code,
             )
             raise endpoint.interpret(error, None) from None
@@ -145,6 +148,14 @@ class GatewayClient:
             # Whatever it is, the request may have been received: httpx lets errors of ssl and of the loop through.
             raise self._no_response(failure, endpoint) from failure
         return Response(http_response.status_code, http_response.headers, body.decode("utf-8", errors="replace"))
+
+    async def _receive(self, http_response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in http_response.aiter_bytes():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise _BodyTooLargeError(http_response.status_code)
+        return bytes(body)
 
     def _build(self, endpoint: Endpoint[Any]) -> httpx.Request:
         authorization = {"Authorization": f"Bearer {self.settings.api_key}"} if endpoint.authenticated else {}
@@ -197,15 +208,6 @@ class _BodyTooLargeError(Exception):
     def __init__(self, status_code: int) -> None:
         super().__init__()
         self.status_code = status_code
-
-
-async def _receive(http_response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in http_response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _BodyTooLargeError(http_response.status_code)
-    return bytes(body)
 
 
 def is_worth_retrying(error: BaseException, *, idempotent: bool) -> bool:

@@ -18,12 +18,13 @@ from airflow_provider_apimart.gateway.errors import (
     submit_error,
 )
 from airflow_provider_apimart.gateway.images import reference_format
-from airflow_provider_apimart.gateway.parsing import read_number
+from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
 from airflow_provider_apimart.gateway.response import quoted, redact
-from airflow_provider_apimart.gateway.task import Submission, Task
+from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.gateway.response import Response
@@ -44,6 +45,8 @@ __all__ = [
 T = TypeVar("T")
 
 _KEY: Final = re.compile(r"[!-~]{1,191}")
+_ID_FIELDS: Final = ("id", "task_id")
+_FAILURES: Final = (TaskState.FAILED, TaskState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,15 +140,27 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
     """Return the status query of one task."""
 
     def read(response: Response) -> Task:
-        payload = _successful(response)
-        data = payload.get("data", payload) if isinstance(payload, dict) else payload
+        payload = response.payload
+        data = _described(payload)
         if isinstance(data, list) and len(data) == 1:
             data = data[0]
+        error = response_error(response)
+        has_status = isinstance(data, dict) and bool(data.get("status") or data.get("state"))
+        if error is not None and not (response.is_success and has_status):
+            raise error
         if data is None:
             data = {}  # Seen right after a submit: the task exists, its description does not yet.
         if not isinstance(data, dict):
             raise _unreadable(f"The gateway described task {task_id} in an unknown form", response, settings)
-        return Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
+        names = {str(data[name]) for name in _ID_FIELDS if data.get(name)}
+        if any(name.startswith("task") for name in names) and task_id not in names:
+            raise _unreadable(f"The gateway described another task than {task_id}", response, settings)
+        task = Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
+        has_envelope = isinstance(payload, dict) and "data" in payload and error is None
+        if task.state in _FAILURES and not names and not has_envelope:
+            # {"status": "error"} and no more is the word of something in between.
+            raise error or _unreadable(f"The gateway's response is not about task {task_id}", response, settings)
+        return task
 
     return Endpoint(
         method="GET",
@@ -169,7 +184,8 @@ def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Endpoint[di
     wanted = set(task_ids)
 
     def read(response: Response) -> dict[str, Task | GatewayError]:
-        outcomes = (_outcome(key, item, response, settings) for key, item in _items(_successful(response), response))
+        items = _items(_successful(response), response)
+        outcomes = (_outcome(key, item, response, settings, wanted) for key, item in items)
         return {task_id: outcome for task_id, outcome in outcomes if task_id in wanted}
 
     return Endpoint(
@@ -184,7 +200,7 @@ def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Endpoint[di
 
 def _items(payload: Any, response: Response) -> Iterator[tuple[str, Any]]:
     """Yield each item with the key that it has in a map, or an empty one in a list."""
-    data = payload.get("data", payload) if isinstance(payload, dict) else payload
+    data = _described(payload)
     if isinstance(data, dict) and isinstance(data.get("tasks"), list | dict):
         data = data["tasks"]
     if isinstance(data, list):
@@ -195,11 +211,14 @@ def _items(payload: Any, response: Response) -> Iterator[tuple[str, Any]]:
         raise UnreadableAnswerError(f"The gateway described many tasks in an unknown form: {response.first_line}")
 
 
-def _outcome(key: str, item: Any, response: Response, settings: GatewaySettings) -> tuple[str, Task | GatewayError]:
+def _outcome(
+    key: str, item: Any, response: Response, settings: GatewaySettings, wanted: AbstractSet[str]
+) -> tuple[str, Task | GatewayError]:
     outer: dict[str, Any] = item if isinstance(item, dict) else {}
     data = outer.get("data")
     inner: dict[str, Any] = data if isinstance(data, dict) else outer
-    task_id = str(inner.get("id") or inner.get("task_id") or outer.get("id") or outer.get("task_id") or key)
+    names = [*(str(part[name]) for part in (inner, outer) for name in _ID_FIELDS if part.get(name)), key]
+    task_id = next((name for name in names if name in wanted), "")
     if inner.get("status") or inner.get("state"):
         task = Task.from_json(inner, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         return task_id, task
@@ -280,6 +299,11 @@ def upload_image(settings: GatewaySettings, content: bytes) -> Endpoint[str]:
         timeout=settings.timeout,
         idempotent=False,
     )
+
+
+def _described(payload: Any) -> Any:
+    """Return what the envelope of a response holds, or what came without an envelope."""
+    return read_json_text(payload.get("data", payload)) if isinstance(payload, dict) else payload
 
 
 def _successful(response: Response) -> Any:

@@ -105,6 +105,10 @@ _UNKNOWN_TASK: Final = re.compile(
     r"|(?:no such|unknown|invalid|expired)\s+task",
     re.IGNORECASE | re.DOTALL,
 )
+#: A refusal of the key or the account that mentions a task all the same.
+_ABOUT_ACCESS: Final = re.compile(
+    r"\b(?:api[ _-]?key|access|token|permissions?|unauthori[sz]ed|forbidden|balance|quota)\b", re.IGNORECASE
+)
 #: What the family of servers behind the gateways says of a path that it does not have.
 _UNKNOWN_PATH: Final = re.compile(r"invalid url|no route|unknown path", re.IGNORECASE)
 _NEXT_STEP: Final[dict[type[ApimartError], str]] = {
@@ -153,12 +157,10 @@ def error_of(status_code: int, payload: Any, response: Response) -> GatewayError
     code, kind, message = _details(payload)
     status = status_code if status_code >= 400 else _embedded_status(code, kind)
     cls = _class_of(status, code, message, is_documented=is_documented_error(payload))
-    said = message or response.first_line
     return cls(
         f"The gateway answered HTTP {status_code}"
         + (f" (code {code!r})" if code not in ("", None) else "")
-        + f": {said}"
-        + ("" if said.endswith((".", "。", "!", "?")) else "."),
+        + f": {_sentence(message or response.first_line)}",
         status_code=status or status_code,
         charged="no" if code == _KEY_REUSED else None,
         code=code,
@@ -177,7 +179,7 @@ def is_documented_error(payload: Any) -> bool:
     error = payload.get("error") if isinstance(payload, dict) else None
     if not isinstance(error, dict) or not _is_text(error.get("message")):
         return False
-    return _is_text(error.get("type")) or error.get("code") in _DOCUMENTED_CODES
+    return _is_text(error.get("type")) or _code(error.get("code")) in _DOCUMENTED_CODES
 
 
 def is_refusal(error: ApimartError, response: Response) -> bool:
@@ -188,7 +190,7 @@ def is_refusal(error: ApimartError, response: Response) -> bool:
     """
     if isinstance(error, RateLimitError) and response.status_code == 429 and "retry-after" in response.headers:
         return True  # A rate limiter says when to come back: it has not passed the request on.
-    if not is_documented_error(response.payload):
+    if 300 <= response.status_code < 400 or not is_documented_error(response.payload):
         return False
     return isinstance(
         error,
@@ -205,7 +207,7 @@ def is_refusal(error: ApimartError, response: Response) -> bool:
 def refusal_error(error: ApimartError, response: Response | None = None) -> ApimartError:  # noqa: ARG001 - as the others
     """Return an error of a request that is not about a purchase, or that was provably refused, with the next step."""
     if step := _NEXT_STEP.get(type(error)):
-        error.args = (f"{error} {step}.",)
+        error.args = (f"{_sentence(error)} {step}.",)
     return error
 
 
@@ -216,10 +218,10 @@ def submit_error(error: ApimartError, response: Response | None, idempotency_key
     :param response: ``None`` where none was received.
     """
     if response is not None and is_refusal(error, response):
-        error.args = (f"{error} Nothing was charged.",)
+        error.args = (f"{_sentence(error)} Nothing was charged.",)
         return refusal_error(error)
     return SubmitOutcomeUnknownError(
-        f"A paid request was sent and its outcome is not known: {error} The picture may exist and be billed "
+        f"A paid request was sent and its outcome is not known: {_sentence(error)} The picture may exist and be billed "
         f"(idempotency key: {idempotency_key}). Look at the gateway's console before buying it again.",
         status_code=error.status_code,
         code=error.code,
@@ -237,15 +239,15 @@ def reading_error(error: ApimartError, response: Response | None, task_id: str |
     """
     if task_id is not None and response is not None and _denies_task(error, response.payload):
         error = TaskNotFoundError(
-            f"The gateway does not know task {task_id}: {error} The id may be too new or too old, or belong to another "
-            "account. Whether it was charged cannot be told from this.",
+            f"The gateway does not know task {task_id}: {_sentence(error)} The id may be too new or too old, "
+            "or belong to another account. Whether it was charged is unknown.",
             status_code=error.status_code,
             code=error.code,
             request_id=error.request_id,
         )
     else:
         advice = _ADVICE_WHEN_READING.get(type(error), "")
-        error.args = (f"{error}{advice} What was bought stays bought: it is queried again, at no cost.",)
+        error.args = (f"{_sentence(error)}{advice} What was bought stays bought: it is queried again, at no cost.",)
     error.task_id = task_id
     error.retryable = True
     error.charged = "unknown"
@@ -257,6 +259,8 @@ def _denies_task(error: ApimartError, payload: Any) -> bool:
     if not isinstance(error, NotFoundError | RequestRejectedError) or not is_documented_error(payload):
         return False
     _, _, message = _details(payload)
+    if _ABOUT_ACCESS.search(message):
+        return False
     return bool(_UNKNOWN_TASK.search(message)) or (error.status_code == 404 and not _UNKNOWN_PATH.search(message))
 
 
@@ -319,6 +323,11 @@ def _embedded_status(code: Any, kind: str) -> int:
     if re.fullmatch("[45][0-9]{2}", text):
         return int(text)
     return _STATUS_OF_TYPE.get(kind, 0)
+
+
+def _sentence(text: object) -> str:
+    """Return a text with a full stop, so that another sentence can follow."""
+    return str(text) if str(text).endswith((".", "。", "!", "?")) else f"{text}."
 
 
 def _is_text(value: Any) -> bool:

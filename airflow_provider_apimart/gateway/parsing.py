@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
@@ -31,16 +32,25 @@ __all__ = [
 
 #: Unix times in seconds have ten digits until the year 2286; larger ones are milli- or microseconds.
 _LATEST_SECOND: Final = 1e11
-#: Where a task object holds its pictures, or something that holds them.
-_HOLDERS: Final = ("result", "output", "outputs", "images", "image", "result_url", "image_url", "image_urls", "urls")
-#: Where a picture, or a holder of pictures, has its address or its content.
-_ADDRESSES: Final = ("url", "urls", "uri", "image_url", "image_urls", "b64_json", "base64")
+#: A number that is larger is not a time, not even in nanoseconds.
+_LATEST_NUMBER: Final = 1e20
+#: Where a task object holds its pictures, or something that holds them, the likeliest first. Not ``image_urls``: at the
+#: top of a task, that is the request's own list of reference images.
+_HOLDERS: Final = ("result", "output", "outputs", "images", "result_url", "urls", "image", "image_url")
+#: Where a picture, or a holder of pictures, has its address.
+_ADDRESSES: Final = ("url", "urls", "uri", "image_url", "image_urls")
+#: Where it has its content, which counts where it has no address.
+_CONTENTS: Final = ("b64_json", "base64")
 _NESTED: Final = ("images", "image", "data", "output", "outputs", "result")
 _FAILURES: Final = ("error", "fail_reason", "failReason", "failure_reason", "failed_reason")
 _MAX_DEPTH: Final = 8
 _ID_KEYS: Final = ("task_id", "taskId", "taskID", "task-id")
+#: An id of the gateways wherever it stands, even as a bare text.
+_TASK_ID: Final = re.compile(r"task[-_](?=[\w-]*\d)[\w-]+")
 #: First characters of the base64 form of picture formats.
 _BASE64_TYPES: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "PHN2Zy": "svg+xml"}
+#: Characters that a text has at least that is taken for a picture by its beginning alone.
+_SHORTEST_BASE64: Final = 64
 
 
 def read_number(value: Any) -> float | None:
@@ -66,11 +76,13 @@ def read_timestamp(value: Any) -> int | None:
     """
     Return Unix seconds from seconds, milliseconds, microseconds or an ISO 8601 text, or ``None``.
 
-    0 and negative numbers mean that the gateway does not say.
+    0, negative and absurd numbers mean that the gateway does not say.
     """
     number = read_number(value)
     if number is None:
         return _iso_timestamp(value) if isinstance(value, str) else None
+    if number >= _LATEST_NUMBER:
+        return None
     while number >= _LATEST_SECOND:
         number /= 1000
     return int(number) if number > 0 else None
@@ -98,51 +110,62 @@ def find_image_urls(data: Mapping[str, Any], *, base_url: str) -> Iterator[tuple
     """
     Yield address and expiry of each picture of a task object, each once, in the gateway's order.
 
+    They are taken from the first field that holds any: others repeat them, or the request's reference images.
+
     :param base_url: what a path such as ``/f/image/1.png`` is relative to.
     :return: an http(s) URL or a ``data:`` URI, byte for byte as the gateway gave it, with the Unix seconds at which it
         expires, or ``None`` where the gateway does not say.
     """
-    seen = set()
     for name in _HOLDERS:
-        for address, expires_at in _walk(data.get(name), None, 0):
-            url = _absolute(address, base_url)
-            if url is not None and url not in seen:
-                seen.add(url)
-                yield url, expires_at
+        pictures: dict[str, int | None] = {}
+        for url, expires_at in _walk(data.get(name), None, base_url, 0):
+            pictures.setdefault(url, expires_at)
+        if pictures:
+            yield from pictures.items()
+            return
 
 
-def _walk(value: Any, expires_at: int | None, depth: int) -> Iterator[tuple[str, int | None]]:
+def _walk(value: Any, expires_at: int | None, base_url: str, depth: int) -> Iterator[tuple[str, int | None]]:
     value = read_json_text(value)
-    if depth > _MAX_DEPTH:
-        return
     if isinstance(value, str):
-        yield value, expires_at
+        if (url := _absolute(value, base_url)) is not None:
+            yield url, expires_at
+    elif depth > _MAX_DEPTH:
+        return
     elif isinstance(value, list):
         for item in value:
-            yield from _walk(item, expires_at, depth + 1)
+            yield from _walk(item, expires_at, base_url, depth + 1)
     elif isinstance(value, dict):
         expires_at = read_timestamp(value.get("expires_at")) or expires_at
-        for name in _ADDRESSES:
-            content = value.get(name)
-            if name in {"b64_json", "base64"}:
-                content = _data_uri(content)
-            yield from _walk(content, expires_at, depth + 1)
+
+        def below(name: str) -> list[tuple[str, int | None]]:
+            content = value.get(name) if name not in _CONTENTS else _data_uri(value.get(name))
+            return list(_walk(content, expires_at, base_url, depth + 1))
+
+        addresses = [picture for name in _ADDRESSES for picture in below(name)]
+        yield from addresses or [picture for name in _CONTENTS for picture in below(name)]
         for name in _NESTED:
-            yield from _walk(value.get(name), expires_at, depth + 1)
+            yield from below(name)
 
 
 def _data_uri(content: Any) -> str | None:
+    """Return a picture's content as a URI; a content that is an address already, as it is."""
     if not isinstance(content, str) or not content or content.startswith(("data:", "http://", "https://")):
         return content if isinstance(content, str) else None
-    kind = next((kind for start, kind in _BASE64_TYPES.items() if content.startswith(start)), "png")
-    return f"data:image/{kind};base64,{content}"
+    return f"data:image/{_base64_type(content) or 'png'};base64,{content}"
+
+
+def _base64_type(content: str) -> str | None:
+    return next((kind for start, kind in _BASE64_TYPES.items() if content.startswith(start)), None)
 
 
 def _absolute(address: str, base_url: str) -> str | None:
     """Return an address that can be downloaded, or ``None`` for anything else."""
     address = address.strip()
-    if address.lower().startswith(("http://", "https://", "data:image/")):
+    if address[:11].lower().startswith(("http://", "https://", "data:image/")):
         return address
+    if len(address) >= _SHORTEST_BASE64 and _base64_type(address):
+        return _data_uri(address)
     if not address.startswith("/"):
         return None
     try:
@@ -156,30 +179,42 @@ def find_task_objects(payload: Any) -> list[dict[str, Any]]:
     """
     Return the objects of a submit's response that name a task, each with its id as text under ``id``.
 
-    The id stands under ``task_id``, ``taskId`` or ``id``, at the top or below ``data``, ``result`` or ``task``.
+    The id stands under ``task_id``, ``taskId`` or ``id``, at the top or below ``data``, ``result`` or ``task``, or is a
+    text that begins with ``task``.
     """
-    return list(_task_objects(read_json_text(payload), 0, is_top=True))
+    return _task_objects(read_json_text(payload), 0)
 
 
-def _task_objects(value: Any, depth: int, *, is_top: bool = False) -> Iterator[dict[str, Any]]:
-    if depth > _MAX_DEPTH:
-        return
-    if isinstance(value, list):
-        for item in value:
-            yield from _task_objects(item, depth + 1)
-        return
-    if not isinstance(value, dict):
-        return
-    named = next((value[name] for name in _ID_KEYS if _is_id(value.get(name))), None)
-    # A plain "id" at the top may be that of the request; inside of data it is the task's.
+def _task_objects(value: Any, depth: int) -> list[dict[str, Any]]:
+    if isinstance(value, str):
+        return [{"id": value}] if depth and _TASK_ID.fullmatch(value) else []
+    if isinstance(value, list) and depth <= _MAX_DEPTH:
+        return [item_object for item in value for item_object in _task_objects(item, depth + 1)]
+    if not isinstance(value, dict) or depth > _MAX_DEPTH:
+        return []
+    if (named := _named_id(value)) is not None:
+        return [{**value, "id": named}]
+    nested = [
+        nested_object
+        for name in ("data", "result", "task", "tasks", "task_ids", "output")
+        for nested_object in _task_objects(read_json_text(value.get(name)), depth + 1)
+    ]
     own = value.get("id")
-    if named is None and _is_id(own) and (not is_top or "status" in value or str(own).startswith("task")):
-        named = own
-    if named is not None:
-        yield {**value, "id": str(named)}
-        return
-    for name in ("data", "result", "task", "tasks", "output"):
-        yield from _task_objects(read_json_text(value.get(name)), depth + 1)
+    # A plain "id" is that of the request at the top without a status, that of a picture beside an address or a content,
+    # and that of an envelope around something that names a task.
+    is_task = "status" in value or (depth and not any(value.get(name) for name in (*_ADDRESSES, *_CONTENTS)))
+    if _is_id(own) and is_task and not any(_named_id(item) for item in nested):
+        return [{**value, "id": str(own)}]
+    return nested
+
+
+def _named_id(value: Mapping[str, Any]) -> str | None:
+    """Return the id of an object that can only be one of a task."""
+    for name in _ID_KEYS:
+        if _is_id(value.get(name)):
+            return str(value[name])
+    own = value.get("id")
+    return own if isinstance(own, str) and own.startswith("task") else None
 
 
 def _is_id(value: Any) -> bool:

@@ -1,9 +1,8 @@
 """
 Decisions about status queries: when a task is queried, in which requests, and which outcome is final. Does no I/O.
 
-:class:`Schedule` says when each task is due, :func:`look_up` which requests to send for the tasks that are due (in
-batches while the gateway understands those, one by one otherwise), and :class:`OutcomeFilter` when an outcome is final.
-Time is handed in, and nothing sleeps.
+:class:`Schedule` says when each task is due, :func:`look_up` which requests to send for the tasks that are due, and
+:class:`OutcomeFilter` when an outcome is final. Time is handed in, and nothing sleeps.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from airflow_provider_apimart.exceptions import (
     ApimartError,
     GatewayError,
     NotFoundError,
+    RateLimitError,
     RequestRejectedError,
     TaskNotFoundError,
     UnreadableAnswerError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
     Found = dict[str, Task | GatewayError]
-    #: Yields calls; receives for each its result, or the error that it ended in. The first step receives ``None``.
+    #: Yields endpoints; receives for each its result, or the error that it ended in. The first step receives ``None``.
     Steps = Generator[Sequence[Endpoint[Any]], Any, Result]
 
 __all__ = [
@@ -54,32 +54,31 @@ __all__ = [
     "next_pause",
 ]
 
-#: Share of an interval by which each look is moved, so that tasks submitted together are not asked after together.
+#: Share of an interval by which each query is moved, so that tasks submitted together are not queried together.
 JITTER = 0.1
 
 #: Seconds for which a completed task may have no picture yet: results have been seen to lag behind the status.
 IMAGES_GRACE: Final = 300.0
-#: How often, and over how many seconds, the gateway must deny a task id before it is believed: a new task may not be
-#: visible everywhere at once, and a key may be switched to another account by mistake.
+#: How often, and over how many seconds, the gateway must deny a task id: a new task may not be visible everywhere.
 DENIALS: Final = 5
 DENIED_FOR: Final = 120.0
 
-#: Seconds of pause after a look that failed, doubled each time up to the maximum.
+#: Seconds of pause after a failed poll, doubled each time up to the maximum.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
-#: Seconds. The longest pause that a gateway gets by asking: what is finished meanwhile has about a day to live.
+#: Seconds. The longest pause that a gateway gets by asking: finished pictures live for about a day.
 _LONGEST_RETRY_AFTER = 600.0
-#: Looks at single tasks. One costs more than a millisecond of the triggerer's only processor core.
+#: Queries of single tasks. One costs more than a millisecond of the triggerer's only processor core.
 _SINGLE_LOOKS_PER_SECOND = 75.0
-#: Outdated entries that the heap may hold before it is made anew.
+#: Outdated entries in the heap before it is rebuilt.
 _SPARE_ENTRIES = 64
 
 
 def next_pause(previous: float, *, asked: float | None) -> float:
     """
-    Return the seconds to pause after a look that failed.
+    Return the seconds to pause after a failed poll.
 
-    :param previous: the pause after the look before, or 0 if that succeeded.
+    :param previous: the pause after the previous poll, or 0 if that succeeded.
     :param asked: what the gateway asks for, where it does.
     """
     doubled = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * previous))
@@ -88,11 +87,10 @@ def next_pause(previous: float, *, asked: float | None) -> float:
 
 def interval_between_looks(wanted: float, *, waiting: int, in_batches: bool) -> float:
     """
-    Return the seconds between two looks at a task.
+    Return the seconds between two queries of a task.
 
-    :param wanted: what was asked for.
-    :param waiting: tasks that wait. Where each needs a request of its own, many of them are looked at less often, so
-        that neither the gateway nor the triggerer is flooded.
+    :param wanted: the poll interval that was asked for.
+    :param waiting: tasks that wait. Where each needs a request of its own, many of them are queried less often.
     """
     return wanted if in_batches else max(wanted, waiting / _SINGLE_LOOKS_PER_SECOND)
 
@@ -100,7 +98,7 @@ def interval_between_looks(wanted: float, *, waiting: int, in_batches: bool) -> 
 @dataclass
 class Schedule:
     """
-    The next look at each task. A task that was taken comes again when it is put back.
+    The time of the next query of each task. A task that was taken is due again after it was put back.
 
     :param jitter: draws the share of an interval that is added, between ``-JITTER`` and ``JITTER``.
     """
@@ -114,22 +112,22 @@ class Schedule:
         return len(self._intervals)
 
     def add(self, task_id: str, *, first_look: float, interval: float) -> None:
-        """Look at a task from ``first_look`` on, every ``interval`` seconds; for a known task the sooner counts."""
+        """Query a task from ``first_look`` on, every ``interval`` seconds; for a known task the sooner counts."""
         self._intervals[task_id] = min(interval, self._intervals.get(task_id, interval))
         if first_look < self._due.get(task_id, math.inf):
             self._set(task_id, first_look)
 
     def remove(self, task_id: str) -> None:
-        """Look at a task no more."""
+        """Stop querying a task."""
         self._due.pop(task_id, None)
         self._intervals.pop(task_id, None)
 
     def take_due(self, now: float, *, limit: int | None = None) -> list[str]:
-        """Return the tasks to look at now, at most ``limit`` of them, those that waited longest first."""
+        """Return the tasks to query now, at most ``limit`` of them, the most overdue first."""
         taken: list[str] = []
         while self._heap and self._heap[0][0] <= now and (limit is None or len(taken) < limit):
             due, task_id = heapq.heappop(self._heap)
-            # A task that was added twice, or removed, stands in the heap with a moment that is no longer its own.
+            # A task that was added twice, or removed, is in the heap with an outdated time.
             if self._due.get(task_id) == due:
                 del self._due[task_id]
                 taken.append(task_id)
@@ -137,10 +135,9 @@ class Schedule:
 
     def put_back(self, task_ids: Iterable[str], *, looked_at: float, in_batches: bool = True) -> None:
         """
-        Plan the next look at tasks that were taken, unless they were removed meanwhile.
+        Plan the next query of tasks that were taken, unless they were removed meanwhile.
 
         :param looked_at: when they were taken.
-        :param in_batches: whether a look at many takes one request.
         """
         for task_id in task_ids:
             if task_id in self._intervals and task_id not in self._due:
@@ -150,7 +147,7 @@ class Schedule:
                 self._set(task_id, looked_at + interval * (1 + self.jitter.uniform(-JITTER, JITTER)))
 
     def next_due(self) -> float | None:
-        """Return when the next look is due, or ``None`` when none is planned."""
+        """Return when the next query is due, or ``None`` when none is planned."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -163,22 +160,21 @@ class Schedule:
             heapq.heapify(self._heap)
 
 
-#: Ids in the first request. The vendors publish no limit; the only imitation whose limit is known takes 50.
+#: Ids in the first request. The vendors publish no limit; the only known one is an imitation's 50.
 FIRST_SIZE: Final = 50
-#: Ids in one request at most: beyond this, a larger answer costs more than another request.
+#: The most ids in one request, and the fewest that make an endpoint worth using.
 LARGEST_SIZE: Final = 200
-#: An endpoint that refuses this few ids is not worth the trouble.
 SMALLEST_SIZE: Final = 5
-#: Seconds until an endpoint that was missing or odd is tried again, and one that refused larger requests is asked more.
+#: Seconds until an odd endpoint is tried again, or is sent more ids than it took.
 _RETRY_AFTER: Final = 15 * 60.0
 
 
 class BatchEndpoint:
     """
-    What has been learnt about the batch endpoint of one gateway.
+    The state of the batch endpoint of one gateway: whether it works, and how many ids it takes.
 
     :param enabled: ``False`` to never use it.
-    :param warn: told when it is given up for a while.
+    :param warn: called with a message when it is not used for a while.
     :param clock: monotonic seconds.
     """
 
@@ -194,21 +190,21 @@ class BatchEndpoint:
 
     @property
     def is_usable(self) -> bool:
-        """Whether to ask in batches."""
+        """Return whether to query in batches."""
         return self._enabled and self._clock() >= self._unusable_until
 
     @property
     def size(self) -> int:
-        """How many ids to ask after in one request."""
+        """The number of ids to query in one request."""
         return self._size
 
     def accepted(self, count: int) -> None:
-        """Ask for more next time, after a request that was as large as allowed."""
+        """Allow more ids next time, after a request that was as large as allowed."""
         if count >= self._size and self._clock() >= self._limited_until:
             self._size = min(2 * self._size, LARGEST_SIZE)
 
     def limit_to(self, count: int) -> None:
-        """Ask for no more than this for a while; where that is too little to gain anything, turn the endpoint off."""
+        """Allow no more than this for a while; where that is too little to gain anything, turn the endpoint off."""
         if count < SMALLEST_SIZE:
             self.turn_off(f"a batch describes {count} tasks")
         else:
@@ -217,12 +213,12 @@ class BatchEndpoint:
 
     def turn_off(self, reason: object) -> None:
         """Stop using the endpoint for a while."""
-        if self.is_usable:  # Looks side by side find the same out, each for itself.
-            self._warn(f"Batch look-ups do not work, each task is asked after by itself for 15 minutes: {reason}")
+        if self.is_usable:  # Concurrent polls each discover it; warn once.
+            self._warn(f"Batch queries do not work; each task is queried singly for 15 minutes: {reason}")
         self._unusable_until = self._clock() + _RETRY_AFTER
 
 
-#: What an endpoint answers that does not exist or wants something else. Any other error says nothing about batches.
+#: Errors of an endpoint that does not exist or wants something else.
 _ABOUT_BATCHES: Final = (NotFoundError, RequestRejectedError, UnreadableAnswerError)
 
 
@@ -274,17 +270,24 @@ class OutcomeFilter:
 
 def look_up(settings: GatewaySettings, task_ids: Iterable[str], endpoint: BatchEndpoint) -> Steps[Found]:
     """
-    Return for each id its task, or the error that asking after it gave; one bad id spoils no other.
+    Return for each id its task, or the error of its query; one bad id spoils no other.
 
-    :param endpoint: learns from what the gateway answers.
-    :raises GatewayError: when the gateway could not be asked at all.
+    :param endpoint: learns from the gateway's responses.
+    :raises GatewayError: when the gateway could not be queried at all.
     """
     wanted = list(dict.fromkeys(task_ids))
     in_batches = endpoint.is_usable and min(endpoint.size, len(wanted)) > 1
     batches = (yield from _in_batches(settings, wanted, endpoint.size)) if in_batches else _Batches()
     left_out = [task_id for task_id in wanted if task_id not in batches.described]
+    alone: Found = {}
+    if batches.trouble is not None:
+        # Batches alone may be broken, or forbidden by a firewall. One query tells, before many are sent.
+        probe = left_out.pop(0)
+        (alone[probe],) = yield [endpoints.get_task(settings, probe)]
+        if not isinstance(alone[probe], Task | TaskNotFoundError):
+            return _believed({task_id: batches.described.get(task_id, batches.trouble) for task_id in wanted})
     singly = (yield [endpoints.get_task(settings, task_id) for task_id in left_out]) if left_out else []
-    alone = dict(zip(left_out, singly, strict=True))
+    alone |= dict(zip(left_out, singly, strict=True))
     if in_batches:
         unnamed = [outcome for task_id, outcome in alone.items() if task_id not in batches.named]
         _learn(endpoint, batches, len(wanted), unnamed)
@@ -301,12 +304,14 @@ def chunks(task_ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 @dataclass
 class _Batches:
     """
-    Outcomes of the batches of one look-up.
+    Outcomes of the batches of one poll.
 
     :param described: tasks whose description is complete.
     :param named: tasks that a batch mentioned at all.
     :param most_accepted: ids of the largest batch that was accepted, or 0.
-    :param most_described: tasks in the fullest answer.
+    :param most_described: tasks in the fullest response.
+    :param refusal: an error of a batch.
+    :param trouble: an error of a batch that is perhaps not about batches.
     :param is_any_given_up: whether some ids were accepted in no batch, however small.
     """
 
@@ -315,6 +320,7 @@ class _Batches:
     most_accepted: int = 0
     most_described: int = 0
     refusal: GatewayError | None = None
+    trouble: GatewayError | None = None
     is_any_given_up: bool = False
 
 
@@ -326,17 +332,19 @@ def _in_batches(settings: GatewaySettings, wanted: Sequence[str], size: int) -> 
         smaller: list[Sequence[str]] = []
         for part, outcome in zip(parts, outcomes, strict=True):
             if not isinstance(outcome, GatewayError):
-                # An error of one item is not believed before a query of its own confirms it, and neither is a
-                # completed task without pictures: some batches hold only ids and status words.
+                # An error of one item is not believed before a query of its own confirms it.
                 tasks = {task_id: task for task_id, task in outcome.items() if isinstance(task, Task)}
                 batches.named |= tasks.keys()
-                batches.described |= {task_id: task for task_id, task in tasks.items() if not _is_empty(task)}
+                batches.described |= {task_id: task for task_id, task in tasks.items() if not _is_vague(task)}
                 batches.most_accepted = max(batches.most_accepted, len(part))
                 batches.most_described = max(batches.most_described, len(tasks))
                 continue
-            if not isinstance(outcome, _ABOUT_BATCHES):
+            if isinstance(outcome, RateLimitError):
                 raise outcome
             batches.refusal = outcome
+            if not isinstance(outcome, _ABOUT_BATCHES):
+                batches.trouble = outcome
+                continue
             halves = _halves(part) if isinstance(outcome, RequestRejectedError) else []
             batches.is_any_given_up |= not halves
             smaller += halves
@@ -344,8 +352,9 @@ def _in_batches(settings: GatewaySettings, wanted: Sequence[str], size: int) -> 
     return batches
 
 
-def _is_empty(task: Task) -> bool:
-    return task.state is TaskState.COMPLETED and not task.images
+def _is_vague(task: Task) -> bool:
+    """Return whether an item must be confirmed: some hold only ids and status words, or how the item's query ended."""
+    return (task.state is TaskState.COMPLETED and not task.images) or task.status in ("error", "fail")
 
 
 def _halves(part: Sequence[str]) -> list[Sequence[str]]:
@@ -357,7 +366,7 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
     """
     Tell the endpoint what its batches can be like from now on.
 
-    :param asked: ids that were asked after.
+    :param asked: the number of ids that were queried.
     :param singly: outcomes of single queries of the tasks that no batch named.
     """
     if batches.refusal is None:
@@ -368,7 +377,7 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
         else:
             endpoint.accepted(batches.most_accepted)
     elif batches.is_any_given_up and _is_about_an_id(batches.refusal, singly):
-        pass  # Without that id they may be taken next time.
+        return
     elif batches.most_accepted:
         endpoint.limit_to(batches.most_accepted)
     elif any(isinstance(outcome, Task) for outcome in singly):
@@ -377,14 +386,14 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
 
 
 def _is_about_an_id(refusal: GatewayError, singly: Sequence[Task | GatewayError]) -> bool:
-    """Whether a batch was refused perhaps because of an id that is refused by itself too."""
+    """Return whether a batch was perhaps refused because of an id that is refused by itself too."""
     return isinstance(refusal, RequestRejectedError) and any(
         isinstance(outcome, NotFoundError | RequestRejectedError) for outcome in singly
     )
 
 
 def _believed(found: Found) -> Found:
-    """Return what was found, or raise when each look-up failed for a reason that lies with the gateway, not the id."""
+    """Return the outcomes, or raise when each query failed for a reason that lies with the gateway, not the id."""
     errors = [outcome for outcome in found.values() if isinstance(outcome, GatewayError)]
     if errors and len(errors) == len(found) and not any(isinstance(error, TaskNotFoundError) for error in errors):
         raise errors[0]

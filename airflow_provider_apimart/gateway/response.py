@@ -7,6 +7,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -104,7 +105,9 @@ def parse_retry_after(value: str | None, *, date: str | None = None) -> float | 
 
 def _timestamp(http_date: str) -> float | None:
     try:
-        return parsedate_to_datetime(http_date).timestamp()
+        moment = parsedate_to_datetime(http_date)
+        # Without a zone it is UTC, as HTTP wants it; Python would take this machine's.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +55,8 @@ class TaskState(StrEnum):
 
 
 _EXPIRED: Final = "expired"
+#: Fields that say which task an object is, and nothing about it.
+_IDENTITY: Final = frozenset({"id", "task_id", "status"})
 _STATES: Final[Mapping[str, TaskState]] = {
     **dict.fromkeys(
         ("submitted", "pending", "queued", "processing", "in_progress", "running", "not_start", "modal", ""),
@@ -114,8 +116,8 @@ class Task:
     :param progress: per cent.
     :param error_code: the gateway's code of a failure, as text.
     :param error_message: the gateway's reason of a failure.
-    :param quote: an excerpt of the gateway's own description where it was not understood: an unknown status word, or a
-        completed task without a picture. Empty otherwise.
+    :param quote: an excerpt of the gateway's own description where it was not understood: no status word, an unknown
+        one, or a completed task without a picture. Empty otherwise.
     """
 
     task_id: str
@@ -140,7 +142,7 @@ class Task:
         """
         Read one task object, without the envelope around it.
 
-        :param task_id: the id that was queried, where the object does not repeat it.
+        :param task_id: the id that was queried, under which the task stays known; the object's own unless given.
         :param base_url: the address that a relative picture URL is relative to.
         :param api_key: never part of the texts that are shown, even if the gateway repeats it.
         """
@@ -152,8 +154,9 @@ class Task:
         images = tuple(_images(data, base_url, completed)) if state is TaskState.COMPLETED else ()
         code, message = find_failure(data)
         is_odd = status not in _STATES or (state is TaskState.COMPLETED and not images)
+        is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
         return cls(
-            task_id=str(data.get("id") or data.get("task_id") or task_id or ""),
+            task_id=str(task_id or data.get("id") or data.get("task_id") or ""),
             status=status,
             state=state,
             images=images,
@@ -260,7 +263,11 @@ def _accepted(item: dict[str, Any], base_url: str, api_key: str) -> Task:
     if item.get("object") == _SYNCHRONOUS_OBJECT and not item.get("status"):
         item = {**item, "status": "completed"}
     item = item if item.get("status") or item.get("state") else {**item, "status": "submitted"}
-    return Task.from_json(item, base_url=base_url, api_key=api_key)
+    task = Task.from_json(item, base_url=base_url, api_key=api_key)
+    if task.state is TaskState.COMPLETED and not task.images:
+        # "success" without a picture is the outcome of the submit, not that of the task.
+        return replace(task, status="submitted", state=TaskState.RUNNING, quote="")
+    return task
 
 
 def _delivered_at_once(payload: Mapping[str, Any], base_url: str) -> Iterator[Task]:
@@ -284,10 +291,12 @@ def _delivered_at_once(payload: Mapping[str, Any], base_url: str) -> Iterator[Ta
 
 def _images(data: Mapping[str, Any], base_url: str, completed: int | None) -> Iterator[Image]:
     expiry = read_timestamp(data.get("expires_at"))
-    if expiry is None and completed is not None:
+    if completed is not None and (expiry is None or expiry <= completed):
         expiry = completed + ASSUMED_URL_LIFETIME
     for url, expires_at in find_image_urls(data, base_url=base_url):
-        yield Image(url, expiry if expires_at is None else expires_at)
+        # A URL that died before its picture was finished is a duration, or a mistake.
+        is_sensible = expires_at is not None and (completed is None or expires_at > completed)
+        yield Image(url, expires_at if is_sensible else expiry)
 
 
 def task_error(task: Task) -> ApimartError | None:

@@ -112,13 +112,15 @@ class Throttle:
     async def permit(self, *, paid: bool) -> AsyncIterator[None]:
         """Wait until a request may be sent, and count it for as long as the ``async with`` statement lasts."""
         if not paid:
-            await self._wait_for_turn(interval=0.0)
             async with self._requests:
+                await self._wait_until_due(interval=0.0)
                 yield
             return
         async with self._submits:
-            await self._wait_for_turn(interval=self._interval)
+            await self._wait_until_due(interval=self._interval)
             async with self._requests:
+                # Again: a pause may have begun while all permits were taken.
+                await self._wait_until_due(interval=0.0)
                 sent_under = self._limit
                 try:
                     yield
@@ -127,7 +129,8 @@ class Throttle:
                     raise
                 self._adapt(self._limit.after_acceptance(sent_under))
 
-    async def _wait_for_turn(self, *, interval: float) -> None:
+    async def _wait_until_due(self, *, interval: float) -> None:
+        """Wait for the end of a pause, and ``interval`` seconds after the submit before."""
         while True:
             now = self._clock()
             due = max(now, self._resume_at)
@@ -138,7 +141,7 @@ class Throttle:
                 await self._sleep(due - now)
             if self._resume_at <= due:
                 return
-            # A pause began meanwhile. Take a new turn: those taken before it would all come at once after it.
+            # A pause began meanwhile. Take a new place after it: places taken before it would all be due at once.
 
     def _adapt(self, after: ConcurrencyLimit) -> None:
         before, self._limit = self._limit, after

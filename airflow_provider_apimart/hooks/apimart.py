@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
-from concurrent.futures import FIRST_COMPLETED, wait
+import threading
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,6 +80,8 @@ class ApimartHook(BaseHook):
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, GatewayClient] = WeakKeyDictionary()
         self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._loop: AbstractContextManager[BlockingPortal] | None = None
+        self._portal: BlockingPortal | None = None
+        self._opening = threading.Lock()
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -142,7 +146,7 @@ class ApimartHook(BaseHook):
         :param purchases: requests with their idempotency keys; each is drawn when there is room for it.
         :return: the place of each request in ``purchases`` and its outcome, an error being one too, as they arrive.
         """
-        portal = self._portal
+        portal = self._open_portal()
         client = portal.call(self._client)
         numbered = enumerate(purchases)
         places: dict[Future[Submission], int] = {}
@@ -244,10 +248,15 @@ class ApimartHook(BaseHook):
 
     def close(self) -> None:
         """Close the connections that the blocking methods hold, and end their event loop."""
-        if self._loop is not None:
+        with self._opening:
             loop, self._loop = self._loop, None
-            portal = self.__dict__.pop("_portal")
+            portal, self._portal = self._portal, None
+        if loop is None or portal is None:
+            return
+        atexit.unregister(self.close)
+        try:
             portal.call(self.aclose)
+        finally:
             # Requests are left only where Airflow has ended the task in the middle of one.
             portal.call(portal.stop, True)  # noqa: FBT003 - anyio's own signature: cancel what is left
             loop.__exit__(None, None, None)
@@ -288,20 +297,25 @@ class ApimartHook(BaseHook):
         return self._clients[loop]
 
     def _call(self, make: Callable[[], Endpoint[T]]) -> T:
-        result: T = self._portal.call(self._send, make)
+        result: T = self._open_portal().call(self._send, make)
         return result
 
     def _run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         """Run an asynchronous method in the hook's own event loop, and return its result."""
-        return self._portal.call(function, *arguments)
+        return self._open_portal().call(function, *arguments)
 
-    @cached_property
-    def _portal(self) -> BlockingPortal:
+    def _open_portal(self) -> BlockingPortal:
+        """Return the way into the hook's own event loop, which the first thread that needs it starts."""
         from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - not for a DAG file to pay
 
-        self.settings  # noqa: B018 - looked up by the thread that Airflow serves
-        self._loop = start_blocking_portal()
-        return self._loop.__enter__()
+        with self._opening:
+            if self._portal is None:
+                self.settings  # noqa: B018 - looked up by the thread that Airflow serves
+                self._loop = start_blocking_portal()
+                self._portal = self._loop.__enter__()
+                # The interpreter hangs at its end when it finds an event loop whose thread it has stopped already.
+                atexit.register(self.close)
+            return self._portal
 
     def _make_client(self) -> GatewayClient:
         from airflow_provider_apimart.gateway.client import GatewayClient  # noqa: PLC0415 - loads httpx
@@ -311,7 +325,10 @@ class ApimartHook(BaseHook):
         )
 
     def _log_unread(self, place: int, future: Future[Submission]) -> None:
-        outcome = future.exception() or future.result()
+        try:
+            outcome = future.exception() or future.result()
+        except CancelledError as error:  # The hook was closed meanwhile.
+            outcome = error
         if isinstance(outcome, Submission):
             task_ids = ", ".join(task.task_id for task in outcome.tasks)
             self.log.warning("Request %d was accepted as %s after the caller had stopped reading", place, task_ids)

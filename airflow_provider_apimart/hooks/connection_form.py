@@ -47,12 +47,12 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     },
     "max_concurrency": {
         "label": "Max concurrency",
-        "description": "Limit on simultaneous requests of one client, and on simultaneous submits of one process.",
+        "description": "Simultaneous requests of one hook, or of the poller of one triggerer.",
         "schema": {"type": ["integer", "null"], "minimum": 1, "default": 16},
     },
     "requests_per_second": {
         "label": "Requests per second",
-        "description": "Limit on submits by one process; empty for none.",
+        "description": "Limit on the submits of one hook; empty for none.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0},
     },
     "batch_polling": {

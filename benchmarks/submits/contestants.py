@@ -27,16 +27,17 @@ AT_ONCE: Final[Mapping[str, int]] = {"ours": 16, "httpx": 1, "requests + threads
 def ours(url: str, prompts: list[str]) -> Submit:  # noqa: ARG001 - the connection says it
     """Return the hook's way."""
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.gateway.task import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
 
     importlib.import_module("airflow_provider_apimart.gateway.client")
-    purchases = ((ImageRequest(prompt=prompt, model=_MODEL), str(uuid.uuid4())) for prompt in prompts)
+    purchases = [(ImageRequest(prompt=prompt, model=_MODEL), str(uuid.uuid4())) for prompt in prompts]
 
     async def submit() -> list[str]:
         async with ApimartHook() as hook:
-            outcomes = [outcome async for _, outcome in hook.asubmit_many(purchases)]
-        return [outcome.tasks[0].task_id for outcome in outcomes if isinstance(outcome, Submission)]
+            submissions = await asyncio.gather(
+                *(hook.asubmit(request, idempotency_key=key) for request, key in purchases)
+            )
+        return [submission.tasks[0].task_id for submission in submissions]
 
     return lambda: asyncio.run(submit())
 

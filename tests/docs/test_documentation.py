@@ -69,7 +69,7 @@ def test_the_tasks_on_the_hooks_page_do_what_it_says(simulator: Simulator) -> No
     assert seen["reference"].startswith(simulator.url)
     assert bought == again
     assert simulator.stats()["submits"] == {"received": 2, "accepted": 1, "replayed": 1, "refused": 0, "dropped": 0}
-    assert set(page["ask"].function(bought)) == set(bought)
+    assert set(page["query"].function(bought)) == set(bought)
     assert len(asyncio.run(page["states"](bought))) == 1
 
 

@@ -1,4 +1,4 @@
-"""A gateway that answers the calls of a look-up without a network, in every way that a batch endpoint may be odd."""
+"""A gateway that answers status queries without a network, in every way that a batch endpoint may be odd."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gateway.exchange import answer, text_answer
 from airflow_provider_apimart.exceptions import GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from airflow_provider_apimart.gateway.endpoints import Endpoint
@@ -33,8 +34,12 @@ class BatchGateway:
     :param describes: tasks that a batch describes, the first of them.
     :param missing: ids that batches leave out although they are known.
     :param item_errors: ids for which batches hold an error although they are known.
-    :param batch_status: HTTP status that every batch is answered with; ``200`` for a page that is no JSON.
-    :param status: HTTP status that everything is answered with.
+    :param batch_status: HTTP status that every batch is answered with; ``200`` for a page that is not JSON.
+    :param status: HTTP status that everything is answered with; ``200`` for a page that is not JSON.
+    :param single_status: HTTP status that every single query is answered with.
+    :param page: whether refusals are HTML pages.
+    :param poison: ids on which a whole batch fails, with ``poison_status``.
+    :param items: descriptions of tasks that only batches give.
     :param batches: how many ids each batch held, one list per step.
     :param singles: ids that were asked after by themselves, one list per step.
     """
@@ -47,11 +52,16 @@ class BatchGateway:
     item_errors: AbstractSet[str] = frozenset()
     batch_status: int | None = None
     status: int | None = None
+    single_status: int | None = None
+    page: bool = False
+    poison: AbstractSet[str] = frozenset()
+    poison_status: int = 500
+    items: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[list[int]] = field(default_factory=list)
     singles: list[list[str]] = field(default_factory=list)
 
     def serve(self, steps: Steps[Found]) -> Found:
-        """Response the calls of a look-up until it knows what came of it."""
+        """Serve the requests of one poll until it has its outcomes."""
         outcomes = None
         while True:
             try:
@@ -79,30 +89,33 @@ class BatchGateway:
 
     def _batch(self, task_ids: list[str]) -> Response:
         if (status := self.status or self.batch_status) is not None:
-            return text_answer(PAGE) if status == 200 else _refusal(status)
+            return self._refusal(status)
+        if self.poison & set(task_ids):
+            return self._refusal(self.poison_status)
         if len(task_ids) > self.limit or (self.refuses_bad and self.bad & set(task_ids)):
-            return _refusal(400)
+            return self._refusal(400)
         known = [task_id for task_id in task_ids if task_id not in self.bad | self.missing]
         items = [
             {"task_id": task_id, "error": {"code": 400, "message": "no"}}
             if task_id in self.item_errors
-            else {"id": task_id, "status": "processing"}
+            else {"id": task_id, "status": "processing", **self.items.get(task_id, {})}
             for task_id in known[: self.describes]
         ]
         return answer({"code": 200, "data": items})
 
     def _single(self, call: Endpoint[Any]) -> Response:
         task_id = _id_of(call)
-        if self.status is not None:
-            return text_answer(PAGE) if self.status == 200 else _refusal(self.status)
+        if (status := self.status or self.single_status) is not None:
+            return self._refusal(status)
         if task_id in self.bad:
-            return _refusal(400, "无效的任务ID")
+            return self._refusal(400, "无效的任务ID")
         return answer({"code": 200, "data": {"id": task_id, "status": "processing"}})
+
+    def _refusal(self, status: int, message: str = "no") -> Response:
+        if self.page or status == 200:
+            return text_answer(PAGE, status)
+        return answer({"error": {"code": status, "message": message, "type": "apimart_error"}}, status)
 
 
 def _id_of(call: Endpoint[Any]) -> str:
     return unquote(call.path.rpartition("/")[2])
-
-
-def _refusal(status: int, message: str = "no") -> Response:
-    return answer({"error": {"code": status, "message": message, "type": "apimart_error"}}, status)

@@ -1,4 +1,4 @@
-"""Fixtures for everything about the wire: settings, requests, and clients of both kinds that do not really pause."""
+"""Fixtures for everything about the wire: settings, requests, and clients that do not really pause."""
 
 from __future__ import annotations
 

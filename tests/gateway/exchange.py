@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 from gateway.clock import Clock
 
-from airflow_provider_apimart.gateway.client import GatewayClient
+from airflow_provider_apimart.gateway.client import MAX_BODY_BYTES, GatewayClient
 from airflow_provider_apimart.gateway.response import Response
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Script(httpx.MockTransport):
         prepared = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(prepared, Exception):
             raise prepared
-        return httpx.Response(prepared.status_code, headers=prepared.headers, content=prepared.content)
+        raw = cast("httpx.SyncByteStream", prepared.stream)  # As sent: the content is decoded.
+        return httpx.Response(prepared.status_code, headers=prepared.headers, content=b"".join(raw))
 
     def close(self) -> None:
         self.is_closed = True
@@ -91,6 +92,7 @@ class Exchange:
     clock: Clock = field(default_factory=Clock)
     client: GatewayClient = field(init=False)
     notes: list[str] = field(default_factory=list)
+    max_body_bytes: int = MAX_BODY_BYTES
 
     @property
     def pauses(self) -> list[float]:
@@ -108,6 +110,7 @@ class Exchange:
             clock=self.clock,
             sleep=self.clock.async_sleep,
             notify=self.notes.append,
+            max_body_bytes=self.max_body_bytes,
         )
         async with self.client:
             return await self.client.send(endpoint)

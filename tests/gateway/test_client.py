@@ -1,8 +1,9 @@
-"""What both clients send, how often, and what they make of the answer."""
+"""The requests that a client sends, how often, and what it makes of the responses."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -10,25 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from gateway.clock import Clock, HeldClock
+from gateway.clock import HeldClock
 from gateway.exchange import Exchange, Script, accepted, error_response, html
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     AuthenticationError,
+    BusyError,
     ConfigurationError,
     ConnectionFailedError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    SubmitOutcomeUnknownError,
     TaskNotFoundError,
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import endpoints
-from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS, AsyncGatewayClient, GatewayClient
-from airflow_provider_apimart.gateway.throttle import Pace
+from airflow_provider_apimart.gateway.client import MAX_ATTEMPTS, GatewayClient, is_worth_retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
 READS: dict[str, Callable[[GatewaySettings], Any]] = {
     "task": lambda settings: endpoints.get_task(settings, "task_1"),
     "batch": lambda settings: endpoints.get_tasks(settings, ["task_1", "task_2"]),
-    "balance": lambda _: endpoints.get_balance(exchange.settings),
-    "models": lambda _: endpoints.list_models(exchange.settings),
-    "price": lambda _: endpoints.get_price(exchange.settings, "gpt-image-2"),
+    "balance": endpoints.get_balance,
+    "models": endpoints.list_models,
+    "price": lambda settings: endpoints.get_price(settings, "gpt-image-2"),
 }
 
 
@@ -60,6 +62,9 @@ READS: dict[str, Callable[[GatewaySettings], Any]] = {
         httpx.ReadError("reset"),
         httpx.RemoteProtocolError("cut"),
         httpx.ConnectError("refused"),
+        ssl.SSLError("bad record mac"),
+        OSError("no buffer space"),
+        RuntimeError("a bug of the transport"),
     ],
     ids=str,
 )
@@ -90,6 +95,8 @@ def test_a_question_that_buys_nothing_is_asked_again(
         (error_response(401), AuthenticationError, 1),
         (error_response(400, message="无效的任务ID"), TaskNotFoundError, 1),
         (error_response(404), TaskNotFoundError, 1),
+        (html(404), NotFoundError, 1),
+        (html(401), AuthenticationError, 1),
         (error_response(403), PermissionDeniedError, 1),
     ],
     ids=str,
@@ -103,8 +110,7 @@ def test_a_question_is_given_up_in_the_end_or_at_once(
         exchange.send(endpoints.get_task(exchange.settings, "task_1"), transport)
 
     assert len(transport.requests) == sent
-    if not isinstance(raised.value, TaskNotFoundError):
-        assert raised.value.charged == "no"
+    assert (raised.value.retryable, raised.value.charged) == (True, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,26 @@ def test_the_gateway_gets_the_pause_that_it_asks_for_as_a_date(exchange: Exchang
 
     (pause,) = exchange.pauses
     assert 5 < pause < 42
+
+
+@pytest.mark.parametrize("cls", [RateLimitError, BusyError, ConnectionFailedError])
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_request_that_was_not_accepted_is_sent_again(cls: type[ApimartError], *, idempotent: bool) -> None:
+    assert is_worth_retrying(cls("no"), idempotent=idempotent)
+    assert is_worth_retrying(cls("no", retry_after=60), idempotent=idempotent)
+    assert not is_worth_retrying(cls("no", retry_after=61), idempotent=idempotent)
+    assert not is_worth_retrying(cls("no", retryable=False), idempotent=idempotent)
+
+
+@pytest.mark.parametrize("cls", [ServerError, UnreadableAnswerError])
+def test_a_request_that_may_have_been_accepted_is_sent_again_only_if_that_does_no_harm(cls: type[ApimartError]) -> None:
+    assert is_worth_retrying(cls("no"), idempotent=True)
+    assert not is_worth_retrying(cls("no"), idempotent=False)
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no"), SubmitOutcomeUnknownError("no"), KeyError("x")], ids=repr)
+def test_any_other_error_is_final_for_this_request(error: BaseException) -> None:
+    assert not is_worth_retrying(error, idempotent=True)
 
 
 @pytest.mark.parametrize("retry_after", ["61", "86400", "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -228,7 +254,7 @@ def test_a_redirect_is_not_followed_so_that_the_key_goes_nowhere_else(
 ) -> None:
     transport = Script(error_response(302, location="https://elsewhere.example/"), accepted())
 
-    with pytest.raises(NotFoundError, match="https://elsewhere\\.example/"):
+    with pytest.raises(SubmitOutcomeUnknownError, match="https://elsewhere\\.example/"):
         exchange.send(endpoints.submit(exchange.settings, image_request), transport)
 
     assert [request.url.host for request in transport.requests] == ["gateway.example"]
@@ -287,7 +313,7 @@ def test_a_base_url_that_cannot_be_called_is_a_matter_of_configuration(
 
 @pytest.mark.parametrize(
     ("transport_error", "said"),
-    [(httpx.ConnectError("refused"), "Nothing was sent"), (httpx.ReadTimeout("slow"), "No answer from")],
+    [(httpx.ConnectError("refused"), "Nothing was sent"), (httpx.ReadTimeout("slow"), "No response from")],
 )
 def test_the_cause_is_kept(exchange: Exchange, transport_error: httpx.TransportError, said: str) -> None:
     with pytest.raises(ConnectionFailedError, match=said) as raised:
@@ -316,33 +342,6 @@ def test_a_limit_on_submits_lets_each_through(
     assert len(transport.requests) == 2
 
 
-def test_a_refusal_of_one_request_pauses_the_others_of_the_client(settings: GatewaySettings) -> None:
-    clock, sent_at = Clock(), []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        sent_at.append((request.url.path, clock.seconds))
-        refused = error_response(429, retry_after="30")
-        return (
-            refused
-            if len(sent_at) == 1
-            else httpx.Response(200, json={"remain_balance": 1, "url": "https://cdn.example/1.png"})
-        )
-
-    def sleep(seconds: float) -> None:
-        if not clock.pauses:  # Another thread sends something while the first request waits.
-            clock.pauses.append(0)
-            client.send(endpoints.upload_image(exchange.settings, b"GIF89a"))
-        clock.sleep(seconds)
-
-    pace = Pace(settings, clock=clock)
-    with GatewayClient(settings, transport=httpx.MockTransport(answer), sleep=sleep, pace=pace) as client:
-        client.send(endpoints.get_balance(exchange.settings))
-
-    assert [path for path, _ in sent_at] == ["/v1/balance", "/v1/uploads/images", "/v1/balance"]
-    assert sent_at[0][1] == 0
-    assert sent_at[1][1] >= 30
-
-
 class Gate(httpx.AsyncBaseTransport):
     """Refuses the first requests, each as it is told to, and counts."""
 
@@ -356,15 +355,14 @@ class Gate(httpx.AsyncBaseTransport):
         return self._refusals.pop(0) if self._refusals else httpx.Response(200, json={"remain_balance": 1})
 
 
-async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_client(
+async def test_a_refusal_of_one_request_pauses_all_others_of_the_client(
     settings: GatewaySettings,
 ) -> None:
     clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
-    pace = Pace(settings, clock=clock)
-    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        first = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
+    async with GatewayClient(settings, transport=gate, clock=clock, sleep=clock.async_sleep) as client:
+        first = asyncio.create_task(client.send(endpoints.get_balance(settings)))
         await clock.settle()
-        others = [asyncio.create_task(client.send(endpoints.get_balance(exchange.settings))) for _ in range(5)]
+        others = [asyncio.create_task(client.send(endpoints.get_balance(settings))) for _ in range(5)]
         await clock.settle()
         assert gate.received == 1
 
@@ -376,14 +374,29 @@ async def test_a_refusal_of_one_request_pauses_all_others_of_the_asynchronous_cl
         await asyncio.gather(first, *others)
 
 
+async def test_requests_that_are_queued_behind_the_limit_pause_too(settings: GatewaySettings) -> None:
+    clock, gate = HeldClock(), Gate(error_response(429, retry_after="30"))
+    few = replace(settings, max_concurrency=2)
+    async with GatewayClient(few, transport=gate, clock=clock, sleep=clock.async_sleep) as client:
+        queries = [asyncio.create_task(client.send(endpoints.get_balance(few))) for _ in range(50)]
+        await clock.settle()
+        received = gate.received
+
+        await clock.advance(29)
+        assert gate.received == received <= 4
+
+        await clock.advance(3)
+        await asyncio.gather(*queries)
+    assert gate.received == 51
+
+
 async def test_a_request_that_waits_goes_on_waiting_when_the_pause_is_made_longer(settings: GatewaySettings) -> None:
     refusals = [error_response(429, retry_after="30"), error_response(429, retry_after="59")]
     clock, gate = HeldClock(), Gate(*refusals)
-    pace = Pace(settings, clock=clock)
-    async with AsyncGatewayClient(settings, transport=gate, sleep=clock.async_sleep, pace=pace) as client:
-        refused = [asyncio.create_task(client.send(endpoints.get_balance(exchange.settings))) for _ in range(2)]
+    async with GatewayClient(settings, transport=gate, clock=clock, sleep=clock.async_sleep) as client:
+        refused = [asyncio.create_task(client.send(endpoints.get_balance(settings))) for _ in range(2)]
         await clock.settle()
-        third = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
+        third = asyncio.create_task(client.send(endpoints.get_balance(settings)))
         await clock.settle()
         assert gate.received == 2
 
@@ -402,92 +415,12 @@ async def test_a_failure_of_another_kind_pauses_nobody_else(
     settings: GatewaySettings, failure: httpx.Response | Exception
 ) -> None:
     clock, script = HeldClock(), Script(failure, httpx.Response(200, json={"remain_balance": 1}))
-    pace = Pace(settings, clock=clock)
-    async with AsyncGatewayClient(settings, transport=script, sleep=clock.async_sleep, pace=pace) as client:
-        failing = asyncio.create_task(client.send(endpoints.get_balance(exchange.settings)))
+    async with GatewayClient(settings, transport=script, clock=clock, sleep=clock.async_sleep) as client:
+        failing = asyncio.create_task(client.send(endpoints.get_balance(settings)))
         await clock.settle()
 
-        assert (await client.send(endpoints.get_balance(exchange.settings))).remaining == 1
+        assert (await client.send(endpoints.get_balance(settings))).remaining == 1
 
         assert not failing.done()
         await clock.advance(60)
         await failing
-
-
-class Turnstile:
-    """Stands where the limit on submits is, and notes each turn that it gives."""
-
-    def __init__(self, journal: list[str]) -> None:
-        self._journal = journal
-
-    def try_acquire(self, name: str) -> None:
-        self._journal.append(name)
-
-    async def try_acquire_async(self, name: str) -> None:
-        self._journal.append(name)
-
-
-class Journal(Exchange):
-    """An exchange that notes turns, pauses and requests in their order."""
-
-    def record(self, call: endpoints.Endpoint[Any], *answers: httpx.Response, pause: float = 0.0) -> list[str]:
-        """
-        Send a call through a client that may send so many submits per second.
-
-        :param pause: seconds for which another request of the client was asked to wait before.
-        """
-        journal: list[str] = []
-        script = Script(*answers)
-
-        def answer(request: httpx.Request) -> httpx.Response:
-            journal.append(request.method)
-            return script.handle_request(request)
-
-        def sleep(seconds: float) -> None:
-            journal.append("pause")
-            self.clock.sleep(seconds)
-
-        async def async_sleep(seconds: float) -> None:
-            sleep(seconds)
-
-        transport = httpx.MockTransport(answer)
-        pace = Pace(self.settings, clock=self.clock)
-        pace.limiter = Turnstile(journal)
-        pace.pause.extend(pause)
-
-        async def asynchronously() -> None:
-            async with AsyncGatewayClient(self.settings, transport=transport, sleep=async_sleep, pace=pace) as client:
-                await client.send(call)
-
-        if self.is_async:
-            asyncio.run(asynchronously())
-            return journal
-        with GatewayClient(self.settings, transport=transport, sleep=sleep, pace=pace) as client:
-            client.send(call)
-        return journal
-
-
-@pytest.fixture
-def journal(exchange: Exchange) -> Journal:
-    return Journal(exchange.settings, is_async=exchange.is_async)
-
-
-def test_each_attempt_at_a_submit_takes_a_turn_and_a_question_takes_none(
-    journal: Journal, image_request: ImageRequest
-) -> None:
-    submit = endpoints.submit(journal.settings, image_request)
-    balance = httpx.Response(200, json={"remain_balance": 1})
-
-    assert journal.record(submit, accepted()) == ["submit", "POST"]
-    assert journal.record(submit, error_response(429), accepted()) == [
-        *["submit", "POST", "pause"],
-        *["submit", "POST"],
-    ]
-    assert journal.record(endpoints.get_balance(exchange.settings), balance) == ["GET"]
-
-
-def test_a_turn_from_before_a_pause_is_not_used_after_it(journal: Journal, image_request: ImageRequest) -> None:
-    submit = endpoints.submit(journal.settings, image_request)
-
-    assert journal.record(submit, accepted(), pause=30) == ["submit", "pause", "submit", "POST"]
-    assert journal.pauses == [30]

@@ -1,4 +1,4 @@
-"""The clients at a real server, because only there a connection can be cut after the request was read."""
+"""The client at a real server, because only there a connection can be cut after the request was read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from gateway.unhurried import AsyncUnhurriedTransport, UnhurriedTransport
+from gateway.unhurried import UnhurriedTransport
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
@@ -76,12 +76,11 @@ def test_an_accepted_request_that_answers_500_is_unknown(
 def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
     exchange: Exchange, image_request: ImageRequest
 ) -> None:
-    network = AsyncUnhurriedTransport() if exchange.is_async else UnhurriedTransport()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         exchange.settings = replace(exchange.settings, base_url=address_of(silent), timeout=0.05)
 
-        with pytest.raises(SubmitOutcomeUnknownError, match="ReadTimeout"):
-            exchange.send(endpoints.submit(exchange.settings, image_request), network)
+        with pytest.raises(SubmitOutcomeUnknownError, match=r"not complete within|ReadTimeout"):
+            exchange.send(endpoints.submit(exchange.settings, image_request), UnhurriedTransport())
 
         silent.settimeout(0)
         connection, _ = silent.accept()
@@ -94,7 +93,7 @@ def test_an_answer_that_takes_too_long_is_unknown_and_not_waited_for_again(
 def test_a_lost_answer_to_a_look_is_asked_for_again(at_simulator: Exchange, simulator: Simulator) -> None:
     simulator.add_fault({"fault": "drop_answer", "on": "balance", "times": 2})
 
-    balance = at_simulator.send(endpoints.get_balance())
+    balance = at_simulator.send(endpoints.get_balance(at_simulator.settings))
 
     assert balance.remaining == 1000.0
     assert simulator.stats()["requests"]["balance"] == 3
@@ -149,6 +148,6 @@ def test_a_refused_connection_is_tried_again(exchange: Exchange, image_request: 
 
 
 def test_the_server_sees_the_providers_name(at_simulator: Exchange, simulator: Simulator) -> None:
-    at_simulator.send(endpoints.get_balance())
+    at_simulator.send(endpoints.get_balance(at_simulator.settings))
 
     assert simulator.stats()["user_agents"] == [f"airflow-provider-apimart/{__version__}"]

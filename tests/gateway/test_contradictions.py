@@ -25,7 +25,7 @@ from airflow_provider_apimart.exceptions import (
 from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, Gateway, find_spec
 from airflow_provider_apimart.gateway.cost import Price
-from airflow_provider_apimart.gateway.errors import answer_error
+from airflow_provider_apimart.gateway.errors import response_error
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Submission, Task, TaskState
 from airflow_provider_apimart.gateway.validation import check, notices
@@ -160,11 +160,11 @@ def test_result_host_may_be_any(host: str) -> None:
     ids=["list-task_id-200", "object-id-202"],
 )
 def test_submit_shape_is_a_list_or_an_object(status: int, payload: Any) -> None:
-    assert Submission.from_answer(answer(payload, status)).tasks[0].task_id == "task_1"
+    assert Submission.from_response(answer(payload, status)).tasks[0].task_id == "task_1"
 
 
 def test_submit_shape_may_be_the_picture_itself() -> None:
-    (task,) = Submission.from_answer(answer({"created": 1000, "data": [{"url": URL}]})).tasks
+    (task,) = Submission.from_response(answer({"created": 1000, "data": [{"url": URL}]})).tasks
 
     assert task.state is TaskState.COMPLETED
 
@@ -195,12 +195,15 @@ def test_cost_fields_that_are_absent_are_unknown_and_not_zero() -> None:
     ],
 )
 def test_error_set_differs_so_status_and_text_decide(status: int, message: str, cls: type[Exception]) -> None:
-    assert type(answer_error(answer({"error": {"code": status, "message": message}}, status))) is cls
+    assert (
+        type(response_error(answer({"error": {"code": status, "message": message, "type": "apimart_error"}}, status)))
+        is cls
+    )
 
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_balance_error_is_402_or_403_and_never_sent_again(status: int) -> None:
-    error = answer_error(answer({"error": {"code": status, "message": "Insufficient balance"}}, status))
+    error = response_error(answer({"error": {"code": status, "message": "Insufficient balance"}}, status))
 
     assert type(error) is InsufficientBalanceError
     assert not error.retryable
@@ -243,11 +246,11 @@ def test_upload_limit_is_10_or_20_megabytes_so_the_server_decides_up_to_the_grea
     script = Script(httpx.Response(200, json={"url": URL}))
     content = b"GIF89a" + bytes(20 * 1024 * 1024 - 6)
 
-    exchange.send(endpoints.upload_image(content), script)
+    exchange.send(endpoints.upload_image(exchange.settings, content), script)
 
     assert len(script.requests[0].content) > len(content)
     with pytest.raises(InvalidRequestError, match="at most 20971520 bytes"):
-        endpoints.upload_image(content + b"\0")
+        endpoints.upload_image(exchange.settings, content + b"\0")
 
 
 @pytest.mark.parametrize("model", ["gpt-image-1-official", "gpt-image-1.5-official", "gpt-image-2"])
@@ -256,8 +259,8 @@ def test_billing_and_price_docs_differ_so_nothing_is_known_without_the_price_end
     assert Price(model, {"paid_price": 0.02}).estimate(request(model=model)) == 0.02
 
 
-def test_pricing_endpoint_is_the_one_that_answers() -> None:
-    assert endpoints.get_price("gpt-image-2").path == "/api/pricing/model"
+def test_pricing_endpoint_is_the_one_that_answers(exchange: Exchange) -> None:
+    assert endpoints.get_price(exchange.settings, "gpt-image-2").path == "/api/pricing/model"
 
 
 @pytest.mark.parametrize("progress", [40, "40%"])

@@ -1,11 +1,12 @@
 """
-What becomes of a submit, and how often it is sent: the table in ``gateway/errors.py``, line by line.
+The outcome of a submit, and how often it is sent: the table in ``gateway/errors.py``, line by line.
 
-For both clients; the connection is cut for real in ``test_client_at_a_server.py``.
+The connection is cut for real in ``test_client_at_a_server.py``.
 """
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
@@ -70,8 +71,27 @@ def in_progress(**headers: str) -> httpx.Response:
             id="403-balance",
         ),
         pytest.param(error_response(404), NotFoundError, REFUSED, id="404"),
-        pytest.param(html(404), NotFoundError, REFUSED, id="404-html"),
-        pytest.param(error_response(307, location="/elsewhere"), NotFoundError, REFUSED, id="redirect"),
+        *(
+            pytest.param(html(status), SubmitOutcomeUnknownError, UNKNOWN, id=f"{status}-html")
+            for status in (400, 401, 402, 403, 404, 429, 502, 503, 524)
+        ),
+        *(
+            pytest.param(httpx.Response(status, json=body), SubmitOutcomeUnknownError, UNKNOWN, id=f"{status}-{body}")
+            for status, body in [
+                (503, {"message": "Service Unavailable"}),
+                (403, {"message": "Forbidden"}),
+                (404, {"error": {"code": 404, "message": "not found", "status": "NOT_FOUND"}}),
+                (429, {"detail": "too many requests"}),
+            ]
+        ),
+        *(
+            pytest.param(response, SubmitOutcomeUnknownError, UNKNOWN, id=f"redirect-{response.status_code}")
+            for response in (
+                httpx.Response(302, headers={"Location": "/login"}),
+                httpx.Response(307, headers={"Location": "https://elsewhere.example/"}),
+                httpx.Response(304),
+            )
+        ),
         pytest.param(error_response(408), SubmitOutcomeUnknownError, UNKNOWN, id="408"),
         pytest.param(in_progress(), BusyError, SENT_AGAIN, id="409-in-progress"),
         pytest.param(error_response(409, "idempotency_key_reused"), IdempotencyError, REFUSED, id="409-key-reused"),
@@ -82,6 +102,18 @@ def in_progress(**headers: str) -> httpx.Response:
             id="409-otherwise",
         ),
         pytest.param(error_response(429), RateLimitError, SENT_AGAIN, id="429"),
+        pytest.param(
+            httpx.Response(429, json={"detail": "slow"}, headers={"Retry-After": "1"}),
+            RateLimitError,
+            SENT_AGAIN,
+            id="429-retry-after",
+        ),
+        pytest.param(
+            httpx.Response(429, html="<html>", headers={"Retry-After": "1"}),
+            RateLimitError,
+            SENT_AGAIN,
+            id="429-html-retry-after",
+        ),
         pytest.param(
             error_response(500, message="build_request_failed: invalid size"),
             RequestRejectedError,
@@ -96,7 +128,6 @@ def in_progress(**headers: str) -> httpx.Response:
         ),
         pytest.param(error_response(503), BusyError, SENT_AGAIN, id="503-json"),
         pytest.param(error_response(503, "idempotency_unavailable"), BusyError, SENT_AGAIN, id="503-idempotency"),
-        pytest.param(html(503), SubmitOutcomeUnknownError, UNKNOWN, id="503-html"),
         pytest.param(error_response(500), SubmitOutcomeUnknownError, UNKNOWN, id="500"),
         pytest.param(error_response(502), SubmitOutcomeUnknownError, UNKNOWN, id="502"),
         pytest.param(html(504), SubmitOutcomeUnknownError, UNKNOWN, id="504-html"),
@@ -124,7 +155,10 @@ def in_progress(**headers: str) -> httpx.Response:
         pytest.param(httpx.WriteError("broken"), SubmitOutcomeUnknownError, UNKNOWN, id="write-error"),
         pytest.param(httpx.ReadError("reset"), SubmitOutcomeUnknownError, UNKNOWN, id="read-error"),
         pytest.param(httpx.RemoteProtocolError("cut"), SubmitOutcomeUnknownError, UNKNOWN, id="connection-cut"),
-        pytest.param(httpx.DecodingError("bad gzip"), SubmitOutcomeUnknownError, UNKNOWN, id="undecodable-answer"),
+        pytest.param(httpx.DecodingError("bad gzip"), SubmitOutcomeUnknownError, UNKNOWN, id="undecodable-response"),
+        pytest.param(ssl.SSLError("bad record mac"), SubmitOutcomeUnknownError, UNKNOWN, id="tls"),
+        pytest.param(OSError("no buffer space"), SubmitOutcomeUnknownError, UNKNOWN, id="os"),
+        pytest.param(RuntimeError("a bug of the transport"), SubmitOutcomeUnknownError, UNKNOWN, id="anything"),
     ],
 )
 def test_the_outcome_of_a_submit(

@@ -1,10 +1,12 @@
-"""A task object is read from every shape that has been documented or seen."""
+"""The reading of a task object, in every form that has been documented or seen."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from gateway.exchange import text_answer
 from gateway.strategies import any_json, task_objects
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +17,14 @@ from airflow_provider_apimart.exceptions import (
     TaskFailedError,
     TaskModeratedError,
 )
+from airflow_provider_apimart.gateway import endpoints
+from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Image, Task, TaskState, task_error
 
 BASE_URL = "https://gateway.example"
 PICTURE = "https://cdn.example/1.png"
+DATA_URI = "data:image/webp;base64,UklGRg=="
+BASE64 = "/9j/" + "4AAQSkZJ" * 10
 SECOND = "https://cdn.example/2.png"
 
 
@@ -54,6 +60,9 @@ def urls(task: Task) -> list[str]:
         ("success", TaskState.COMPLETED),
         ("SUCCESS", TaskState.COMPLETED),
         ("succeeded", TaskState.COMPLETED),
+        ("Success", TaskState.COMPLETED),
+        ("done", TaskState.COMPLETED),
+        ("finished", TaskState.COMPLETED),
         ("failed", TaskState.FAILED),
         ("FAILURE", TaskState.FAILED),
         ("fail", TaskState.FAILED),
@@ -98,6 +107,18 @@ def test_the_status_may_be_called_state() -> None:
         pytest.param({"images": [{"url": "javascript:alert(1)"}]}, [], id="javascript"),
         pytest.param({"images": [{"url": None}, None, 5]}, [], id="nonsense"),
         pytest.param({"images": []}, [], id="empty"),
+        pytest.param([{"url": PICTURE}, {"url": SECOND}], [PICTURE, SECOND], id="result-is-a-list"),
+        pytest.param(PICTURE, [PICTURE], id="result-is-a-url"),
+        pytest.param(json.dumps({"images": [{"url": PICTURE}]}), [PICTURE], id="result-is-json"),
+        pytest.param({"data": [{"url": PICTURE}]}, [PICTURE], id="result.data"),
+        pytest.param({"output": [PICTURE]}, [PICTURE], id="result.output"),
+        pytest.param({"images": [{"b64_json": "iVBORw0K"}]}, ["data:image/png;base64,iVBORw0K"], id="b64_json"),
+        pytest.param({"images": [BASE64]}, [f"data:image/jpeg;base64,{BASE64}"], id="base64-alone"),
+        pytest.param({"images": [{"url": DATA_URI}]}, [DATA_URI], id="data-uri"),
+        pytest.param({"images": [{"url": PICTURE, "b64_json": "iVBORw0K"}]}, [PICTURE], id="url-and-content"),
+        pytest.param(
+            {"images": [{"url": "", "b64_json": "iVBORw0K"}]}, ["data:image/png;base64,iVBORw0K"], id="empty-url"
+        ),
         pytest.param(None, [], id="no-result"),
         pytest.param("done", [], id="result-is-a-text"),
     ],
@@ -106,8 +127,64 @@ def test_the_urls_are_found(result: Any, expected: list[str]) -> None:
     assert urls(completed(result=result)) == expected
 
 
-def test_a_url_beside_the_result_is_found() -> None:
-    assert urls(completed(result_url=PICTURE)) == [PICTURE]
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"result_url": PICTURE},
+        {"images": [{"url": [PICTURE]}]},
+        {"images": [PICTURE], "result": None},
+        {"output": {"url": PICTURE}},
+        {"output": [PICTURE], "result": {"images": []}},
+        {"result": {"images": [PICTURE]}, "image_url": SECOND},
+        {"result": {"images": [PICTURE]}, "image_urls": ["https://cdn.example/reference.png"]},
+    ],
+    ids=str,
+)
+def test_a_url_beside_the_result_is_found(fields: dict[str, Any]) -> None:
+    assert urls(completed(**fields)) == [PICTURE]
+
+
+def test_a_reference_image_that_the_task_repeats_is_not_its_picture() -> None:
+    assert urls(completed(result={"images": []}, image_urls=["https://cdn.example/reference.png"])) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://cdn.example/sk-ii-essence-and-a-long-name.png",
+        "https://cdn.example/a%2fb+c~d.png?X-Sig=a%2Bb%3D&name=%E7%8C%AB",
+        "https://cdn.example/[1].png",
+        "https://cdn.example/übergröße 1.png",
+        "HTTPS://CDN.example/1.PNG#part",
+    ],
+)
+def test_a_url_is_byte_for_byte_what_the_gateway_gave(url: str) -> None:
+    body = json.dumps({"data": {"id": "task_1", "status": "completed", "result": {"images": [{"url": [url]}]}}})
+    task = endpoints.get_task(GatewaySettings(api_key="sk-ii-essence"), "task_1").result(text_answer(body))
+
+    assert urls(task) == [url]
+    assert urls(Task.from_json(task.to_json())) == [url]
+
+
+@pytest.mark.parametrize(
+    ("fields", "quoted"),
+    [
+        ({"status": "archived"}, '"archived"'),
+        ({"status": "completed", "result": {"pictures": ["u"]}}, '"pictures"'),
+        ({"phase": "finished"}, '"phase"'),
+    ],
+)
+def test_a_description_that_is_not_understood_is_quoted_without_the_key(fields: dict[str, Any], quoted: str) -> None:
+    key = "sk-0123456789abcdefghij"
+    task = Task.from_json({"id": "task_1", **fields, "trace": key}, api_key=key)
+
+    assert quoted in task.quote
+    assert key not in task.quote
+    assert task.images == ()
+
+
+def test_a_description_that_is_understood_is_not_quoted() -> None:
+    assert completed(result={"images": [{"url": PICTURE}]}).quote == failed().quote == ""
 
 
 def test_a_task_that_is_not_completed_has_no_pictures() -> None:
@@ -124,6 +201,15 @@ def test_a_task_that_is_not_completed_has_no_pictures() -> None:
         pytest.param({"url": PICTURE}, {"completed": 1000}, 1000 + ASSUMED_URL_LIFETIME, id="assumed"),
         pytest.param(PICTURE, {"completed": 1000}, 1000 + ASSUMED_URL_LIFETIME, id="assumed-for-a-string"),
         pytest.param({"url": PICTURE}, {}, None, id="unknown"),
+        pytest.param({"url": PICTURE, "expires_at": 1776835126000}, {}, 1776835126, id="milliseconds"),
+        pytest.param({"url": PICTURE, "expires_at": 1776835126000000}, {}, 1776835126, id="microseconds"),
+        pytest.param({"url": PICTURE, "expires_at": "2026-04-22T05:18:46Z"}, {}, 1776835126, id="iso"),
+        pytest.param({"url": PICTURE, "expires_at": "2026-04-22 05:18:46"}, {}, 1776835126, id="iso-without-a-zone"),
+        pytest.param({"url": PICTURE, "expires_at": 0}, {}, None, id="zero"),
+        pytest.param({"url": PICTURE, "expires_at": -1}, {}, None, id="negative"),
+        pytest.param({"url": PICTURE, "expires_at": 1e300}, {}, None, id="absurd"),
+        pytest.param({"url": PICTURE, "expires_at": "tomorrow"}, {}, None, id="words"),
+        pytest.param({"url": PICTURE, "expires_at": 86400}, {"completed": 1776748726}, 1776835126, id="a-duration"),
     ],
 )
 def test_a_url_dies_when_the_gateway_says_or_a_day_after_completion(
@@ -232,7 +318,7 @@ def test_a_failed_task_with_a_cost_was_charged() -> None:
 
     assert error is not None
     assert error.charged == "yes"
-    assert "no reason given. It was charged" in str(error)
+    assert "no reason given, status 'failed'. It was charged" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -261,12 +347,27 @@ def test_a_cancelled_task_may_have_been_charged() -> None:
     assert error.charged == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("word", "is_free", "charged"), [("failed", True, "no"), ("error", True, "no"), ("expired", False, "unknown")]
+)
+def test_only_a_failure_without_a_charge_may_be_bought_again(word: str, *, is_free: bool, charged: str) -> None:
+    task = Task.from_json({"id": "task_1", "status": word})
+
+    error = task_error(task)
+
+    assert error is not None
+    assert task.is_free is is_free
+    assert (error.retryable, error.charged) == (is_free, charged)
+
+
 def test_a_completed_task_without_a_url_is_an_error_and_was_charged() -> None:
-    error = task_error(completed(cost=0.0085))
+    error = task_error(completed(cost=0.0085, result={"pictures": ["unheard of"]}))
 
     assert type(error) is NoImagesError
     assert error.charged == "yes"
+    assert error.retryable
     assert "0.0085" in str(error)
+    assert "unheard of" in str(error)
 
 
 @pytest.mark.parametrize(

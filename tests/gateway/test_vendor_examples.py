@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from airflow_provider_apimart import exceptions
 from airflow_provider_apimart.gateway import endpoints
 from airflow_provider_apimart.gateway.catalogue import Gateway, find_spec
 from airflow_provider_apimart.gateway.client import GatewayClient
-from airflow_provider_apimart.gateway.errors import answer_error
+from airflow_provider_apimart.gateway.errors import is_documented_error, response_error
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.gateway.task import Image, Submission, TaskState
@@ -83,8 +84,11 @@ def test_a_request_example_is_accepted_as_it_is_written(
     base_url = simulator.apimaster_url if gateway is Gateway.APIMASTER else simulator.url
     settings = GatewaySettings(api_key=api_key, base_url=base_url, gateway=gateway)
 
-    with GatewayClient(settings) as client:
-        submissions = [client.send(endpoints.submit(settings, part)) for part in parts]
+    async def buy() -> list[Submission]:
+        async with GatewayClient(settings) as client:
+            return [await client.send(endpoints.submit(settings, part)) for part in parts]
+
+    submissions = asyncio.run(buy())
 
     received = simulator.tasks()
     assert [task["id"] for task in received] == [s.tasks[0].task_id for s in submissions]
@@ -96,7 +100,7 @@ def test_a_request_example_is_accepted_as_it_is_written(
 
 @pytest.mark.parametrize(("status", "body"), examples("submit"))
 def test_a_submit_answer_gives_its_task_id(status: int, body: dict[str, Any]) -> None:
-    submission = Submission.from_answer(answer(body, status))
+    submission = Submission.from_response(answer(body, status))
 
     assert [task.task_id for task in submission.tasks] == [body["data"][0]["task_id"]]
     assert submission.tasks[0].status == "submitted"
@@ -105,17 +109,18 @@ def test_a_submit_answer_gives_its_task_id(status: int, body: dict[str, Any]) ->
 
 @pytest.mark.parametrize(("status", "body"), examples("error"))
 def test_an_error_answer_gives_the_class_of_its_status(status: int, body: dict[str, Any]) -> None:
-    error = answer_error(answer(body, status))
+    error = response_error(answer(body, status))
 
     assert type(error) is ERROR_CLASSES[status]
     assert (error.status_code, error.code) == (status, status)
     assert body["error"]["message"] in str(error)
     assert error.retryable is (status >= 429)
+    assert is_documented_error(body)
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 429])
 def test_a_status_that_apimaster_lists_without_a_body_gives_the_same_class(status: int) -> None:
-    assert type(answer_error(answer({}, status))) is ERROR_CLASSES[status]
+    assert type(response_error(answer({}, status))) is ERROR_CLASSES[status]
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,13 @@
-"""The network, with all the time there is to send a request: what takes too long is the answer, and nothing else."""
+"""The network, with unlimited time to connect and to send: only the response can take too long."""
 
 from __future__ import annotations
 
 import httpx
 
-__all__ = ["AsyncUnhurriedTransport", "UnhurriedTransport"]
+__all__ = ["UnhurriedTransport"]
 
 
-class UnhurriedTransport(httpx.HTTPTransport):
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return super().handle_request(_unhurried(request))
-
-
-class AsyncUnhurriedTransport(httpx.AsyncHTTPTransport):
+class UnhurriedTransport(httpx.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await super().handle_async_request(_unhurried(request))
-
-
-def _unhurried(request: httpx.Request) -> httpx.Request:
-    request.extensions["timeout"] |= {"connect": None, "write": None}
-    return request
+        request.extensions["timeout"] |= {"connect": None, "write": None}
+        return await super().handle_async_request(request)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from gateway.clock import HeldClock
 from gateway.exchange import Script, accepted, error_response, html
 
 from airflow_provider_apimart import __version__
@@ -20,7 +27,7 @@ from airflow_provider_apimart.exceptions import (
     TaskNotFoundError,
 )
 from airflow_provider_apimart.gateway.catalogue import Gateway
-from airflow_provider_apimart.gateway.client import GatewayClient
+from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task, TaskState
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
@@ -29,11 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from airflow_provider_apimart.gateway.client import AsyncGatewayClient
-    from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.client import GatewayClient
 
     MakeHook = Callable[..., tuple[ApimartHook, Script]]
 
+DESCRIBED = httpx.Response(200, json={"data": {"status": "processing"}})
 API_KEY = "sk-0123456789abcdefghijklmnopqrstuvwxyz"
 GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
 
@@ -103,52 +110,149 @@ def test_the_connection_is_looked_up_at_the_first_call_and_once(connect: Callabl
     assert first.base_url == "https://first.example"
 
 
-async def test_the_asynchronous_client_uses_the_same_settings(connect: Callable[..., None]) -> None:
-    connect(host="https://first.example")
-
-    async with ApimartHook() as hook:
-        client = await hook.get_async_conn()
-        assert client is await hook.get_async_conn()
-        assert client.settings is hook.settings
-
-
 class WatchedHook(ApimartHook):
-    """Notes the threads in which its clients are made."""
+    """A hook that keeps the threads in which its clients were made, and those clients."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(transport=transport)
         self.made_in: list[threading.Thread] = []
+        self.made: list[GatewayClient] = []
 
-    def _make_async_client(self) -> AsyncGatewayClient:
+    def _make_client(self) -> GatewayClient:
         self.made_in.append(threading.current_thread())
-        return super()._make_async_client()
+        self.made.append(super()._make_client())
+        return self.made[-1]
 
 
-async def test_making_the_asynchronous_client_does_not_hold_up_the_event_loop(connect: Callable[..., None]) -> None:
+async def test_making_a_client_does_not_hold_up_the_event_loop(connect: Callable[..., None]) -> None:
     del connect
-    async with WatchedHook() as hook:
-        await hook.get_async_conn()
+    async with WatchedHook(Script(DESCRIBED)) as hook:
+        await hook.aget_task("task_1")
 
     assert len(hook.made_in) == 1
     assert hook.made_in[0] is not threading.current_thread()
 
 
-async def test_first_calls_at_the_same_time_share_one_asynchronous_client(connect: Callable[..., None]) -> None:
+async def test_first_calls_at_the_same_time_share_one_client(connect: Callable[..., None]) -> None:
     del connect
-    async with WatchedHook() as hook:
-        clients = await asyncio.gather(*(hook.get_async_conn() for _ in range(5)))
+    async with WatchedHook(Script(DESCRIBED)) as hook:
+        await asyncio.gather(*(hook.aget_task("task_1") for _ in range(5)))
 
-    assert len(set(map(id, clients))) == 1
-    assert len(hook.made_in) == 1
+    assert len(hook.made) == 1
+
+
+def test_first_calls_of_many_threads_share_one_event_loop_and_one_client(connect: Callable[..., None]) -> None:
+    del connect
+    before = threading.active_count()
+    with WatchedHook(Script(DESCRIBED)) as hook, ThreadPoolExecutor(20) as pool:
+        tasks = list(pool.map(hook.get_task, [f"task_{number}" for number in range(100)]))
+
+    assert [task.task_id for task in tasks] == [f"task_{number}" for number in range(100)]
+    assert len(hook.made) == 1
+    assert threading.active_count() == before
 
 
 async def test_settings_that_were_read_before_serve_the_asynchronous_client(connect: Callable[..., None]) -> None:
     connect(host="https://first.example")
-    async with ApimartHook() as hook:
+    script = Script(DESCRIBED)
+    async with ApimartHook(transport=script) as hook:
         settings = hook.settings
         connect(host="https://second.example")
 
-        assert (await hook.get_async_conn()).settings is settings
+        await hook.aget_task("task_1")
+        assert hook.settings is settings
+
+    assert script.requests[0].url.host == "first.example"
+
+
+def test_each_event_loop_has_a_client_of_its_own(connect: Callable[..., None]) -> None:
+    del connect
+    hook = WatchedHook(Script(DESCRIBED))
+
+    async def query() -> None:
+        async with hook:
+            await hook.aget_task("task_1")
+
+    with hook:
+        hook.get_task("task_1")
+        asyncio.run(query())
+        asyncio.run(query())
+        hook.get_task("task_1")
+
+    assert len(hook.made) == 3
+
+
+async def test_a_query_that_is_cancelled_leaves_nothing_behind(apimart_connection: str) -> None:
+    async with ApimartHook(apimart_connection) as hook:
+        query = asyncio.create_task(hook.aget_tasks([f"task_{number}" for number in range(200)]))
+        await HeldClock.settle()
+        query.cancel()
+        await asyncio.wait([query])
+
+        assert query.cancelled()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert list(await hook.aget_tasks(["task_1", "task_2"])) == ["task_1", "task_2"]
+    gc.collect()
+
+
+class TerminatedError(BaseException):
+    """Stands for the exception by which Airflow ends a task."""
+
+
+def test_a_hook_whose_task_is_ended_in_the_middle_of_a_request_can_be_closed(connect: Callable[..., None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connect(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        threads = threading.active_count()
+        received = threading.Event()
+
+        def end_the_task() -> None:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(4096)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+                received.wait()
+
+        def terminate(*_: object) -> None:
+            raise TerminatedError
+
+        previous = signal.signal(signal.SIGUSR1, terminate)
+        server = threading.Thread(target=end_the_task)
+        server.start()
+        try:
+            with pytest.raises(TerminatedError), ApimartHook() as hook:
+                hook.submit(ImageRequest(prompt="An orange cat"))
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+            received.set()
+            server.join()
+        hook.close()
+
+        assert threading.active_count() == threads
+    gc.collect()
+
+
+def test_a_hook_that_is_never_closed_neither_warns_nor_keeps_the_process(
+    apimart_connection: str, simulator: Simulator
+) -> None:
+    del apimart_connection
+    program = """
+from airflow_provider_apimart.hooks.apimart import ApimartHook
+hook = ApimartHook()
+print(hook.get_balance().remaining)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "1000.0"
+    assert "ResourceWarning" not in run.stderr
+    assert simulator.stats()["requests"]["balance"] == 1
 
 
 def test_a_picture_is_bought_and_found(
@@ -378,18 +482,21 @@ async def test_a_closed_hook_leaves_no_asynchronous_connection_open(apimart_conn
     gc.collect()
 
 
-def test_closing_closes_the_transport_and_a_later_call_makes_a_new_client(scripted: MakeHook) -> None:
-    hook, script = scripted(httpx.Response(200, json={"remain_balance": 1}))
+def test_closing_closes_the_transport_and_a_later_call_makes_a_new_client(connect: Callable[..., None]) -> None:
+    del connect
+    script = Script(httpx.Response(200, json={"remain_balance": 1}))
+    hook = WatchedHook(script)
 
     with hook:
-        first = hook.get_conn()
-        assert isinstance(first, GatewayClient)
-        assert hook.get_conn() is first
+        hook.get_balance()
+        hook.get_balance()
     assert script.is_closed
+    assert len(hook.made) == 1
+    hook.close()
 
     with hook:
-        assert hook.get_conn() is not first
         assert hook.get_balance().remaining == 1
+    assert len(hook.made) == 2
 
 
 def test_a_balance_that_the_gateway_does_not_offer_is_not_found(

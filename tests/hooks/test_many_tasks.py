@@ -1,4 +1,4 @@
-"""Asking after many tasks: in batches while the gateway understands that, one by one when it does not."""
+"""Status queries of many tasks: in batches while the gateway understands that, one by one when it does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from triggers.task_gateway import TaskGateway
 from airflow_provider_apimart.exceptions import (
     AuthenticationError,
     GatewayError,
+    PermissionDeniedError,
     RateLimitError,
+    ServerError,
     TaskNotFoundError,
 )
 from airflow_provider_apimart.gateway.task import Task
@@ -141,9 +143,7 @@ def test_a_missing_batch_endpoint_is_left_alone_then_and_said_once(
 
     assert set(first) == set(second) == set(bought)
     assert requests(simulator) == {"batch": 2, "task": 120}
-    assert ["Batch look-ups do not work" in line["event"] for line in logged if line["log_level"] == "warning"] == [
-        True
-    ]
+    assert ["Batch queries do not work" in line["event"] for line in logged if line["log_level"] == "warning"] == [True]
 
 
 @both_ways
@@ -171,17 +171,25 @@ def test_an_odd_batch_answer_leads_to_single_look_ups(
 
 @both_ways
 @pytest.mark.parametrize(
-    ("trouble", "cls"), [(error_response(401), AuthenticationError), (error_response(429), RateLimitError)]
+    ("trouble", "cls", "methods"),
+    [
+        (error_response(401), AuthenticationError, {"POST", "GET"}),
+        (html(403), PermissionDeniedError, {"POST", "GET"}),
+        (html(502), ServerError, {"POST", "GET"}),
+        (error_response(429), RateLimitError, {"POST"}),
+    ],
+    ids=str,
 )
 def test_trouble_with_the_gateway_itself_is_raised(
-    get_tasks: Ask, scripted: MakeHook, trouble: httpx.Response, cls: type[GatewayError]
+    get_tasks: Ask, scripted: MakeHook, trouble: httpx.Response, cls: type[GatewayError], methods: set[str]
 ) -> None:
     hook, script = scripted(trouble)
 
-    with pytest.raises(cls):
+    with pytest.raises(cls) as raised:
         get_tasks(hook, ["task_1", "task_2"])
 
-    assert {request.method for request in script.requests} == {"POST"}
+    assert {request.method for request in script.requests} == methods
+    assert (raised.value.retryable, raised.value.charged) == (True, "unknown")
 
 
 @both_ways
@@ -190,6 +198,19 @@ def test_trouble_with_the_gateway_itself_is_raised_for_a_single_task_too(get_tas
 
     with pytest.raises(AuthenticationError):
         get_tasks(hook, ["task_1"])
+
+
+@both_ways
+@pytest.mark.parametrize("page", [html(404), html(403), html(502), html(200)], ids=lambda page: str(page.status_code))
+def test_a_page_before_the_whole_gateway_turns_batches_not_off(
+    get_tasks: Ask, scripted: MakeHook, page: httpx.Response
+) -> None:
+    hook, _ = scripted(page)
+
+    with pytest.raises(GatewayError):
+        get_tasks(hook, ["task_1", "task_2"])
+
+    assert hook.batch_endpoint.is_usable
 
 
 @pytest.fixture
@@ -253,7 +274,7 @@ async def test_no_more_single_look_ups_are_under_way_than_allowed(connect: Calla
     connect(extra={"max_concurrency": 4})
     gateway = TaskGateway(has_batches=False)
 
-    async with ApimartHook(async_transport=gateway) as hook:
+    async with ApimartHook(transport=gateway) as hook:
         found = await hook.aget_tasks([f"task_{number}" for number in range(60)])
 
     assert len(found) == len(gateway.times_asked) == 60

@@ -1,4 +1,4 @@
-"""Whether many tasks are asked after at once, and how many."""
+"""The state of a batch endpoint: whether it is used, and for how many ids."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_endpoint_that_is_missing_rests_for_a_quarter_of_an_hour(endpoint: Ba
     assert endpoint.size == FIRST_SIZE
 
 
-def test_looks_side_by_side_that_find_the_same_say_it_once(
+def test_polls_side_by_side_that_discover_the_same_warn_once(
     endpoint: BatchEndpoint, clock: Clock, warnings: list[str]
 ) -> None:
     endpoint.turn_off("HTTP 404")

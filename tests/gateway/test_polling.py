@@ -1,7 +1,8 @@
-"""Asking after many tasks: what is asked, and what is learnt from the answers."""
+"""Status queries of many tasks: which requests are sent, and what is learnt from the responses."""
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from airflow_provider_apimart.exceptions import (
     AuthenticationError,
     ConnectionFailedError,
     GatewayError,
+    NotFoundError,
+    PermissionDeniedError,
     RateLimitError,
     ServerError,
     TaskNotFoundError,
@@ -247,9 +250,76 @@ def test_trouble_of_the_gateway_itself_is_raised_and_turns_nothing_off(
     assert asker.warnings == []
 
 
-def test_a_gateway_that_is_a_web_page_for_every_question_is_raised() -> None:
-    with pytest.raises(UnreadableAnswerError):
-        Asker(BatchGateway(status=200)).ask(ids(60))
+@pytest.mark.parametrize(
+    ("status", "cls"),
+    [(200, UnreadableAnswerError), (404, NotFoundError), (403, PermissionDeniedError), (502, ServerError)],
+)
+def test_a_page_that_stands_before_the_whole_gateway_is_raised_and_says_nothing_about_batches(
+    status: int, cls: type[GatewayError]
+) -> None:
+    asker = Asker(BatchGateway(status=status, page=True))
+
+    with pytest.raises(cls):
+        asker.ask(ids(60))
+
+    assert asker.endpoint.is_usable
+    assert asker.warnings == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 502, 504])
+def test_batches_that_alone_fail_hide_no_task(status: int) -> None:
+    asker = Asker(BatchGateway(batch_status=status))
+
+    found = asker.ask(ids(60))
+    assert all(isinstance(outcome, Task) for outcome in found.values())
+    assert asker.gateway.singles == [["task_0"], ids(60)[1:]]
+    assert len(asker.warnings) == 1
+
+    asker.ask(ids(60))
+    assert asker.gateway.batches == []
+
+
+@pytest.mark.parametrize("poison_status", [500, 502, 403])
+def test_an_id_on_which_a_batch_fails_hides_no_other(poison_status: int) -> None:
+    asker = Asker(BatchGateway(poison={"task_7"}, poison_status=poison_status))
+
+    found = asker.ask(ids(120))
+
+    assert all(isinstance(outcome, Task) for outcome in found.values())
+    assert [len(step) for step in asker.gateway.singles] == [1, 49]
+    assert asker.endpoint.is_usable
+
+
+def test_batches_that_fail_while_the_gateway_is_away_keep_the_others() -> None:
+    asker = Asker(BatchGateway(poison={"task_7"}, poison_status=502, single_status=502))
+
+    found = asker.ask(ids(120))
+
+    assert Counter(type(outcome) for outcome in found.values()) == {Task: 70, ServerError: 50}
+    assert asker.gateway.singles == [["task_0"]]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"status": "completed"},
+        {"status": "success", "result": {"images": []}},
+        {"status": "error", "message": "not found"},
+        {"status": "fail"},
+    ],
+    ids=str,
+)
+def test_an_item_that_says_too_little_is_confirmed_by_a_query_of_its_own_in_the_same_poll(item: dict[str, Any]) -> None:
+    asker = Asker(BatchGateway(items={"task_1": item}))
+
+    found = asker.ask(ids(3))
+
+    assert asker.gateway.batches == [[3]]
+    assert asker.gateway.singles == [["task_1"]]
+    assert asker.endpoint.is_usable
+    outcome = found["task_1"]
+    assert isinstance(outcome, Task)
+    assert outcome.status == "processing"
 
 
 def outcomes_of(steps: Any, *rounds: Any) -> Any:
@@ -265,7 +335,7 @@ def test_no_connection_is_raised_and_turns_nothing_off() -> None:
     steps = look_up(GatewaySettings(api_key="sk-x"), ids(60), asker.endpoint)
 
     with pytest.raises(ConnectionFailedError, match="refused"):
-        outcomes_of(steps, ConnectionFailedError("refused"))
+        outcomes_of(steps, ConnectionFailedError("refused"), ConnectionFailedError("refused"))
 
     assert asker.endpoint.is_usable
 

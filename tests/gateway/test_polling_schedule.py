@@ -1,4 +1,4 @@
-"""When each task is asked after next."""
+"""The times at which tasks are queried."""
 
 from __future__ import annotations
 
