@@ -100,7 +100,10 @@ class ApimartHook(BaseHook):
 
         :raises ConfigurationError: naming the field of the connection that cannot be used.
         """
-        return _settings(self.get_connection(self.apimart_conn_id))
+        settings = _settings(self.get_connection(self.apimart_conn_id))
+        for notice in settings.notices:
+            self.log.warning("%s", notice)
+        return settings
 
     async def aload_settings(self) -> GatewaySettings:
         """
