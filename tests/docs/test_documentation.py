@@ -14,15 +14,14 @@ from airflow.sdk.execution_time.context import set_current_context
 from docs.pages import DOCS, PAGES, blocks, described, run_page
 
 from airflow_provider_apimart import exceptions
-from airflow_provider_apimart.assets.extra import images_extra
+from airflow_provider_apimart.assets import images_extra
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.operators._event import purchase_of
-from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
+from airflow_provider_apimart.operators.result import describe_purchase
 from airflow_provider_apimart.transfers._keys import metadata_of
 from airflow_provider_apimart.transfers._prefix import stable_prefix
 from airflow_provider_apimart.transfers._source import read_source
@@ -146,7 +145,7 @@ def test_the_assets_page_shows_what_the_events_of_these_results_say() -> None:
     purchase, images = map(json.loads, blocks(DOCS / "howto" / "assets.md", "json"))
     (held,) = transferred["objects"]
 
-    assert purchase == purchase_of(result, connection="apimart_default", now=0)
+    assert purchase == describe_purchase(result, connection="apimart_default", now=0)
     assert images == images_extra(
         prefix="s3://apimart-pictures/products",
         connection="apimart_default",

@@ -32,8 +32,7 @@ __all__ = ["main"]
 #: What operators and triggers import only when they run.
 IMPORTED_LATE = (
     "airflow_provider_apimart.operators._dataset",
-    "airflow_provider_apimart.operators._purchase",
-    "airflow_provider_apimart.operators._waiting",
+    "airflow_provider_apimart.operators.attempt",
     "airflow_provider_apimart.operators.dataset",
     "airflow_provider_apimart.operators.image",
     "airflow_provider_apimart.transfers.copier",
