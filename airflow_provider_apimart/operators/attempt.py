@@ -361,7 +361,6 @@ class ImageAttempt:
         until = min(deadline, now + _UNRECORDED_WAIT) if is_unrecorded else deadline
         operator.waiting_for = waiting
         self.known.add_event(_run_inline(self._trigger(record, waiting, until)))
-        operator.waiting_for = ()
         if self.known.is_over and until < deadline:
             self.known.is_over = False
         if self.known.is_over:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.exceptions import (
     ApimartError,
-    IdempotencyError,
     SubmitOutcomeUnknownError,
 )
 from airflow_provider_apimart.gateway.request import idempotency_key
@@ -29,6 +28,8 @@ __all__ = ["Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
+#: HTTP status of a key that the gateway does not take (again). The call that it answers has bought nothing.
+_CONFLICT: Final = 409
 
 
 @contextmanager
@@ -175,10 +176,7 @@ class Purchase:
             if isinstance(outcome, Submission):
                 self._log_accepted(outcome, part.key)
                 submitted.accept(index, outcome)
-            elif isinstance(outcome, SubmitOutcomeUnknownError):
-                unknown.append(index)
-                submitted.fail(_explained(outcome, part.key, resubmit=self.resubmit))
-            elif isinstance(outcome, IdempotencyError) and earlier.phase is PurchasePhase.OPEN and earlier.key:
+            elif earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
                 self.log.warning(
                     "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
                     "exist and be billed: look at the vendor's console. Buying with a new key.",
@@ -186,6 +184,9 @@ class Purchase:
                     outcome,
                 )
                 submitted.put_back(index, PurchasePart(n=part.n, attempt=part.attempt))
+            elif isinstance(outcome, SubmitOutcomeUnknownError):
+                unknown.append(index)
+                submitted.fail(_explained(outcome, part.key, resubmit=self.resubmit))
             elif earlier.key:
                 # A refusal does not tell what became of the earlier call with the same key.
                 submitted.fail(_still_unknown(outcome, part.key))

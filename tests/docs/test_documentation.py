@@ -21,6 +21,7 @@ from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
+from airflow_provider_apimart.operators.record import describe_request
 from airflow_provider_apimart.operators.result import describe_purchase
 from airflow_provider_apimart.transfers._keys import metadata_of
 from airflow_provider_apimart.transfers._prefix import stable_prefix
@@ -133,8 +134,15 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
 
     request = ImageRequest(prompt=shown["prompt"], model="gpt-image-2", size="3:2")
 
-    result, _ = conclude(
-        [task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0, now=0
+    result, _ = build_image_result(
+        [task.task_id],
+        {task.task_id: task},
+        {},
+        gateway=str(Gateway.APIMART),
+        request=describe_request(request),
+        requested=request.n,
+        waited=0,
+        now=0,
     )
 
     assert shown == result
