@@ -22,10 +22,10 @@ from airflow_provider_apimart.dataset.references import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
-from airflow_provider_apimart.gateway.validation import require
+from airflow_provider_apimart.gateway.request import rendered_values
+from airflow_provider_apimart.gateway.validation import dollars, duration, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url, s3_folder_url
-from airflow_provider_apimart.operators._fields import dollars, duration, rendered_values
 from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.writer import writer_id

@@ -15,9 +15,7 @@ or on the worker.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,21 +25,18 @@ from airflow_provider_apimart.exceptions import (
     RecordUnavailableError,
 )
 from airflow_provider_apimart.gateway.catalogue import find_spec
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint, rendered_request
 from airflow_provider_apimart.gateway.task import Task
-from airflow_provider_apimart.gateway.validation import check, notices
-from airflow_provider_apimart.hooks.apimart import ApimartHook
+from airflow_provider_apimart.gateway.validation import check, dollars, notices
 from airflow_provider_apimart.links import console_url
-from airflow_provider_apimart.operators._fields import dollars, rendered_request
 from airflow_provider_apimart.operators.base import HOLD_EVENT, deferral_timeout
 from airflow_provider_apimart.operators.part_requests import (
     build_part_requests,
     check_cost,
     upload_references,
-    with_stand_ins,
     with_urls,
 )
-from airflow_provider_apimart.operators.purchase import Purchase, naming_paid_tasks
+from airflow_provider_apimart.operators.purchase import HookPool, Purchase, naming_paid_tasks
 from airflow_provider_apimart.operators.record import (
     PurchasePart,
     PurchasePhase,
@@ -57,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators.base import ApimartRequestOperator
     from airflow_provider_apimart.operators.record_store import PurchaseStore
     from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger
@@ -64,26 +60,12 @@ if TYPE_CHECKING:
     #: The XCom value, and the extra data of the asset event.
     Outcome = tuple[dict[str, Any], dict[str, Any]]
 
-__all__ = ["HookPool", "ImageAttempt"]
+__all__ = ["ImageAttempt"]
 
 #: Waits in one try that may end because the trigger failed, before the try fails too.
 _MOST_RECOVERIES: Final = 20
 #: Seconds that a worker waits for a purchase that could not be recorded, before it tries to record it again.
 _UNRECORDED_WAIT: Final = 30.0
-
-
-class HookPool(ExitStack):
-    """The hooks of one segment of a try, one per connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._hooks: dict[str, ApimartHook] = {}
-
-    def get(self, apimart_conn_id: str) -> ApimartHook:
-        """Return the hook of a connection, which is closed with the pool."""
-        if apimart_conn_id not in self._hooks:
-            self._hooks[apimart_conn_id] = self.enter_context(ApimartHook(apimart_conn_id))
-        return self._hooks[apimart_conn_id]
 
 
 class ImageAttempt:
@@ -132,12 +114,10 @@ class ImageAttempt:
 
     def resume(self, event: Mapping[str, Any]) -> Outcome:
         """Continue with a trigger's event."""
-        self.known.add_event(event)
         record = self._read(event.get("task_ids", ()))
         if record is None:
             raise RecordUnavailableError("Resumed without an event, a record or the XCom task_ids of the purchase.")
-        unread = [*event.get("large", ()), *(self._waiting(record) if self.known.is_over else ())]
-        self.known.tasks |= self._query(record, unread, with_empty=self.known.is_over)
+        self._take_event(record, event)
         return self._advance(self._reopened(record))
 
     def recover(self) -> Outcome | None:
@@ -208,7 +188,7 @@ class ImageAttempt:
         operator = self.operator
         request = rendered_request(operator.field_values(REQUEST_PARAMETERS))
         settings = self._hook(operator.apimart_conn_id).settings
-        check(with_stand_ins(request), settings.gateway)
+        check(request, settings.gateway, local_references=True)
         spec = find_spec(settings.gateway, request.model)
         self._request = request
         conn_id = operator.apimart_conn_id
@@ -350,6 +330,8 @@ class ImageAttempt:
 
     def _wait(self, record: PurchaseRecord, waiting: Sequence[str]) -> None:
         """Defer; or wait on this worker, and add what became of the tasks."""
+        from airflow_provider_apimart.triggers.apimart import run_inline  # noqa: PLC0415 - as above
+
         operator, now = self.operator, time.time()
         deadline = record.deadline or now
         if operator.deferrable and self.is_persisted:
@@ -360,19 +342,25 @@ class ImageAttempt:
         is_unrecorded = operator.deferrable and not self.is_persisted
         until = min(deadline, now + _UNRECORDED_WAIT) if is_unrecorded else deadline
         operator.waiting_for = waiting
-        self.known.add_event(_run_inline(self._trigger(record, waiting, until)))
-        if self.known.is_over and until < deadline:
-            self.known.is_over = False
-        if self.known.is_over:
-            self.known.tasks |= self._query(record, self._waiting(record), with_empty=True)
-        elif is_unrecorded:
+        event = run_inline(self._trigger(record, waiting, until))
+        if is_unrecorded and until < deadline:
+            event["status"] = "unfinished"
+        self._take_event(record, event)
+        if is_unrecorded:
             self._write(record)
+
+    def _take_event(self, record: PurchaseRecord, event: Mapping[str, Any]) -> None:
+        """Add a trigger's event; query once more what timed out, and pictures that are too large for an event."""
+        self.known.add_event(event)
+        unread = self._waiting(record) if self.known.is_over else event.get("large", ())
+        self.known.tasks |= self._query(record, unread, with_empty=self.known.is_over)
 
     def _trigger(
         self, record: PurchaseRecord, waiting: Sequence[str], deadline: float, *, not_before: float = 0.0
     ) -> ApimartTaskTrigger:
         from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger  # noqa: PLC0415 - loads the triggerer
 
+        now = time.time()
         # Without pictures that came inside a response: the record has them, and they may be megabytes.
         finished = [
             task for task in self.known.tasks.values() if not any(i.url.startswith("data:") for i in task.images)
@@ -382,7 +370,8 @@ class ImageAttempt:
             task_ids=[*(task.task_id for task in finished), *waiting],
             finished=[task.to_json() for task in finished],
             deadline=deadline,
-            first_look=time.time() + self.operator.usable_seconds("initial_delay"),
+            timeout=max(0.0, deadline - now),
+            first_look=now + self.operator.usable_seconds("initial_delay"),
             not_before=not_before,
             poll_interval=self.operator.usable_seconds("poll_interval"),
         )
@@ -416,14 +405,3 @@ class ImageAttempt:
         self.log.info("Finished: %d picture(s), cost: %s USD", result["delivered"], result["cost"])
         connection = record.connection_id or self.operator.apimart_conn_id
         return result, describe_purchase(result, connection=connection, now=now)
-
-
-def _run_inline(trigger: ApimartTaskTrigger) -> dict[str, Any]:
-    """Run a trigger in an event loop of this worker, and return the payload of its event."""
-
-    async def first_event() -> dict[str, Any]:
-        async with aclosing(trigger.run()) as events:  # type: ignore[type-var] # It is a generator.
-            payload: dict[str, Any] = (await anext(events)).payload
-            return payload
-
-    return asyncio.run(first_event())

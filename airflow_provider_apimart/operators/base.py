@@ -15,9 +15,8 @@ from airflow.sdk import Asset, BaseOperator
 
 from airflow_provider_apimart.assets import IMAGES, PURCHASES, set_asset_event, with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
-from airflow_provider_apimart.gateway.validation import require
-from airflow_provider_apimart.operators._fields import dollars, duration, is_literal
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, is_literal
+from airflow_provider_apimart.gateway.validation import dollars, duration, require
 from airflow_provider_apimart.retry_policy import HAS_RETRY_POLICIES
 
 if TYPE_CHECKING:
@@ -321,10 +320,7 @@ class ApimartRequestOperator(ApimartBaseOperator):
 
         :raises InvalidRequestError: naming the parameter, its value and what is allowed.
         """
-        seconds = duration(name, getattr(self, name))
-        allowed = "0 seconds or more" if name == "initial_delay" else "more than 0 seconds"
-        require(name, getattr(self, name), seconds > 0 or (seconds == 0 and name == "initial_delay"), allowed)
-        return seconds
+        return duration(name, getattr(self, name), may_be_zero=name == "initial_delay")
 
     def usable_seconds(self, name: str) -> float:
         """Return a time in seconds; its default where it cannot be read, because a paid picture must be waited for."""

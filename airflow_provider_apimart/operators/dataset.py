@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
+from airflow_provider_apimart.gateway.request import literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink, ApimartS3FolderLink
-from airflow_provider_apimart.operators._fields import literal_request
 from airflow_provider_apimart.operators.base import (
     DEFAULT_FIELDS,
     HOLD_EVENT,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_apimart.assets import PURCHASES
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink
-from airflow_provider_apimart.operators._fields import literal_request
-from airflow_provider_apimart.operators.attempt import HookPool, ImageAttempt
+from airflow_provider_apimart.operators.attempt import ImageAttempt
 from airflow_provider_apimart.operators.base import ApimartRequestOperator
-from airflow_provider_apimart.operators.part_requests import with_stand_ins
+from airflow_provider_apimart.operators.purchase import HookPool
 from airflow_provider_apimart.operators.record_store import PurchaseStore
 from airflow_provider_apimart.retry_policy import failing_fast
 
@@ -87,7 +86,7 @@ class ApimartImageOperator(ApimartRequestOperator):
     def _check_literals(self) -> None:
         self.check_settings(is_rendered=False)
         request, unknown = literal_request(self.field_values(REQUEST_PARAMETERS))
-        check_anywhere(with_stand_ins(request), unknown=unknown)
+        check_anywhere(request, unknown=unknown, local_references=True)
 
     def map_index_label(self, map_index: int | None) -> str:
         """Return the name of a mapped task instance: the beginning of its prompt."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
 from airflow_provider_apimart.exceptions import BudgetExceededError, InvalidRequestError, NotFoundError
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators.record import PurchaseRecord
 
-__all__ = ["build_part_requests", "check_cost", "upload_references", "with_stand_ins", "with_urls"]
-
-#: A URL of the form that the gateway takes, in place of an image that is not uploaded yet (RFC 2606: no such host).
-_STAND_IN: Final = "https://reference.invalid/"
+__all__ = ["build_part_requests", "check_cost", "upload_references", "with_urls"]
 
 
 def build_part_requests(record: PurchaseRecord, rendered: ImageRequest | None) -> list[ImageRequest]:
@@ -87,11 +84,6 @@ def upload_references(hook: ApimartHook, request: ImageRequest) -> dict[str, str
 def with_urls(requests: Sequence[ImageRequest], uploads: Mapping[str, str]) -> list[ImageRequest]:
     """Return requests with URLs in place of the addresses of reference images."""
     return [resolved(request, uploads) for request in requests]
-
-
-def with_stand_ins(request: ImageRequest) -> ImageRequest:
-    """Return a request that can be checked before its reference images are uploaded."""
-    return resolved(request, dict.fromkeys(addresses_of(request), _STAND_IN))
 
 
 def _texts(value: Any) -> Iterator[str]:

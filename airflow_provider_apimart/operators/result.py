@@ -46,7 +46,8 @@ class TaskOutcomes:
         self.tasks |= {task.task_id: task for task in map(Task.from_json, event.get("tasks", ()))}
         failures = event.get("failures", {})
         self.denied |= {task_id: str(failures.get(task_id, "")) for task_id in event.get("denied", failures)}
-        self.running |= {task_id: str(state) for task_id, state in dict(event.get("left", {})).items()}
+        for task_id, state in dict(event.get("left", {})).items():
+            self.running[task_id] = " ".join(str(text) for text in state.values() if text)
         self.is_over = event.get("status") == "timeout"
 
 
