@@ -1,16 +1,9 @@
 """
 One segment of a try of the image operator, as a state machine.
 
-==============================  ====================================================================================
-Segment                         What is known at its beginning
-==============================  ====================================================================================
-:meth:`ImageAttempt.start`      the record of earlier tries, and one status query of what they bought
-:meth:`ImageAttempt.resume`     the record, and the trigger's event
-:meth:`ImageAttempt.recover`    the record, and one status query, because the trigger crashed or timed out
-==============================  ====================================================================================
-
-All three end in one loop: open what was lost, buy what is open, then return the result, or wait for it in the triggerer
-or on the worker.
+It starts from the record and one status query (:meth:`ImageAttempt.start`), from the trigger's event
+(:meth:`ImageAttempt.resume`), or from one status query after the trigger failed (:meth:`ImageAttempt.recover`). All
+three end in one loop: open what was lost, buy what is open, then return the result, or wait in the triggerer or here.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.operators.record import describe_request
-from airflow_provider_apimart.operators.result import describe_purchase
+from airflow_provider_apimart.operators.result import build_image_result, describe_purchase
 from airflow_provider_apimart.transfers._keys import metadata_of
 from airflow_provider_apimart.transfers._prefix import stable_prefix
 from airflow_provider_apimart.transfers._source import read_source
