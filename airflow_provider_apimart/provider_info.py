@@ -54,9 +54,9 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "apimart_images", "class-name": "airflow_provider_apimart.decorators.images.images_task"}
         ],
         "extra-links": [
-            "airflow_provider_apimart.links.console.ApimartConsoleLink",
-            "airflow_provider_apimart.links.pictures.ApimartPicturesLink",
-            "airflow_provider_apimart.links.s3.ApimartS3FolderLink",
+            "airflow_provider_apimart.links.ApimartConsoleLink",
+            "airflow_provider_apimart.links.ApimartPicturesLink",
+            "airflow_provider_apimart.links.ApimartS3FolderLink",
         ],
         "connection-types": [
             {

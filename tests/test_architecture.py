@@ -56,9 +56,10 @@ def test_the_errors_import_nothing_but_the_standard_library() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "airflow_provider_apimart.assets.producer",
+        "airflow_provider_apimart.assets",
         "airflow_provider_apimart.decorators.images",
         "airflow_provider_apimart.markdown",
+        "airflow_provider_apimart.operators.base",
         "airflow_provider_apimart.operators.dataset",
         "airflow_provider_apimart.operators.image",
         "airflow_provider_apimart.transfers.apimart_to_s3",

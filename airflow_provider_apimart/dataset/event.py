@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_apimart.assets.extra import ModelFigures, images_extra, purchase_extra
+from airflow_provider_apimart.assets import ModelFigures, images_extra, purchase_extra
 from airflow_provider_apimart.dataset.object_names import made_by
 from airflow_provider_apimart.gateway.cost import share, total
 

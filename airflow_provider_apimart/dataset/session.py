@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from airflow_provider_apimart.assets.extra import MOST_LISTED
+from airflow_provider_apimart.assets import MOST_LISTED
 from airflow_provider_apimart.dataset.budget import Budget
 from airflow_provider_apimart.dataset.entry import Status
 from airflow_provider_apimart.dataset.manifest import write_manifest

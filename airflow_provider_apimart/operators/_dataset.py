@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_apimart.dataset.buying import Buyer
 from airflow_provider_apimart.dataset.collecting import Collector
@@ -22,16 +22,17 @@ from airflow_provider_apimart.dataset.references import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, rendered_values
-from airflow_provider_apimart.gateway.validation import require
+from airflow_provider_apimart.gateway.request import rendered_values
+from airflow_provider_apimart.gateway.validation import dollars, duration, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.links.console import console_url
-from airflow_provider_apimart.links.s3 import s3_folder_url
+from airflow_provider_apimart.links import console_url, s3_folder_url
+from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import timedelta
     from threading import Event
 
     from airflow.sdk import Context
@@ -40,7 +41,37 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.intake import Intake, Shard
     from airflow_provider_apimart.dataset.progress import Progress
     from airflow_provider_apimart.dataset.session import Result
-    from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
+
+    class DatasetParameters(Protocol):
+        """The operator, as far as a session needs it."""
+
+        prompts: Any
+        s3_bucket: str
+        s3_prefix: str
+        s3_folder_url: str
+        console_url: str
+        aws_conn_id: str | None
+        apimart_conn_id: str
+        id_column: str
+        shard: Any
+        max_in_flight: int
+        max_concurrency: int
+        max_bytes: int
+        max_cost: float | str | None
+        max_failed: float | None
+        row_retries: int
+        on_invalid: Any
+        on_existing: Any
+        on_unknown_submit: Any
+        extra_args: Mapping[str, Any] | None
+        timeout: Any
+        execution_timeout: timedelta | None
+
+        @property
+        def log(self) -> Logger: ...
+
+        def field_values(self, names: Iterable[str]) -> dict[str, Any]: ...
+
 
 __all__ = ["events_of", "open_session"]
 
@@ -54,7 +85,7 @@ _BEGAN_AT: Final = "apimart_dataset_began_at"
 
 @contextmanager
 def open_session(
-    operator: ApimartImageDatasetOperator, context: Context, *, began_at: float, stopping: Event
+    operator: DatasetParameters, context: Context, *, began_at: float, stopping: Event
 ) -> Iterator[Session]:
     """
     Connect to the gateway and to S3, read the dataset and its ledger, and leave the ledger in good order.
@@ -99,7 +130,7 @@ def open_session(
             writer=writer,
             belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],
             began_at=began_at,
-            timeout=operator.timeout,
+            timeout=duration("timeout", operator.timeout),
             ends_at=began_at + limit,
             report=lambda progress: _show(operator, context, progress),
             warn=operator.log.warning,
@@ -110,7 +141,7 @@ def open_session(
 
 
 def events_of(
-    operator: ApimartImageDatasetOperator, session: Session, result: Result
+    operator: DatasetParameters, session: Session, result: Result
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """Return what is to be said of what this DAG run has bought, and of the pictures that are there now."""
     purchase = purchase_of(
@@ -132,11 +163,11 @@ def events_of(
     return purchase, images
 
 
-def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard | None) -> Intake:
+def _read(operator: DatasetParameters, hook: ApimartHook, shard: Shard | None) -> Intake:
     """Return the dataset, after saying what is noteworthy about it."""
     intake = read_dataset(
         operator.prompts,
-        defaults=rendered_values({name: getattr(operator, name) for name in REQUEST_PARAMETERS if name != "prompt"}),
+        defaults=rendered_values(operator.field_values(DEFAULT_FIELDS)),
         gateway=hook.settings.gateway,
         id_column=operator.id_column,
         shard=shard,
@@ -152,9 +183,7 @@ def _read(operator: ApimartImageDatasetOperator, hook: ApimartHook, shard: Shard
     return intake
 
 
-def _rules(operator: ApimartImageDatasetOperator, context: Context, *, ledger: str) -> Rules:
-    max_cost = _dollars(operator.max_cost)
-    require("max_cost", operator.max_cost, max_cost is None or max_cost > 0, "more than 0 US dollars")
+def _rules(operator: DatasetParameters, context: Context, *, ledger: str) -> Rules:
     ti = context["ti"]
     return Rules(
         ledger=ledger,
@@ -165,12 +194,12 @@ def _rules(operator: ApimartImageDatasetOperator, context: Context, *, ledger: s
         on_unknown_submit=operator.on_unknown_submit,
         row_retries=operator.row_retries,
         max_in_flight=operator.max_in_flight,
-        max_cost=max_cost,
+        max_cost=dollars("max_cost", operator.max_cost),
         max_failed=operator.max_failed,
     )
 
 
-def _run_began_at(operator: ApimartImageDatasetOperator, context: Context) -> float:
+def _run_began_at(operator: DatasetParameters, context: Context) -> float:
     """
     Return when the DAG run began, for the first time where that is known.
 
@@ -202,18 +231,12 @@ def _shard(value: Any) -> Shard | None:
     return index, count
 
 
-def _dollars(value: float | str | None) -> float | None:
-    """Return what ``max_cost`` rendered to; 0, which is refused, where that is no number."""
-    if value in {None, "", "None"}:
-        return None
-    with suppress(ValueError):
-        return float(str(value))
-    return 0.0
-
-
-def _show(operator: ApimartImageDatasetOperator, context: Context, progress: Progress) -> None:
+def _show(operator: DatasetParameters, context: Context, progress: Progress) -> None:
     operator.log.info("%s", progress)
-    context["ti"].xcom_push(_PROGRESS, progress.to_json())
+    try:
+        context["ti"].xcom_push(_PROGRESS, progress.to_json())
+    except Exception as error:  # noqa: BLE001 - whatever Airflow lacks, paid pictures go on
+        operator.log.warning("Could not push the XCom %s: %s", _PROGRESS, error)
 
 
 @contextmanager

@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow_provider_apimart.appearance import MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, ShowsResults, map_index_label
-from airflow_provider_apimart.assets.extra import images_extra
-from airflow_provider_apimart.assets.producer import IMAGES, AssetProducer
+from airflow_provider_apimart.assets import IMAGES, images_extra
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     TaskCancelledError,
@@ -23,9 +21,9 @@ from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.task import Task, task_error
 from airflow_provider_apimart.gateway.validation import require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.links.pictures import ApimartPicturesLink
-from airflow_provider_apimart.links.s3 import ApimartS3FolderLink, s3_folder_url
-from airflow_provider_apimart.retry_policy import failing_fast, with_retry_policy
+from airflow_provider_apimart.links import ApimartPicturesLink, ApimartS3FolderLink, s3_folder_url
+from airflow_provider_apimart.operators.base import ApimartBaseOperator
+from airflow_provider_apimart.retry_policy import failing_fast
 from airflow_provider_apimart.transfers.keys import (
     beginning_of,
     check_distinct,
@@ -61,7 +59,7 @@ _MOST_LISTED: Final = 20
 Loss = tuple[str, ApimartError]
 
 
-class ApimartToS3Operator(ShowsResults, AssetProducer):
+class ApimartToS3Operator(ApimartBaseOperator):
     """
     Copies finished pictures to S3, each with its content type, a SHA-256 and the facts of its making as metadata.
 
@@ -99,10 +97,8 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
     template_fields_renderers = {"source": "json", "extra_args": "json"}  # noqa: RUF012 - Airflow's own declaration
     operator_extra_links: Collection[BaseOperatorLink] = (ApimartPicturesLink(), ApimartS3FolderLink())
     custom_operator_name = "APIMart to S3"
-    ui_color = UI_COLOR
-    ui_fgcolor = UI_FGCOLOR
     produces: ClassVar[tuple[Asset, ...]] = (IMAGES,)
-    results: ClassVar[str] = "source"
+    results: ClassVar[str | None] = "source"
 
     def __init__(
         self,
@@ -116,10 +112,9 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
         max_concurrency: int = 16,
         max_bytes: int = 64 * MEBIBYTE,
         extra_args: Mapping[str, Any] | None = None,
-        map_index_template: str | None = MAP_INDEX_TEMPLATE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(map_index_template=map_index_template, **with_retry_policy(kwargs))
+        super().__init__(**kwargs)
         self.source = source
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
@@ -131,7 +126,7 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
         self.max_bytes = max_bytes
         self.extra_args = extra_args
         self.s3_folder_url = ""
-        self._check_parameters()
+        self._check_when_parsed(self._check_parameters)
 
     def _check_parameters(self) -> None:
         is_policy = self.on_existing in {"skip", "overwrite", "fail"}
@@ -155,10 +150,11 @@ class ApimartToS3Operator(ShowsResults, AssetProducer):
             with suppress(ApimartError):
                 task_ids = read_source(self.source).all_task_ids
         beginning = beginning_of(str(self.s3_key), task_ids).rstrip("/-_.")
-        return map_index_label(self, map_index, beginning, keep_end=True)
+        return self._short_label(map_index, beginning, keep_end=True)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy every picture, those whose URLs expire first before the others."""
+        self._raise_refusal()
         with failing_fast():
             return self._transfer(context)
 

@@ -10,7 +10,7 @@ from operators.task_instance import TaskInstance
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_apimart.assets.producer import AssetProducer
+    from airflow_provider_apimart.operators.base import ApimartBaseOperator
 
 
 @pytest.fixture
@@ -19,11 +19,12 @@ def task_instance() -> TaskInstance:
 
 
 @pytest.fixture
-def producer() -> Callable[..., Callable[[], AssetProducer]]:
+def producer() -> Callable[..., Callable[[], ApimartBaseOperator]]:
     """Describe an operator that has bought and stored something, or has not."""
-    from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, AssetProducer
+    from airflow_provider_apimart.assets import IMAGES, PURCHASES
+    from airflow_provider_apimart.operators.base import ApimartBaseOperator
 
-    class Producer(AssetProducer):
+    class Producer(ApimartBaseOperator):
         produces = (PURCHASES, IMAGES)
 
         def __init__(self, *, bought: Any = None, stored: Any = None, **kwargs: Any) -> None:
@@ -35,7 +36,7 @@ def producer() -> Callable[..., Callable[[], AssetProducer]]:
             self._emit_purchase(context, self.bought)
             self._emit_images(context, self.stored)
 
-    def describe(**parameters: Any) -> Callable[[], AssetProducer]:
+    def describe(**parameters: Any) -> Callable[[], ApimartBaseOperator]:
         return lambda: Producer(task_id="a_task", **parameters)
 
     describe.partial = Producer.partial  # type: ignore[attr-defined]

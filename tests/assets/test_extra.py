@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apimart.assets.extra import MOST_LISTED, images_extra, purchase_extra
+from airflow_provider_apimart.assets import MOST_LISTED, images_extra, purchase_extra
 
 #: Bytes that one row of Airflow's database may take.
 LIMIT = 100_000

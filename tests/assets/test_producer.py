@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG, Asset
 from airflow.sdk.definitions.asset import AssetUriRef
 
-from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES, with_assets
+from airflow_provider_apimart.assets import IMAGES, PURCHASES, with_assets
 
 if TYPE_CHECKING:
     from operators.task_instance import TaskInstance

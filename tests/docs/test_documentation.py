@@ -14,15 +14,15 @@ from airflow.sdk.execution_time.context import set_current_context
 from docs.pages import DOCS, PAGES, blocks, described, run_page
 
 from airflow_provider_apimart import exceptions
-from airflow_provider_apimart.assets.extra import images_extra
+from airflow_provider_apimart.assets import images_extra
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.operators._event import purchase_of
-from airflow_provider_apimart.operators._result import conclude
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
+from airflow_provider_apimart.operators.record import describe_request
+from airflow_provider_apimart.operators.result import build_image_result, describe_purchase
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 from airflow_provider_apimart.transfers.keys import stable_prefix
 from airflow_provider_apimart.transfers.source import read_source
@@ -134,8 +134,15 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
 
     request = ImageRequest(prompt=shown["prompt"], model="gpt-image-2", size="3:2")
 
-    result, _ = conclude(
-        [task.task_id], {task.task_id: task}, {}, gateway=Gateway.APIMART, request=request, waited=0, now=0
+    result, _ = build_image_result(
+        [task.task_id],
+        {task.task_id: task},
+        {},
+        gateway=str(Gateway.APIMART),
+        request=describe_request(request),
+        requested=request.n,
+        waited=0,
+        now=0,
     )
 
     assert shown == result
@@ -146,7 +153,7 @@ def test_the_assets_page_shows_what_the_events_of_these_results_say() -> None:
     purchase, images = map(json.loads, blocks(DOCS / "howto" / "assets.md", "json"))
     (held,) = transferred["objects"]
 
-    assert purchase == purchase_of(result, connection="apimart_default", now=0)
+    assert purchase == describe_purchase(result, connection="apimart_default", now=0)
     assert images == images_extra(
         prefix="s3://apimart-pictures/products",
         connection="apimart_default",

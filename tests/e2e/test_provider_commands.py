@@ -42,7 +42,7 @@ def test_providers_links_shows_the_buttons(home: AirflowHome) -> None:
     links = json.loads(home.run("providers", "links", "--output", "json"))
 
     assert [link["extra_link_class_name"] for link in links if "apimart" in link["extra_link_class_name"]] == [
-        "airflow_provider_apimart.links.console.ApimartConsoleLink",
-        "airflow_provider_apimart.links.pictures.ApimartPicturesLink",
-        "airflow_provider_apimart.links.s3.ApimartS3FolderLink",
+        "airflow_provider_apimart.links.ApimartConsoleLink",
+        "airflow_provider_apimart.links.ApimartPicturesLink",
+        "airflow_provider_apimart.links.ApimartS3FolderLink",
     ]

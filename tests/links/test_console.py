@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import BaseOperator
 
 from airflow_provider_apimart.gateway.settings import GatewaySettings
-from airflow_provider_apimart.links.console import ApimartConsoleLink, console_url
+from airflow_provider_apimart.links import ApimartConsoleLink, console_url
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 
 NOBODY: Any = None

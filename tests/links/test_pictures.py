@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from airflow.sdk import BaseOperator
 
-from airflow_provider_apimart.links.pictures import ApimartPicturesLink
+from airflow_provider_apimart.links import ApimartPicturesLink
 from airflow_provider_apimart.plugins.apimart import ApimartPlugin
 
 RUN_ID = "manual__2026-11-22T12:30:50.403490+00:00"

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from airflow.sdk import BaseOperator
 
-from airflow_provider_apimart.links.s3 import ApimartS3FolderLink, s3_folder_url
+from airflow_provider_apimart.links import ApimartS3FolderLink, s3_folder_url
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 
 NOBODY: Any = None

@@ -28,6 +28,7 @@ def operator(apimart_connection: str) -> Callable[..., Callable[[], ApimartImage
         defaults = {
             "task_id": "a_task",
             "prompt": "a lighthouse at dawn",
+            "retries": 2,
             "apimart_conn_id": apimart_connection,
             "initial_delay": 0,
             "poll_interval": 0.2,

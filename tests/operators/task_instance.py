@@ -26,13 +26,20 @@ class StateStore:
         self.history: list[Any] = []
         self.fail_reads = False
         self.fail_writes = False
+        self.failing_writes = 0
+        self.calls = 0
 
     def get(self, key: str, default: Any = None) -> Any:
+        self.calls += 1
         if self.fail_reads:
             raise RuntimeError("the state store does not answer")
         return json.loads(self.values[key]) if key in self.values else default
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:  # noqa: ARG002 - Airflow's own signature
+        self.calls += 1
+        if self.failing_writes > 0:
+            self.failing_writes -= 1
+            raise RuntimeError("the API server does not answer")
         if self.fail_writes:
             return  # Airflow 3.3.2 ignores the answer to a write, so a lost one looks like this.
         self.values[key] = json.dumps(value)
@@ -54,6 +61,8 @@ class TaskInstance:
     task_id: str = "a_task"
     map_index: int = -1
     max_tries: int = 2
+    try_number: int = 0
+    fail_xcoms: bool = False
     store: StateStore | None = field(default_factory=StateStore)
     xcoms: dict[str, Any] = field(default_factory=dict)
     on_xcom: Callable[[str, Any], None] = lambda _key, _value: None
@@ -63,8 +72,14 @@ class TaskInstance:
     events: list[AssetEvent] = field(default_factory=list)
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
+        if self.fail_xcoms:
+            raise RuntimeError("the API server does not answer")
+        self.xcoms[key] = json.loads(json.dumps(value))
         self.on_xcom(key, value)
+
+    def xcom_pull(self, *, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
 
     @property
     def context(self) -> dict[str, Any]:
@@ -80,9 +95,12 @@ class TaskInstance:
 
     def run(self, make_operator: Callable[[], ApimartImageOperator]) -> Any:
         """Run one try to its end, with a new operator for each segment, as Airflow does."""
+        return self.finish(make_operator, self.run_until_deferred(make_operator))
+
+    def finish(self, make_operator: Callable[[], ApimartImageOperator], trigger: Any) -> Any:
+        """Run a try on from its deferral to its end."""
         from airflow.sdk.exceptions import TaskDeferred
 
-        trigger = self.run_until_deferred(make_operator)
         while not isinstance(trigger, dict):
             self.deferrals += 1
             try:
@@ -95,6 +113,8 @@ class TaskInstance:
         """Run the first segment of a try, and return the trigger, or the result where it did not defer."""
         from airflow.sdk.exceptions import TaskDeferred
 
+        self.try_number += 1
+        self.xcoms.clear()  # As Airflow does at the start of each try.
         try:
             return self._segment(make_operator, lambda operator, context: operator.execute(context))
         except TaskDeferred as deferred:

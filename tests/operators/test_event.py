@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.gateway.catalogue import Gateway
-from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.operators._event import purchase_of
-from airflow_provider_apimart.operators._result import conclude
+from airflow_provider_apimart.operators.result import build_image_result, describe_purchase
 
 NOW = 9000.0
 
@@ -23,16 +20,17 @@ def task(task_id: str, cost: float | None = 0.5, *, pictures: int = 1, **changes
 
 
 def purchase(*tasks: Task, gone: tuple[str, ...] = ()) -> dict[str, Any]:
-    result, _ = conclude(
+    result, _ = build_image_result(
         [*(one.task_id for one in tasks), *gone],
         {one.task_id: one for one in tasks},
-        {task_id: TaskNotFoundError(f"The gateway does not know {task_id}.") for task_id in gone},
-        gateway=Gateway.APIMART,
-        request=ImageRequest(prompt="a cat", n=4, size="1:1"),
+        dict.fromkeys(gone, "404: no such task."),
+        gateway=str(Gateway.APIMART),
+        request={"prompt": "a cat", "model": "gpt-image-2", "size": "1:1"},
+        requested=4,
         waited=0,
         now=0,
     )
-    return purchase_of(result, connection="apimart_default", now=NOW)
+    return describe_purchase(result, connection="apimart_default", now=NOW)
 
 
 def figures(told: dict[str, Any]) -> tuple[float | None, float, int]:

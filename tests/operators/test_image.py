@@ -19,7 +19,6 @@ from airflow_provider_apimart.exceptions import (
     TaskCancelledError,
     TaskFailedError,
     TaskModeratedError,
-    TaskNotFoundError,
     TaskTimeoutError,
 )
 
@@ -87,9 +86,9 @@ class TestTheResult:
     ) -> None:
         result = task_instance.run(operator(model="gpt-image-2-official", n=6, quality="low", deferrable=deferrable))
 
-        assert [task["body"]["n"] for task in simulator.tasks()] == [4, 2]
+        pictures = {task["id"]: task["body"]["n"] for task in simulator.tasks()}
+        assert [pictures[task_id] for task_id in result["task_ids"]] == [4, 2]
         assert (result["requested"], result["delivered"]) == (6, 6)
-        assert result["task_ids"] == [task["id"] for task in simulator.tasks()]
         assert [image["index"] for image in result["images"]] == [0, 1, 2, 3, 0, 1]
         assert len({image["url"] for image in result["images"]}) == 6
 
@@ -115,7 +114,7 @@ class TestTheResult:
         result = task_instance.run(operator(model="gpt-image-2-official", n=3, quality="low"))
 
         assert (result["status"], result["requested"], result["delivered"]) == ("partial", 3, 1)
-        assert "1 of 3 pictures were delivered" in capsys.readouterr().out
+        assert "Delivered 1 of 3 pictures" in capsys.readouterr().out
 
     def test_keeps_the_pictures_of_one_task_when_another_of_the_same_request_fails(
         self,
@@ -149,7 +148,7 @@ class TestTheIds:
     ) -> None:
         task_instance.run_until_deferred(operator(n=2))
 
-        assert task_instance.xcoms["task_ids"] == [task["id"] for task in simulator.tasks()]
+        assert sorted(task_instance.xcoms["task_ids"]) == sorted(task["id"] for task in simulator.tasks())
 
     def test_are_in_an_xcom_even_when_the_second_task_of_a_request_is_refused(
         self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
@@ -169,7 +168,7 @@ class TestAFailureOfTheGatewaysTask:
             pytest.param({"fault": "task_failed"}, TaskFailedError, "no", True, id="failed"),
             pytest.param({"fault": "task_moderated"}, TaskModeratedError, "no", False, id="moderated"),
             pytest.param({"fault": "task_cancelled"}, TaskCancelledError, "unknown", False, id="cancelled"),
-            pytest.param({"fault": "no_images"}, NoImagesError, "yes", False, id="no images"),
+            pytest.param({"fault": "no_images"}, NoImagesError, "yes", True, id="no images"),
         ],
     )
     def test_is_raised_with_what_it_cost(
@@ -186,7 +185,8 @@ class TestAFailureOfTheGatewaysTask:
         simulator.add_fault(fault)
 
         with pytest.raises(error) as caught:
-            task_instance.run(operator(deferrable=deferrable))
+            # A completed task without pictures is queried again until the deadline, which must not be far.
+            task_instance.run(operator(deferrable=deferrable, timeout=2))
 
         assert caught.value.task_id == simulator.tasks()[0]["id"]
         assert (caught.value.charged, caught.value.retryable) == (charged, retryable)
@@ -241,7 +241,7 @@ class TestTheWait:
         result = task_instance.run(operator(deferrable=False))
 
         assert result["delivered"] == 1
-        assert "could not be asked" in capsys.readouterr().out
+        assert "Could not get the status" in capsys.readouterr().out
 
 
 class TestAWrongRequest:
@@ -303,7 +303,7 @@ class TestTheBudget:
         ("parameters", "message"),
         [
             pytest.param({"n": 2, "max_cost": 0.01}, "0.017", id="too dear"),
-            pytest.param({"model": "next-months-model", "max_cost": 5.0}, "cannot be learned", id="no price"),
+            pytest.param({"model": "next-months-model", "max_cost": 5.0}, "cannot be determined", id="no price"),
         ],
     )
     def test_buys_nothing_beyond_it(
@@ -379,10 +379,10 @@ class TestARetry:
         task_instance.run_until_deferred(operator())
         simulator.add_fault({"fault": "task_unknown", "on": "task"})
 
-        with pytest.raises(TaskNotFoundError) as caught:
-            task_instance.run(operator(deferrable=False, timeout=1))
+        with pytest.raises(TaskTimeoutError) as caught:
+            task_instance.run(operator(deferrable=False, timeout=0.4))
 
-        assert caught.value.charged == "unknown"
+        assert (caught.value.charged, caught.value.retryable) == ("unknown", True)
         assert accepted(simulator) == 1
 
     def test_of_another_map_index_or_run_buys_its_own_picture(
@@ -415,21 +415,33 @@ class TestARetry:
 
 
 class TestClearing:
-    def test_buys_new_pictures(self, simulator: Simulator, task_instance: TaskInstance, operator: Describe) -> None:
+    def test_buys_new_pictures_where_that_is_wanted(
+        self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
+    ) -> None:
         first = task_instance.run(operator())
         task_instance.clear()
 
-        assert task_instance.run(operator())["task_ids"] != first["task_ids"]
+        second = task_instance.run(operator(on_clear="regenerate"))
+
+        assert second["task_ids"] != first["task_ids"]
+        assert "reused" not in second
         assert accepted(simulator) == 2
 
-    def test_asks_after_the_old_ones_where_reuse_is_wanted(
-        self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
+    def test_reuses_what_was_bought(
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        operator: Describe,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        first = task_instance.run(operator(on_clear="reuse"))
+        first = task_instance.run(operator())
         task_instance.clear()
 
-        assert task_instance.run(operator(on_clear="reuse"))["task_ids"] == first["task_ids"]
+        assert task_instance.run(operator()) == {**first, "reused": True}
         assert accepted(simulator) == 1
+        log = capsys.readouterr().out
+        assert first["task_ids"][0] in log
+        assert "on_clear='regenerate'" in log
 
 
 class TestALostAnswer:
@@ -438,15 +450,17 @@ class TestALostAnswer:
     ) -> None:
         simulator.add_fault({"fault": "drop_answer", "on": "submit", "times": 1})
 
-        for _ in range(3):
+        # A retry within minutes reads the record again: another worker may still hold the call.
+        for retryable in (False, True, True):
             with pytest.raises(SubmitOutcomeUnknownError) as caught:
                 task_instance.run(operator())
-            assert (caught.value.charged, caught.value.retryable) == ("unknown", False)
+            assert (caught.value.charged, caught.value.retryable) == ("unknown", retryable)
         assert simulator.stats()["submits"]["received"] == 1
 
         task_instance.clear()
         assert task_instance.run(operator())["delivered"] == 1
         assert simulator.stats()["submits"]["received"] == 2
+        assert list(simulator.stats()["tasks_per_idempotency_key"].values()) == [1]
 
     def test_is_sent_once_more_with_the_same_key_where_that_is_wanted(
         self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
@@ -478,7 +492,7 @@ class TestAStateStoreThatFails:
     ) -> None:
         task_instance.store.fail_reads = True
 
-        with pytest.raises(RecordUnavailableError, match="Nothing was sent"):
+        with pytest.raises(RecordUnavailableError, match="Nothing was submitted"):
             task_instance.run(operator())
 
         assert simulator.stats()["submits"]["received"] == 0
@@ -517,26 +531,64 @@ class TestATriggerThatCameToNothing:
 
         assert self.fail(task_instance, operator())["delivered"] == 1
 
-    def test_fails_as_airflow_has_it_while_the_gateway_still_works(
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            {"fault": "refuse", "on": "task", "status": 502},
+            {"fault": "refuse", "on": "task", "status": 401},
+            {"fault": "task_unknown", "on": "task"},
+        ],
+        ids=["gateway away", "wrong key", "unknown for now"],
+    )
+    @pytest.mark.parametrize("record", ["state store", "xcom", "only the ids"])
+    def test_makes_the_task_defer_again_at_no_cost(
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        operator: Describe,
+        fault: dict[str, Any],
+        record: str,
+    ) -> None:
+        from airflow.sdk.exceptions import TaskDeferred
+
+        if record != "state store":
+            task_instance.store = None
+        task_instance.run_until_deferred(operator(retries=0))
+        if record == "only the ids":
+            del task_instance.xcoms["apimart_purchase"]
+        simulator.add_fault(fault)
+
+        with pytest.raises(TaskDeferred) as deferred:
+            self.fail(task_instance, operator(retries=0))
+
+        simulator.clear_faults()
+        assert deferred.value.trigger.task_ids == [simulator.tasks()[0]["id"]]
+        assert task_instance.finish(operator(retries=0), deferred.value.trigger)["delivered"] == 1
+        assert simulator.stats()["submits"]["received"] == 1
+
+    def test_ends_with_a_timeout_after_the_deadline(
         self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
     ) -> None:
-        from airflow.sdk.exceptions import TaskDeferralError
+        simulator.add_fault({"fault": "never_finishes"})
+        task_instance.run_until_deferred(operator())
+        record = task_instance.store.get("apimart_purchase")
+        task_instance.store.set("apimart_purchase", {**record, "deadline": 1.0})
+
+        with pytest.raises(TaskTimeoutError, match="buys nothing"):
+            self.fail(task_instance, operator())
+
+    def test_ends_with_a_timeout_when_it_happens_again_and_again(
+        self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
+    ) -> None:
+        from airflow.sdk.exceptions import TaskDeferred
 
         simulator.add_fault({"fault": "never_finishes"})
         task_instance.run_until_deferred(operator())
 
-        with pytest.raises(TaskDeferralError):
-            self.fail(task_instance, operator())
-
-    def test_fails_as_airflow_has_it_when_the_gateway_cannot_be_asked(
-        self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
-    ) -> None:
-        from airflow.sdk.exceptions import TaskDeferralError
-
-        task_instance.run_until_deferred(operator())
-        simulator.add_fault({"fault": "refuse", "on": "task", "status": 401})
-
-        with pytest.raises(TaskDeferralError):
+        for _ in range(20):
+            with pytest.raises(TaskDeferred):
+                self.fail(task_instance, operator())
+        with pytest.raises(TaskTimeoutError):
             self.fail(task_instance, operator())
 
 

@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_apimart.exceptions import TaskFailedError, TaskNotFoundError, TaskTimeoutError
+from airflow_provider_apimart.exceptions import TaskFailedError, TaskTimeoutError
 from airflow_provider_apimart.gateway.catalogue import Gateway
-from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.operators._result import conclude
-
-GONE = TaskNotFoundError("The gateway does not know task gone.")
+from airflow_provider_apimart.operators.result import build_image_result
 
 
 def completed(task_id: str, cost: float | None = 0.5, *, expires_at: int | None = 2000) -> Task:
@@ -25,12 +22,13 @@ def failed(task_id: str, cost: float | None = None) -> Task:
 
 
 def concluded(*task_ids: str, tasks: list[Task], gone: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
-    return conclude(
+    return build_image_result(
         task_ids,
         {task.task_id: task for task in tasks},
-        dict.fromkeys(gone, GONE),
-        gateway=Gateway.APIMART,
-        request=ImageRequest(prompt="a cat", n=len(task_ids)),
+        dict.fromkeys(gone, "404: no such task."),
+        gateway=str(Gateway.APIMART),
+        request={"prompt": "a cat", "model": "gpt-image-2"},
+        requested=len(task_ids),
         waited=600,
         now=1000.0,
     )
@@ -64,7 +62,7 @@ def test_a_task_that_the_gateway_has_forgotten_is_named_and_makes_the_cost_unkno
     result, warnings = concluded("a", "gone", tasks=[completed("a")], gone=("gone",))
 
     assert (result["status"], result["task_ids"], result["cost"]) == ("partial", ["a", "gone"], None)
-    assert "does not know task gone" in warnings[0]
+    assert "task gone" in warnings[0]
 
 
 def test_a_url_that_has_died_is_warned_of() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES
+from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_event
 from airflow_provider_apimart.plugins.web.events import read_events
 from airflow_provider_apimart.plugins.web.listing import Listing, pictures_of

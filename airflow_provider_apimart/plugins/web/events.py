@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.assets.producer import IMAGES, PURCHASES
+from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.plugins.web.scope import Scope
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Event:
 
     :param source: the task instance.
     :param at: Unix seconds.
-    :param extra: see :mod:`airflow_provider_apimart.assets.extra`.
+    :param extra: see :mod:`airflow_provider_apimart.assets`.
     """
 
     source: Scope

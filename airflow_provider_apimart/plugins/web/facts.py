@@ -34,7 +34,7 @@ class _Facts(BaseModel, allow_inf_nan=False):
 
 def read_facts(given: Any) -> dict[str, Any]:
     """
-    Return what is known, under the names of :mod:`airflow_provider_apimart.assets.extra`, and nothing else.
+    Return what is known, under the names of :mod:`airflow_provider_apimart.assets`, and nothing else.
 
     :raises ValueError: where it is not of the shape that this provider writes.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cachetools import TTLCache
 
-from airflow_provider_apimart.assets.producer import PURCHASES
+from airflow_provider_apimart.assets import PURCHASES
 from airflow_provider_apimart.plugins.web.purchases import Purchase, latest, read_purchases
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ class _Model(BaseModel):
 
 
 class _Extra(BaseModel):
-    """What :mod:`airflow_provider_apimart.assets.extra` writes; anybody who writes DAGs can write something else."""
+    """What :mod:`airflow_provider_apimart.assets` writes; anybody who writes DAGs can write something else."""
 
     schema_version: Literal[1]
     purchase: str

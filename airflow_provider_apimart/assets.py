@@ -1,7 +1,7 @@
 """
-What an event of an asset says of a purchase, or of pictures in S3. Pure.
+The provider's assets, and the extra data of their events: what was bought or stored, and what it cost.
 
-Every event is a row of Airflow's database, so it stays small, whatever the number of pictures: it lists the first of
+Every event is a row of Airflow's database, so it stays small whatever the number of pictures: it lists the first of
 them, and says where the others are.
 """
 
@@ -10,14 +10,32 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
+from airflow.sdk import Asset
+
 from airflow_provider_apimart.gateway.response import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["MOST_LISTED", "ModelFigures", "images_extra", "purchase_extra"]
+    from airflow.sdk import Context
+
+__all__ = [
+    "IMAGES",
+    "MOST_LISTED",
+    "PURCHASES",
+    "ModelFigures",
+    "images_extra",
+    "purchase_extra",
+    "set_asset_event",
+    "with_assets",
+]
 
 _T = TypeVar("_T")
+
+#: Of everything that was bought: the only events from which money is to be added up.
+PURCHASES: Final = Asset("apimart-purchases")
+#: Of all pictures that were put into S3.
+IMAGES: Final = Asset("apimart-images")
 
 #: Pictures, and gateway tasks, that one event lists at most.
 MOST_LISTED: Final = 100
@@ -26,7 +44,7 @@ _IMAGES_SIZE: Final = 64 * 1024
 _TASK_IDS_SIZE: Final = 8 * 1024
 
 _SCHEMA_VERSION: Final = 1
-#: What an event says of a picture, where it is known.
+#: Facts about a picture that an event holds, where they are known.
 _IMAGE_FIELDS: Final = (
     "uri",
     "task_id",
@@ -48,7 +66,7 @@ _IMAGE_FIELDS: Final = (
 
 class ModelFigures(TypedDict):
     """
-    What was bought of one model.
+    The part of a purchase that one model made.
 
     :param delivered: pictures.
     :param cost: US dollars, the sum of what is known.
@@ -76,16 +94,17 @@ def purchase_extra(
     images: Iterable[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """
-    Return what an event says of a purchase.
+    Return the extra data of the event of a purchase.
 
-    :param purchase: stands for what was bought. A later event with the same text says the same anew, not more.
+    :param purchase: id of what was bought. A later event with the same id repeats the purchase and adds nothing.
     :param connection: id of the gateway's connection.
     :param gateway: the vendor, ``apimart`` or ``apimaster``.
     :param bought_at: Unix seconds of the last paid call in it.
-    :param task_ids: what the gateway accepted it as.
+    :param task_ids: ids of its gateway tasks.
     :param delivered: number of pictures.
-    :param cost: US dollars, ``None`` when part of it is not known; likewise ``credits_cost``.
-    :param models: the same by model, with what is known of it.
+    :param cost: US dollars, ``None`` when part of it is not known.
+    :param credits_cost: the same in the gateway's credits.
+    :param models: the same figures by model, as far as they are known.
     :param ledger: address of the dataset's ledger; ``None`` where there is none.
     :param images: the pictures, where nothing else lists them.
     """
@@ -124,7 +143,7 @@ def images_extra(
     manifest: str | None = None,
 ) -> dict[str, Any]:
     """
-    Return what an event says of pictures in S3.
+    Return the extra data of the event of pictures in S3.
 
     :param prefix: address of the folder that they are in.
     :param connection: id of the gateway's connection.
@@ -132,8 +151,8 @@ def images_extra(
     :param count: number of pictures.
     :param task_ids: gateway tasks that made them.
     :param models: that made them, where known.
-    :param cost: US dollars that they have cost, whenever that was; ``None`` when part of it is not known; likewise
-        ``credits_cost``.
+    :param cost: US dollars that they have cost, whenever that was; ``None`` when part of it is not known.
+    :param credits_cost: the same in the gateway's credits.
     :param images: the pictures, each with its ``uri``.
     :param manifest: address of the file that has all of them; ``None`` where the task's XCom has.
     """
@@ -169,3 +188,20 @@ def _first(items: Iterable[_T], size: int) -> list[_T]:
             break
         listed.append(item)
     return listed
+
+
+def set_asset_event(context: Context, asset: Asset, extra: Mapping[str, Any]) -> None:
+    """Attach extra data to the event that Airflow makes of an asset when the task succeeds."""
+    from airflow.sdk.execution_time.context import context_get_outlet_events  # noqa: PLC0415 - needed by workers only
+
+    context_get_outlet_events(context)[asset].extra = dict(extra)
+
+
+def with_assets(outlets: Any, assets: tuple[Asset, ...]) -> list[Any]:
+    """
+    Return outlets with some assets, each of them once.
+
+    :param outlets: as DAG authors give them: one, several, or none.
+    """
+    given = [] if outlets is None else list(outlets) if isinstance(outlets, list | tuple | set) else [outlets]
+    return [*given, *(asset for asset in assets if asset not in given)]

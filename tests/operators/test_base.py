@@ -10,8 +10,14 @@ from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.appearance import LABEL_LENGTH, MAP_INDEX_TEMPLATE, UI_COLOR, UI_FGCOLOR, fetched
 from airflow_provider_apimart.decorators.images import images_task
+from airflow_provider_apimart.operators.base import (
+    LABEL_LENGTH,
+    MAP_INDEX_TEMPLATE,
+    UI_COLOR,
+    UI_FGCOLOR,
+    materialize,
+)
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
@@ -265,4 +271,4 @@ def test_what_a_mapped_task_has_returned_is_fetched_once_and_shown(
 
 @pytest.mark.parametrize("value", ["text", b"bytes", None, 42, {"a": 1}, ["a"], ("a",), {"a"}])
 def test_what_airflow_can_show_is_left_alone(value: object) -> None:
-    assert fetched(value) is value
+    assert materialize(value) is value
