@@ -9,3 +9,5 @@ Waiting, in the triggerer or on a worker. Begin with :mod:`.apimart`.
 
 May import ``hooks`` and ``gateway``. Nothing here can reach a paid call.
 """
+
+from __future__ import annotations
