@@ -294,7 +294,8 @@ def test_when_the_gateway_refuses_fewer_are_under_way_and_then_one_more_at_a_tim
 
 
 def test_no_more_are_drawn_than_may_be_under_way_for_now(hook_at: MakeHook) -> None:
-    shop = Shop(at_once=[1, 2], answers={"first": error_response(429, retry_after="61")})
+    refused = {f"picture {number}": error_response(400) for number in range(2)}
+    shop = Shop(at_once=[1, 2], answers={"first": error_response(429, retry_after="61"), **refused})
     hook = hook_at(shop, max_concurrency=4)
     with pytest.raises(RateLimitError):
         hook.submit(ImageRequest(prompt="first"))
