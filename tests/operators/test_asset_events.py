@@ -109,9 +109,9 @@ class TestARequest:
     def test_that_is_bought_anew_after_a_clear_is_another_purchase(
         self, simulator: Simulator, task_instance: TaskInstance, operator: Describe
     ) -> None:
-        task_instance.run(operator())
+        task_instance.run(operator(on_clear="regenerate"))
         task_instance.clear()
-        task_instance.run(operator())
+        task_instance.run(operator(on_clear="regenerate"))
 
         assert len({told["purchase"] for told in purchases(task_instance)}) == 2
         assert spent(purchases(task_instance)) == pytest.approx(simulator.stats()["cost"]) == 2 * COST
