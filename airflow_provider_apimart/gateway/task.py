@@ -23,7 +23,7 @@ from airflow_provider_apimart.gateway.parsing import (
     read_number,
     read_timestamp,
 )
-from airflow_provider_apimart.gateway.response import quoted, redact
+from airflow_provider_apimart.gateway.response import excerpt, quoted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -157,7 +157,7 @@ class Task:
         is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
         return cls(
             task_id=str(task_id or data.get("id") or data.get("task_id") or ""),
-            status=status,
+            status=excerpt(status),
             state=state,
             images=images,
             cost=read_number(data.get("cost")),
@@ -167,7 +167,7 @@ class Task:
             actual_time=read_integer(data.get("actual_time")),
             estimated_time=read_integer(data.get("estimated_time")),
             progress=read_integer(data.get("progress")),
-            error_code=redact(code, api_key),
+            error_code=excerpt(redact(code, api_key)),
             error_message=redact(message, api_key),
             quote=str(data.get("quote") or quoted(data, api_key)) if is_odd else "",
         )

@@ -127,7 +127,11 @@ class TestAClear:
             with pytest.raises(ApimartError):
                 airflow_task.run(make)
         old = gateway.purchases[0]
-        expired = {"result": {"images": [{"url": [gateway.issue(old)], "expires_at": old.created - 60}]}}
+        expired = {
+            "created": old.created - 90_000,
+            "completed": old.created - 89_990,
+            "result": {"images": [{"url": [gateway.issue(old)], "expires_at": old.created - 3_590}]},
+        }
         states = {"expired URL": expired, "charged failure": {"status": "failed", "cost": 0.0085}}
         lost = states.get(why, {"status": why})
         gateway.life = [
@@ -148,7 +152,11 @@ class TestAClear:
         make = image_operator(n=3)
         airflow_task.run(make)
         old = gateway.purchases[1]
-        expired = {"result": {"images": [{"url": [gateway.issue(old)], "expires_at": old.created - 60}]}}
+        expired = {
+            "created": old.created - 90_000,
+            "completed": old.created - 89_990,
+            "result": {"images": [{"url": [gateway.issue(old)], "expires_at": old.created - 3_590}]},
+        }
         gateway.life = [
             lambda purchase, at: {**at.usual_view(purchase), **expired} if purchase is old else at.usual_view(purchase)
         ]
