@@ -67,7 +67,7 @@ class TestFiles:
             files.read(Path(name))
 
     def test_a_folder_is_none(self, files: ReferenceFiles, tmp_path: Path) -> None:
-        with pytest.raises(InvalidRequestError, match="is no regular file"):
+        with pytest.raises(InvalidRequestError, match="is not a regular file"):
             files.read(tmp_path)
 
     def test_a_disk_that_fails_may_work_again(self, files: ReferenceFiles) -> None:

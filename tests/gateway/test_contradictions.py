@@ -52,7 +52,10 @@ def completed(**fields: Any) -> Task:
 
 
 def default_of(parameter: str) -> Any:
-    return inspect.signature(ApimartImageOperator).parameters[parameter].default
+    signatures = (inspect.signature(cls.__init__) for cls in ApimartImageOperator.__mro__)
+    return next(
+        signature.parameters[parameter].default for signature in signatures if parameter in signature.parameters
+    )
 
 
 @pytest.mark.parametrize("gateway", Gateway)
