@@ -52,7 +52,8 @@ def completed(**fields: Any) -> Task:
 
 
 def default_of(parameter: str) -> Any:
-    return inspect.signature(ApimartImageOperator).parameters[parameter].default
+    signatures = (inspect.signature(cls.__init__).parameters for cls in ApimartImageOperator.__mro__)
+    return next(parameters[parameter].default for parameters in signatures if parameter in parameters)
 
 
 @pytest.mark.parametrize("gateway", Gateway)
