@@ -26,7 +26,6 @@ from airflow_provider_apimart.gateway.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
     from typing import Self
 
     from airflow_provider_apimart.gateway.endpoints import Endpoint
@@ -58,12 +57,9 @@ class GatewayClient:
 
     Each request is bounded: its total time by the endpoint's ``timeout``, its response by :data:`MAX_BODY_BYTES`.
 
-    :param settings: the gateway's address, key and limits.
     :param transport: carries the requests; the network unless given.
-    :param clock: monotonic seconds, for tests.
-    :param sleep: pauses before a request, for tests.
+    :param clock: monotonic seconds.
     :param notify: called with a message when the limit on simultaneous submits changes.
-    :param max_body_bytes: bytes of one response at most.
     """
 
     def __init__(
@@ -115,9 +111,7 @@ class GatewayClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def _attempt(self, endpoint: Endpoint[T]) -> T:

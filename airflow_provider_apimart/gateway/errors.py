@@ -152,7 +152,9 @@ def response_error(response: Response) -> GatewayError | None:
 def error_of(status_code: int, payload: Any, response: Response) -> GatewayError:
     """Return the error for a status and an error body, which may be one item of a larger response."""
     code, kind, message = _details(payload)
-    status = status_code if status_code >= 400 else _embedded_status(code, kind)
+    status = status_code
+    if status_code < 400:  # Inside a 2xx response, the error itself may say which status it stands for.
+        status = int(code) if re.fullmatch("[45][0-9]{2}", str(code)) else _STATUS_OF_TYPE.get(kind, 0)
     cls = _class_of(status, code, message, is_documented=is_documented_error(payload))
     return cls(
         f"The gateway answered HTTP {status_code}"
@@ -303,11 +305,6 @@ def _details(payload: Any) -> tuple[Any, str, str]:
 
 def _code(value: Any) -> str | int | None:
     return excerpt(value) if isinstance(value, str) else value if isinstance(value, int) else None
-
-
-def _embedded_status(code: Any, kind: str) -> int:
-    """Return the HTTP status that an error inside a 2xx response stands for, or 0."""
-    return int(code) if re.fullmatch("[45][0-9]{2}", str(code)) else _STATUS_OF_TYPE.get(kind, 0)
 
 
 def _sentence(text: object) -> str:

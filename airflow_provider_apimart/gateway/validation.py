@@ -131,7 +131,7 @@ def problems_at(
 
 def _problems(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str], *, local: bool) -> list[Problem]:
     """Return the problems that rest on known fields only; a field that ``extra_body`` carries counts as not known."""
-    problems = [*_texts(request), *_count(request), *_extra_body(request), *_reference_list(request)]
+    problems = [*_basics(request), *_extra_body(request)]
     if spec is not None:
         problems += [
             *_choices(request, spec),
@@ -164,7 +164,6 @@ def duration(name: str, value: Any, *, may_be_zero: bool = False) -> float:
     """
     Return seconds that a parameter gives as a number, a ``timedelta``, or the text of either.
 
-    :param name: name of the parameter, for the error.
     :param may_be_zero: whether 0 seconds are allowed.
     :raises InvalidRequestError: for anything else, and for more than a year. Nothing was submitted.
     """
@@ -182,7 +181,6 @@ def dollars(name: str, value: Any) -> float | None:
     """
     Return US dollars that a parameter gives as a number or as text; ``None`` for no limit.
 
-    :param name: name of the parameter, for the error.
     :param value: ``None`` means no limit. A template that rendered to nothing does not: a limit was meant.
     :raises InvalidRequestError: for anything that is not an amount above 0. Nothing was submitted.
     """
@@ -204,11 +202,18 @@ def _error(problems: list[Problem], where: str) -> InvalidRequestError:
     )
 
 
-def _texts(request: ImageRequest) -> Iterator[Problem]:
+def _basics(request: ImageRequest) -> Iterator[Problem]:
     for name in ("prompt", "model"):
         value = getattr(request, name)
         if not isinstance(value, str) or not value.strip():
             yield Problem(name, value, "must be a text that is not empty")
+    if not _is_integer(request.n) or request.n < 1:
+        yield Problem("n", request.n, "must be a whole number of at least 1")
+    elif request.n > MAX_PICTURES:
+        yield Problem("n", request.n, f"must be at most {MAX_PICTURES}: ApimartImageDatasetOperator buys more")
+    urls: Any = request.image_urls
+    if urls is not None and not isinstance(urls, list | tuple):
+        yield Problem("image_urls", urls, "must be a list of URLs; a text may hold one URL, or a JSON list of URLs")
 
 
 def _unsendable(request: ImageRequest) -> Iterator[Problem]:
@@ -218,13 +223,6 @@ def _unsendable(request: ImageRequest) -> Iterator[Problem]:
         except (TypeError, ValueError, RecursionError):
             field = "extra_body" if name in request.extra_body else name
             yield Problem(field, value, "must be valid JSON: without NaN, bytes or half of a surrogate pair")
-
-
-def _count(request: ImageRequest) -> Iterator[Problem]:
-    if not _is_integer(request.n) or request.n < 1:
-        yield Problem("n", request.n, "must be a whole number of at least 1")
-    elif request.n > MAX_PICTURES:
-        yield Problem("n", request.n, f"must be at most {MAX_PICTURES}: ApimartImageDatasetOperator buys more")
 
 
 def _extra_body(request: ImageRequest) -> Iterator[Problem]:
@@ -293,12 +291,6 @@ def _output(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
     if request.background == "transparent" and output_format == "jpeg" and "transparent" in spec.backgrounds:
         allowed = "cannot be combined with output_format 'jpeg'"
         yield Problem("background", request.background, allowed, because=("output_format",))
-
-
-def _reference_list(request: ImageRequest) -> Iterator[Problem]:
-    urls: Any = request.image_urls
-    if urls is not None and not isinstance(urls, list | tuple):
-        yield Problem("image_urls", urls, "must be a list of URLs; a text may hold one URL, or a JSON list of URLs")
 
 
 def _references(request: ImageRequest, spec: ModelSpec, *, local: bool) -> Iterator[Problem]:

@@ -128,19 +128,24 @@ class ApimartToS3Operator(ApimartBaseOperator):
         self.s3_folder_url = ""
         self._check_when_parsed(self._check_parameters)
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, *, is_rendered: bool = False) -> None:
+        """Check the parameters when the DAG is parsed, and again as templates and other tasks have filled them in."""
         is_policy = self.on_existing in {"skip", "overwrite", "fail"}
         require("on_existing", self.on_existing, is_policy, "'skip', 'overwrite' or 'fail'")
         for name in ("max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         check_extra_args(self.extra_args)
         key = template_text(self.s3_key)
+        is_place = key is not None and isinstance(self.s3_bucket, str)
+        require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place or not is_rendered, "texts")
         if key is None:  # It comes from another task, and is checked when that has run.
             return
-        check_template(key)
-        if isinstance(self.s3_bucket, str):
+        if is_place:
             self.s3_bucket, key = s3_location(self.s3_bucket, key)
-        self.s3_key, self.s3_prefix = key, stable_prefix(key)
+        check_template(key, is_rendered=is_rendered)
+        self.s3_key = key
+        if not is_rendered:
+            self.s3_prefix = stable_prefix(key)
 
     def map_index_label(self, map_index: int | None) -> str:
         """Return the label of a mapped task instance: the beginning of its keys."""
@@ -159,7 +164,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
             return self._transfer(context)
 
     def _transfer(self, context: Context) -> dict[str, Any]:
-        self._check_rendered()
+        self._check_parameters(is_rendered=True)
         source = read_source(self.source)
         with ApimartHook(self.apimart_conn_id) as hook:
             tasks, unknown = self._query(hook, source)
@@ -176,15 +181,6 @@ class ApimartToS3Operator(ApimartBaseOperator):
             raise self._failure([*unknown, *failed], copied=len(objects), of=total_count, known=bool(failed))
         self._emit_images(context, self._extra(result) if objects else None)
         return result
-
-    def _check_rendered(self) -> None:
-        """Check what templates and other tasks have made of the parameters. Nothing was copied so far."""
-        key = template_text(self.s3_key)
-        is_place = key is not None and isinstance(self.s3_bucket, str)
-        require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place, "texts")
-        self.s3_bucket, self.s3_key = s3_location(self.s3_bucket, key or "")
-        check_template(self.s3_key, is_rendered=True)
-        check_extra_args(self.extra_args)
 
     def _query(self, hook: ApimartHook, source: TransferSource) -> tuple[list[Task], list[Loss]]:
         """Return the tasks whose ids were given, and why the others have no pictures."""

@@ -321,7 +321,7 @@ class TestAPictureThatCannotBeCopied:
         with pytest.raises(Exception, match="failed"):
             generate()
         simulator.add_fault({"fault": "never_finishes", "times": 1})
-        with pytest.raises(Exception, match="Still running"):
+        with pytest.raises(Exception, match="still running"):
             generate(timeout=0.3)
         failed, running = (task["id"] for task in simulator.tasks() if task["id"] != done)
 
