@@ -33,7 +33,13 @@ from airflow_provider_apimart.transfers.keys import (
     stable_prefix,
     template_text,
 )
-from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task, read_source
+from airflow_provider_apimart.transfers.source import (
+    Picture,
+    merge_pictures,
+    pictures_of_task,
+    read_source,
+    sort_by_expiry,
+)
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
@@ -168,7 +174,9 @@ class ApimartToS3Operator(ApimartBaseOperator):
         source = read_source(self.source)
         with ApimartHook(self.apimart_conn_id) as hook:
             tasks, unknown = self._query(hook, source)
-            pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
+            pictures = merge_pictures(
+                [*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))]
+            )
             check_distinct(self.s3_key, pictures)
             with self._copier(context, hook) as copier:
                 folder = beginning_of(self.s3_key).rpartition("/")[0]
@@ -229,7 +237,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
                 return error
 
         with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="apimart-copy") as pool:
-            futures = {picture: pool.submit(copy, picture) for picture in dying_first(pictures)}
+            futures = {picture: pool.submit(copy, picture) for picture in sort_by_expiry(pictures)}
         outcomes = [(picture, futures[picture].result()) for picture in pictures]
         objects = [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
         failed = [(str(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]

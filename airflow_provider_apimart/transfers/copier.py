@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import ApimartError, TransferError
 from airflow_provider_apimart.gateway.images import guess_extensions
-from airflow_provider_apimart.transfers.address import shown
+from airflow_provider_apimart.transfers.address import loggable
 from airflow_provider_apimart.transfers.connections import HttpConnections
 from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
 from airflow_provider_apimart.transfers.keys import key_of
@@ -172,7 +172,7 @@ class Copier:
         try:
             images = self.get_task(picture.task_id).images
         except ApimartError as error:
-            return None, shown(error)
+            return None, loggable(error)
         if picture.index >= len(images):
             return None, f"it lists {len(images)} pictures of the task"
         return images[picture.index], ""

@@ -28,8 +28,8 @@ from airflow_provider_apimart.transfers.address import (
     ImageRefusedError,
     check_address,
     host_and_port,
+    loggable,
     redirect_target,
-    shown,
 )
 from airflow_provider_apimart.transfers.connections import CHUNK, HttpConnections, response_deadline
 
@@ -223,7 +223,7 @@ def _reason(error: BaseException) -> str:
     bottom = error
     while bottom.__context__ is not None:
         bottom = bottom.__context__
-    return type(bottom).__name__ if isinstance(bottom, HTTPError) else shown(f"{type(bottom).__name__}: {bottom}")
+    return type(bottom).__name__ if isinstance(bottom, HTTPError) else loggable(f"{type(bottom).__name__}: {bottom}")
 
 
 def _check_status(status: int) -> None:

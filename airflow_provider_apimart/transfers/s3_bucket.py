@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
-from airflow_provider_apimart.transfers.address import shown
+from airflow_provider_apimart.transfers.address import loggable
 from airflow_provider_apimart.transfers.connections import HttpConnections
 from airflow_provider_apimart.transfers.keys import check_extra_args
 from airflow_provider_apimart.transfers.s3_signed import S3Response, SignedRequests
@@ -103,8 +103,9 @@ def _client(aws_conn_id: str | None, *, at_once: int) -> tuple[S3Client, Credent
 
 def _unusable_connection(aws_conn_id: str | None, reason: object) -> ConfigurationError:
     return ConfigurationError(
-        f"The AWS connection {aws_conn_id!r} cannot be used: {shown(reason)}. Nothing was copied, nothing was charged "
-        "and no picture was lost. Create or correct the connection, then clear this task: it copies at no cost.",
+        f"The AWS connection {aws_conn_id!r} cannot be used: {loggable(reason)}. Nothing was copied, nothing was "
+        "charged and no picture was lost. Create or correct the connection, then clear this task: it copies at no "
+        "cost.",
         # Credentials of a role or of an instance may be there in a minute.
         retryable=True,
     )
@@ -274,7 +275,7 @@ class S3Bucket:
         self.honours_conditions |= _CONDITIONAL.search(headers.get("server", "")) is not None
 
     def _failed(self, verb: str, key: str, error: Exception) -> TransferError:
-        return TransferError(f"could not {verb} s3://{self.name}/{shown(key)}: {shown(error)}")
+        return TransferError(f"could not {verb} s3://{self.name}/{loggable(key)}: {loggable(error)}")
 
 
 def _status(error: Exception) -> int:

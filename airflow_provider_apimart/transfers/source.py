@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Picture",
     "TransferSource",
-    "distinct",
-    "dying_first",
     "facts_of",
-    "known_of",
+    "merge_pictures",
     "pictures_of_task",
     "read_source",
+    "sort_by_expiry",
 ]
 
 #: The request fields that a result repeats; results of 0.1 lack some.
@@ -84,7 +83,8 @@ def _picture(task: Task, index: int, image: Image, of: int, result: Mapping[str,
     """
     made_by = {name: result.get(name) for name in ("gateway", "model")}
     made = {"created": task.created, "completed": task.completed, "cost": task.cost}
-    asked = {name: result.get(name) for name in _ASKED}
+    shown = {name: result.get(name) for name in _ASKED}
+    shown |= {"cost": share(task.cost, of), "seconds": task.actual_time}
     return Picture(
         task_id=task.task_id,
         index=index,
@@ -92,11 +92,11 @@ def _picture(task: Task, index: int, image: Image, of: int, result: Mapping[str,
         expires_at=image.expires_at,
         cost=task.cost,
         facts=facts_of({**made_by, **made}),
-        known=known_of({**asked, "cost": share(task.cost, of), "seconds": task.actual_time}),
+        known=tuple((name, value) for name, value in shown.items() if value is not None),
     )
 
 
-def distinct(pictures: Iterable[Picture]) -> list[Picture]:
+def merge_pictures(pictures: Iterable[Picture]) -> list[Picture]:
     """Return each picture once, also when it was handed in both by its result and by its task id."""
     merged: dict[tuple[str, int], Picture] = {}
     for picture in pictures:
@@ -105,19 +105,14 @@ def distinct(pictures: Iterable[Picture]) -> list[Picture]:
     return list(merged.values())
 
 
-def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
+def sort_by_expiry(pictures: Sequence[Picture]) -> list[Picture]:
     """Return the pictures in the order in which their URLs expire; those without an expiry are last."""
     return sorted(pictures, key=lambda picture: picture.expires_at or math.inf)
 
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the known facts of a picture's making, as text."""
-    return tuple((name, str(value)) for name, value in known_of(values))
-
-
-def known_of(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the known facts of a picture's making, without those that are ``None``."""
-    return tuple((name, value) for name, value in values.items() if value is not None)
+    """Return the known facts of a picture's making, as text: without those that are ``None``."""
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)

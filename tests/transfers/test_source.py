@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.transfers.source import Picture, distinct, read_source
+from airflow_provider_apimart.transfers.source import Picture, merge_pictures, read_source
 
 
 def result(*task_ids: str, cost: float = 0.5) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None
     source = read_source([result, dict(result)])
 
     assert source.costs == (0.5,)
-    assert len(distinct(source.pictures)) == 1
+    assert len(merge_pictures(source.pictures)) == 1
 
 
 def test_every_gateway_task_is_named_once_whether_its_pictures_are_known_or_not() -> None:
