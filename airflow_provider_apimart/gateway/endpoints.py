@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_apimart.exceptions import ApimartError, GatewayError, InvalidRequestError, UnreadableAnswerError
+from airflow_provider_apimart.exceptions import ApimartError, GatewayError, UnreadableAnswerError
 from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.errors import (
     error_of,
@@ -20,6 +20,7 @@ from airflow_provider_apimart.gateway.errors import (
 from airflow_provider_apimart.gateway.images import reference_format
 from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
 from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
+from airflow_provider_apimart.gateway.validation import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,13 +105,8 @@ def submit(
     :param idempotency_key: 1 to 191 visible ASCII characters. APIMart documents that within 24 hours the same key
         with the same body buys once; whether gpt-image-2 honours it is not documented.
     """
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise InvalidRequestError(
-            f"idempotency_key={idempotency_key!r}: must be 1 to 191 visible ASCII characters. Nothing was submitted.",
-            field="idempotency_key",
-            value=idempotency_key,
-            allowed="1 to 191 visible ASCII characters",
-        )
+    is_key = idempotency_key is None or _KEY.fullmatch(idempotency_key) is not None
+    require("idempotency_key", idempotency_key, is_key, "1 to 191 visible ASCII characters")
 
     def read(response: Response) -> Submission:
         error = response_error(response)

@@ -186,7 +186,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         total_count = len(pictures) + len(unknown)
         self.log.info("Copied %d of %d pictures to s3://%s", len(objects), total_count, self.s3_bucket)
         if unknown or failed:
-            raise self._failure([*unknown, *failed], copied=len(objects), of=total_count, known=bool(failed))
+            raise self._failure([*unknown, *failed], copied=len(objects), of=total_count)
         self._emit_images(context, self._extra(result) if objects else None)
         return result
 
@@ -266,13 +266,13 @@ class ApimartToS3Operator(ApimartBaseOperator):
             images=result["objects"],
         )
 
-    def _failure(self, losses: Sequence[Loss], *, copied: int, of: int, known: bool) -> TransferError:
+    def _failure(self, losses: Sequence[Loss], *, copied: int, of: int) -> TransferError:
         for name, error in losses[_MOST_LISTED:]:
             self.log.error("Not copied: %s: %s", name, error)
         listed = "; ".join(f"{name}: {error}" for name, error in losses[:_MOST_LISTED])
         more = f"; and {len(losses) - _MOST_LISTED} more, see the log" if len(losses) > _MOST_LISTED else ""
         is_retryable = any(_can_be_copied_later(error) for _, error in losses)
-        charged = "yes" if known else _worst(error.charged for _, error in losses)
+        charged = _worst(error.charged for _, error in losses)
         return TransferError(
             f"Copied {copied} of {of} pictures. Not copied: {listed}{more}. {_MONEY[charged]} {_NEXT[is_retryable]}",
             task_id=losses[0][1].task_id,

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,7 +55,7 @@ class Picture:
     expires_at: int | None = None
     cost: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
-    known: tuple[tuple[str, Any], ...] = ()
+    known: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
     def __str__(self) -> str:
         """Return the picture as error messages name it."""

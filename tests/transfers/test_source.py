@@ -158,6 +158,14 @@ def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None
     assert len(merge_pictures(source.pictures)) == 1
 
 
+def test_a_field_that_a_result_repeats_as_a_list_does_not_stop_the_transfer() -> None:
+    images = [{"task_id": "task_1", "index": 0, "url": "https://example.com/a.png"}]
+
+    (picture,) = read_source({"images": images, "size": ["1:1"]}).pictures
+
+    assert {picture: "copied"}[picture] == "copied"
+
+
 def test_every_gateway_task_is_named_once_whether_its_pictures_are_known_or_not() -> None:
     images = [{"task_id": "task_1", "index": index, "url": "https://example.com/a.png"} for index in (0, 1)]
 
