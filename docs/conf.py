@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, ModelSpec
 from airflow_provider_apimart.gateway.request import ImageRequest
-from airflow_provider_apimart.gateway.validation import MAX_PICTURES, problems_of
+from airflow_provider_apimart.gateway.validation import MAX_PICTURES, problems_at
 from airflow_provider_apimart.hooks.connection_form import CONNECTION_FIELDS
 
 # Airflow makes folders in its home when autodoc imports it, and a reader's own home is none of our business.
@@ -115,7 +115,7 @@ def _refused_together(spec: ModelSpec) -> list[str]:
     problems = (
         problem
         for pair in pairs
-        for problem in problems_of(ImageRequest(prompt="A red kite", model=spec.model, **pair), spec)
+        for problem in problems_at(ImageRequest(prompt="A red kite", model=spec.model, **pair), spec.gateway)
     )
     return list(dict.fromkeys(f"`{problem.field}`: {problem.allowed}" for problem in problems))
 

@@ -128,28 +128,26 @@ _GPT_IMAGE_2_APIMASTER: Final = replace(
 )
 
 
-def _gpt_image_1(model: str) -> ModelSpec:
-    return ModelSpec(
-        gateway=Gateway.APIMART,
-        model=model,
-        sizes=("1:1", "2:3", "3:2"),
-        qualities=_QUALITIES,
-        backgrounds=_BACKGROUNDS,
-        moderations=_MODERATIONS,
-        output_formats=("png", "jpeg"),
-        compressible_formats=("jpeg",),
-        images_per_task=4,
-        max_reference_images=15,
-        mask=True,
-    )
-
+_GPT_IMAGE_1_OFFICIAL: Final = ModelSpec(
+    gateway=Gateway.APIMART,
+    model="gpt-image-1-official",
+    sizes=("1:1", "2:3", "3:2"),
+    qualities=_QUALITIES,
+    backgrounds=_BACKGROUNDS,
+    moderations=_MODERATIONS,
+    output_formats=("png", "jpeg"),
+    compressible_formats=("jpeg",),
+    images_per_task=4,
+    max_reference_images=15,
+    mask=True,
+)
 
 CATALOGUE: Final[tuple[ModelSpec, ...]] = (
     _GPT_IMAGE_2_OFFICIAL,
     _GPT_IMAGE_2,
     _GPT_IMAGE_2_APIMASTER,
-    _gpt_image_1("gpt-image-1-official"),
-    _gpt_image_1("gpt-image-1.5-official"),
+    _GPT_IMAGE_1_OFFICIAL,
+    replace(_GPT_IMAGE_1_OFFICIAL, model="gpt-image-1.5-official"),
 )
 
 

@@ -26,7 +26,6 @@ from airflow_provider_apimart.gateway.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
     from typing import Self
 
     from airflow_provider_apimart.gateway.endpoints import Endpoint
@@ -58,12 +57,9 @@ class GatewayClient:
 
     Each request is bounded: its total time by the endpoint's ``timeout``, its response by :data:`MAX_BODY_BYTES`.
 
-    :param settings: the gateway's address, key and limits.
     :param transport: carries the requests; the network unless given.
-    :param clock: monotonic seconds, for tests.
-    :param sleep: pauses before a request, for tests.
+    :param clock: monotonic seconds.
     :param notify: called with a message when the limit on simultaneous submits changes.
-    :param max_body_bytes: bytes of one response at most.
     """
 
     def __init__(
@@ -115,9 +111,7 @@ class GatewayClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def _attempt(self, endpoint: Endpoint[T]) -> T:
@@ -138,11 +132,7 @@ class GatewayClient:
                     body = await self._receive(http_response)
                 finally:
                     await http_response.aclose()
-        except _BodyTooLargeError as failure:
-            error = UnreadableAnswerError(
-                f"{self.settings.host} sent more than {self._max_body_bytes} bytes in response to {_named(endpoint)}.",
-                status_code=failure.status_code,
-            )
+        except UnreadableAnswerError as error:
             raise endpoint.interpret(error, None) from None
         except Exception as failure:
             # Whatever it is, the request may have been received: httpx lets errors of ssl and of the loop through.
@@ -154,12 +144,15 @@ class GatewayClient:
         async for chunk in http_response.aiter_bytes():
             body += chunk
             if len(body) > self._max_body_bytes:
-                raise _BodyTooLargeError(http_response.status_code)
+                raise UnreadableAnswerError(
+                    f"{self.settings.host} sent more than {self._max_body_bytes} bytes in response to "
+                    f"{http_response.request.method} {http_response.request.url.path}.",
+                    status_code=http_response.status_code,
+                )
         return bytes(body)
 
     def _build(self, endpoint: Endpoint[Any]) -> httpx.Request:
         authorization = {"Authorization": f"Bearer {self.settings.api_key}"} if endpoint.authenticated else {}
-        connect = endpoint.timeout / 3
         try:
             return self._http.build_request(
                 endpoint.method,
@@ -169,10 +162,10 @@ class GatewayClient:
                 headers={**endpoint.headers, **authorization},
                 files=endpoint.files,
                 # A request that waits for a free connection has not been sent: the throttle bounds how many there are.
-                timeout=httpx.Timeout(endpoint.timeout, connect=connect, pool=None),
+                timeout=httpx.Timeout(endpoint.timeout, connect=endpoint.timeout / 3, pool=None),
             )
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as failure:
-            raise self._bad_address(failure, endpoint) from failure
+        except httpx.InvalidURL as failure:
+            raise self._no_response(failure, endpoint) from failure
         except (TypeError, ValueError) as failure:
             raise InvalidRequestError(f"The request cannot be sent as JSON ({failure}). Nothing was sent.") from failure
 
@@ -180,34 +173,25 @@ class GatewayClient:
         """Return the meaning of a missing response, which depends on whether the request was sent."""
         reason = f"{type(failure).__name__}: {failure}".removesuffix(": ")
         if isinstance(failure, httpx.InvalidURL | httpx.UnsupportedProtocol):
-            return self._bad_address(failure, endpoint)
+            return ConfigurationError(
+                f"{self.settings.base_url}{endpoint.path} cannot be called ({failure}). Nothing was sent."
+            )
         if isinstance(failure, _NEVER_SENT):
             return ConnectionFailedError(f"No connection to {self.settings.host} ({reason}). Nothing was sent.")
         if isinstance(failure, TimeoutError):
             reason = f"not complete within {endpoint.timeout:g} s"
         error = ConnectionFailedError(
-            f"No response from {self.settings.host} to {_named(endpoint)} ({reason}).",
+            f"No response from {self.settings.host} to {endpoint.method} {endpoint.path} ({reason}).",
             # The request may have been worked on: only one that may happen twice is sent again.
             retryable=endpoint.idempotent,
             charged="unknown" if endpoint.paid else "no",
         )
         return endpoint.interpret(error, None)
 
-    def _bad_address(self, failure: Exception, endpoint: Endpoint[Any]) -> ConfigurationError:
-        return ConfigurationError(
-            f"{self.settings.base_url}{endpoint.path} cannot be called ({failure}). Nothing was sent."
-        )
-
     def _share_pause(self, state: tenacity.RetryCallState) -> None:
         """Let all requests of this client wait: the gateway refuses to one what it refuses to the next."""
         if isinstance(_error_of(state), RateLimitError):
             self.throttle.pause(state.upcoming_sleep)
-
-
-class _BodyTooLargeError(Exception):
-    def __init__(self, status_code: int) -> None:
-        super().__init__()
-        self.status_code = status_code
 
 
 def is_worth_retrying(error: BaseException, *, idempotent: bool) -> bool:
@@ -234,10 +218,6 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
-
-
-def _named(endpoint: Endpoint[Any]) -> str:
-    return f"{endpoint.method} {endpoint.path}"
 
 
 def _without_key(error: ApimartError, api_key: str) -> ApimartError:

@@ -9,16 +9,16 @@ price is unknown. The task says what was charged.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.gateway.response import Response
@@ -38,7 +38,6 @@ class Price:
     """
     A model's price table.
 
-    :param model: the model's name.
     :param table: the gateway's own fields: ``size_quality_paid_prices``, ``resolution_paid_prices``, ``paid_price`` and
         the list prices beside them, in US dollars, and ``pricing.price_factor`` between the two.
     """
@@ -59,8 +58,9 @@ class Price:
         """
         body = request.body()
         extras = {name: value for name, value in body.items() if name not in REQUEST_FIELDS}
+        may_cost = [value for name, value in extras.items() if name not in _FREE_EXTRAS]
         # The official channel costs more, and no table says how much.
-        if _is_on(body.get("official_fallback")) or any(map(_is_on, _may_cost(extras))):
+        if _is_on(body.get("official_fallback")) or any(map(_is_on, may_cost)):
             return None
         pictures = [self._picture(body, tier) for tier in _tiers(body)]
         known = [figure for figure in pictures if figure is not None]
@@ -118,11 +118,7 @@ class Price:
 
 def _table(payload: Any, model: str) -> Mapping[str, Any]:
     """Return the price table in a payload: with or without an envelope, in a list of models, or as JSON text."""
-    if isinstance(payload, str):
-        try:
-            payload = json.loads(payload)
-        except (ValueError, RecursionError):
-            return {}
+    payload = read_json_text(payload)
     if isinstance(payload, list):
         tables = [item for item in payload if isinstance(item, dict)]
         named = [item for item in tables if item.get("model_name") == model]
@@ -130,10 +126,6 @@ def _table(payload: Any, model: str) -> Mapping[str, Any]:
     if not isinstance(payload, dict):
         return {}
     return _table(payload["data"], model) if "data" in payload else payload
-
-
-def _may_cost(extras: Mapping[str, Any]) -> Iterator[Any]:
-    return (value for name, value in extras.items() if name not in _FREE_EXTRAS)
 
 
 def _tiers(body: Mapping[str, Any]) -> list[str]:
@@ -183,13 +175,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _positive(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 < number < math.inf else None
+    number = read_number(value)
+    return number if number is not None and number > 0 else None
 
 
 def total(figures: Iterable[float | None]) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_apimart.exceptions import ApimartError, GatewayError, InvalidRequestError, UnreadableAnswerError
+from airflow_provider_apimart.exceptions import ApimartError, GatewayError, UnreadableAnswerError
 from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.errors import (
     error_of,
@@ -19,8 +19,8 @@ from airflow_provider_apimart.gateway.errors import (
 )
 from airflow_provider_apimart.gateway.images import reference_format
 from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
-from airflow_provider_apimart.gateway.response import quoted, redact
 from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
+from airflow_provider_apimart.gateway.validation import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ __all__ = [
 T = TypeVar("T")
 
 _KEY: Final = re.compile(r"[!-~]{1,191}")
-_ID_FIELDS: Final = ("id", "task_id")
+
 _FAILURES: Final = (TaskState.FAILED, TaskState.CANCELLED)
 
 
@@ -105,23 +105,18 @@ def submit(
     :param idempotency_key: 1 to 191 visible ASCII characters. APIMart documents that within 24 hours the same key
         with the same body buys once; whether gpt-image-2 honours it is not documented.
     """
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        raise InvalidRequestError(
-            f"idempotency_key={idempotency_key!r}: must be 1 to 191 visible ASCII characters. Nothing was submitted.",
-            field="idempotency_key",
-            value=idempotency_key,
-            allowed="1 to 191 visible ASCII characters",
-        )
+    is_key = idempotency_key is None or _KEY.fullmatch(idempotency_key) is not None
+    require("idempotency_key", idempotency_key, is_key, "1 to 191 visible ASCII characters")
 
     def read(response: Response) -> Submission:
-        # An id is an acceptance whatever stands beside it: gateways also send an empty error with a success.
-        submission = Submission.find(response, base_url=settings.base_url, api_key=settings.api_key)
         error = response_error(response)
-        if submission and (response.is_success or error is None or not is_refusal(error, response)):
-            return submission
-        if error is not None:
+        if error is not None and not response.is_success and is_refusal(error, response):
             raise error
-        return Submission.from_response(response, api_key=settings.api_key)
+        try:
+            # An id is an acceptance whatever stands beside it: gateways also send an empty error with a success.
+            return Submission.from_response(response, base_url=settings.base_url, api_key=settings.api_key)
+        except UnreadableAnswerError as unreadable:
+            raise error or unreadable from None
 
     return Endpoint(
         method="POST",
@@ -145,21 +140,20 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
         if isinstance(data, list) and len(data) == 1:
             data = data[0]
         error = response_error(response)
-        has_status = isinstance(data, dict) and bool(data.get("status") or data.get("state"))
-        if error is not None and not (response.is_success and has_status):
+        if error is not None and not (response.is_success and _has_status(data)):
             raise error
         if data is None:
             data = {}  # Seen right after a submit: the task exists, its description does not yet.
         if not isinstance(data, dict):
-            raise _unreadable(f"The gateway described task {task_id} in an unknown form", response, settings)
-        names = {str(data[name]) for name in _ID_FIELDS if data.get(name)}
+            raise response.unreadable(f"The gateway described task {task_id} in an unknown form", settings.api_key)
+        names = _ids(data)
         if any(name.startswith("task") for name in names) and task_id not in names:
-            raise _unreadable(f"The gateway described another task than {task_id}", response, settings)
+            raise response.unreadable(f"The gateway described another task than {task_id}", settings.api_key)
         task = Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         has_envelope = isinstance(payload, dict) and "data" in payload and error is None
         if task.state in _FAILURES and not names and not has_envelope:
             # {"status": "error"} and no more is the word of something in between.
-            raise error or _unreadable(f"The gateway's response is not about task {task_id}", response, settings)
+            raise error or response.unreadable(f"The gateway's response is not about task {task_id}", settings.api_key)
         return task
 
     return Endpoint(
@@ -208,7 +202,7 @@ def _items(payload: Any, response: Response) -> Iterator[tuple[str, Any]]:
     elif isinstance(data, dict) and all(isinstance(item, dict) for item in data.values()):
         yield from ((str(key), item) for key, item in data.items())
     else:
-        raise UnreadableAnswerError(f"The gateway described many tasks in an unknown form: {response.first_line}")
+        raise response.unreadable("The gateway described many tasks in an unknown form")
 
 
 def _outcome(
@@ -217,9 +211,8 @@ def _outcome(
     outer: dict[str, Any] = item if isinstance(item, dict) else {}
     data = outer.get("data")
     inner: dict[str, Any] = data if isinstance(data, dict) else outer
-    names = [*(str(part[name]) for part in (inner, outer) for name in _ID_FIELDS if part.get(name)), key]
-    task_id = next((name for name in names if name in wanted), "")
-    if inner.get("status") or inner.get("state"):
+    task_id = next((name for name in (*_ids(inner), *_ids(outer), key) if name in wanted), "")
+    if _has_status(inner):
         task = Task.from_json(inner, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         return task_id, task
     error = reading_error(error_of(200, outer, response), None, task_id)
@@ -233,13 +226,10 @@ def get_balance(settings: GatewaySettings) -> Endpoint[Balance]:
         payload = _successful(response)
         data = payload.get("data", payload) if isinstance(payload, dict) else {}
         if not isinstance(data, dict) or not {"remain_balance", "unlimited_quota"} & data.keys():
-            raise _unreadable("The gateway reported the balance in an unknown form", response, settings)
-        return Balance(
-            remaining=None
-            if data.get("unlimited_quota") in (True, "true")
-            else read_number(data.get("remain_balance")),
-            used=read_number(data.get("used_balance")),
-        )
+            raise response.unreadable("The gateway reported the balance in an unknown form", settings.api_key)
+        is_unlimited = data.get("unlimited_quota") in (True, "true")
+        remaining = None if is_unlimited else read_number(data.get("remain_balance"))
+        return Balance(remaining, used=read_number(data.get("used_balance")))
 
     return Endpoint(method="GET", path="/v1/balance", read=read, timeout=settings.timeout)
 
@@ -251,7 +241,7 @@ def list_models(settings: GatewaySettings) -> Endpoint[list[str]]:
         payload = _successful(response)
         entries = payload.get("data") if isinstance(payload, dict) else payload
         if not isinstance(entries, list):
-            raise _unreadable("The gateway listed its models in an unknown form", response, settings)
+            raise response.unreadable("The gateway listed its models in an unknown form", settings.api_key)
         return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
 
     return Endpoint(method="GET", path="/v1/models", read=read, timeout=settings.timeout)
@@ -289,7 +279,7 @@ def upload_image(settings: GatewaySettings, content: bytes) -> Endpoint[str]:
         for candidate in candidates:
             if isinstance(candidate, dict) and isinstance(candidate.get("url"), str):
                 return str(candidate["url"])
-        raise _unreadable("The gateway's response to the upload holds no URL", response, settings)
+        raise response.unreadable("The gateway's response to the upload holds no URL", settings.api_key)
 
     return Endpoint(
         method="POST",
@@ -313,10 +303,9 @@ def _successful(response: Response) -> Any:
     return response.payload
 
 
-def _unreadable(problem: str, response: Response, settings: GatewaySettings) -> UnreadableAnswerError:
-    shown = response.first_line if response.payload is None else quoted(response.payload, settings.api_key)
-    return UnreadableAnswerError(
-        f"{problem}: {redact(shown, settings.api_key)}",
-        status_code=response.status_code,
-        request_id=response.request_id,
-    )
+def _ids(data: Mapping[str, Any]) -> list[str]:
+    return [str(data[name]) for name in ("id", "task_id") if data.get(name)]
+
+
+def _has_status(data: Any) -> bool:
+    return isinstance(data, dict) and bool(data.get("status") or data.get("state"))

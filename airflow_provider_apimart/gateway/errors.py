@@ -47,7 +47,6 @@ from airflow_provider_apimart.exceptions import (
     ServerError,
     SubmitOutcomeUnknownError,
     TaskNotFoundError,
-    UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway.response import excerpt, first_line
 from airflow_provider_apimart.gateway.task import is_moderation
@@ -109,6 +108,8 @@ _UNKNOWN_TASK: Final = re.compile(
 _ABOUT_ACCESS: Final = re.compile(
     r"\b(?:api[ _-]?key|access|token|permissions?|unauthori[sz]ed|forbidden|balance|quota)\b", re.IGNORECASE
 )
+#: A ``code`` inside a 2xx response that is neither 0 nor a status 2xx.
+_FAILURE_CODE: Final = re.compile(r"(?!0+\Z|2..\Z)[0-9]+")
 #: What the family of servers behind the gateways says of a path that it does not have.
 _UNKNOWN_PATH: Final = re.compile(r"invalid url|no route|unknown path", re.IGNORECASE)
 _NEXT_STEP: Final[dict[type[ApimartError], str]] = {
@@ -142,11 +143,7 @@ def response_error(response: Response) -> GatewayError | None:
         )
     if response.is_success:
         if not isinstance(payload, dict | list):
-            return UnreadableAnswerError(
-                f"The gateway answered HTTP {response.status_code} without JSON: {response.first_line}",
-                status_code=response.status_code,
-                request_id=response.request_id,
-            )
+            return response.unreadable(f"The gateway answered HTTP {response.status_code} without JSON")
         if not _reports_error(payload):
             return None
     return error_of(response.status_code, payload, response)
@@ -155,7 +152,9 @@ def response_error(response: Response) -> GatewayError | None:
 def error_of(status_code: int, payload: Any, response: Response) -> GatewayError:
     """Return the error for a status and an error body, which may be one item of a larger response."""
     code, kind, message = _details(payload)
-    status = status_code if status_code >= 400 else _embedded_status(code, kind)
+    status = status_code
+    if status_code < 400:  # Inside a 2xx response, the error itself may say which status it stands for.
+        status = int(code) if re.fullmatch("[45][0-9]{2}", str(code)) else _STATUS_OF_TYPE.get(kind, 0)
     cls = _class_of(status, code, message, is_documented=is_documented_error(payload))
     return cls(
         f"The gateway answered HTTP {status_code}"
@@ -179,7 +178,8 @@ def is_documented_error(payload: Any) -> bool:
     error = payload.get("error") if isinstance(payload, dict) else None
     if not isinstance(error, dict) or not _is_text(error.get("message")):
         return False
-    return _is_text(error.get("type")) or _code(error.get("code")) in _DOCUMENTED_CODES
+    code = error.get("code")
+    return _is_text(error.get("type")) or (isinstance(code, str) and code in _DOCUMENTED_CODES)
 
 
 def is_refusal(error: ApimartError, response: Response) -> bool:
@@ -284,18 +284,11 @@ def _reports_error(payload: Any) -> bool:
         return False
     if payload.get("status") and (payload.get("id") or payload.get("task_id")):
         return False  # A task object without an envelope; its error is the task's own.
-    code = str(payload.get("code", ""))
-    failed = (
-        code.isascii() and code.isdigit() and bool(code.strip("0")) and not (len(code) == 3 and code.startswith("2"))
-    )
-    return failed or _has_content(payload.get("error")) or payload.get("success") is False
-
-
-def _has_content(error: Any) -> bool:
-    """Return whether an ``error`` field says anything: gateways also send it empty beside a success."""
-    if isinstance(error, dict):
-        return any(value not in ("", None, 0, "0", 200, "200") for value in error.values())
-    return bool(error)
+    error = payload.get("error")
+    if isinstance(error, dict):  # It is also sent empty beside a success.
+        error = any(value not in ("", None, 0, "0", 200, "200") for value in error.values())
+    has_failed = _FAILURE_CODE.fullmatch(str(payload.get("code", ""))) is not None
+    return has_failed or bool(error) or payload.get("success") is False
 
 
 def _details(payload: Any) -> tuple[Any, str, str]:
@@ -304,25 +297,14 @@ def _details(payload: Any) -> tuple[Any, str, str]:
         return None, "", ""
     error = payload.get("error")
     if isinstance(error, dict):
-        return (
-            _code(error.get("code")),
-            excerpt(str(error.get("type") or "")),
-            first_line(str(error.get("message") or "")),
-        )
-    message = error or payload.get("message") or payload.get("detail") or payload.get("msg") or ""
-    return _code(payload.get("code")), excerpt(str(payload.get("type") or "")), first_line(str(message))
+        holder, message = error, error.get("message")
+    else:
+        holder, message = payload, error or payload.get("message") or payload.get("detail") or payload.get("msg")
+    return _code(holder.get("code")), excerpt(str(holder.get("type") or "")), first_line(str(message or ""))
 
 
 def _code(value: Any) -> str | int | None:
     return excerpt(value) if isinstance(value, str) else value if isinstance(value, int) else None
-
-
-def _embedded_status(code: Any, kind: str) -> int:
-    """Return the HTTP status that an error inside a 2xx response stands for, or 0."""
-    text = str(code)
-    if re.fullmatch("[45][0-9]{2}", text):
-        return int(text)
-    return _STATUS_OF_TYPE.get(kind, 0)
 
 
 def _sentence(text: object) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, InvalidRequestError
@@ -45,15 +46,15 @@ class ImageFormat:
     One file format.
 
     :param ext: file name extension without a dot.
-    :param matches: returns whether a file begins as this format does.
+    :param start: matches the beginning of a file, as UTF-8 where that is text.
     :param is_complete: returns whether a file holds a whole picture. Bytes after the picture do no harm. A format that
         does not show its own end is taken to be complete.
     """
 
     ext: str
     content_type: str
-    matches: Callable[[bytes], bool]
-    is_complete: Callable[[IO[bytes], int], bool] = lambda _body, _size: True
+    start: re.Pattern[bytes]
+    is_complete: Callable[[IO[bytes], int], bool]
 
 
 def _contains(marker: bytes, body: IO[bytes], size: int, *, start: int = 0) -> bool:
@@ -68,10 +69,6 @@ def _contains(marker: bytes, body: IO[bytes], size: int, *, start: int = 0) -> b
             return True
         overlap = piece[1 - len(marker) :]
     return False
-
-
-def _is_complete_png(body: IO[bytes], size: int) -> bool:
-    return _contains(b"IEND\xaeB`\x82", body, size)
 
 
 def _is_complete_jpeg(body: IO[bytes], size: int) -> bool:
@@ -150,58 +147,38 @@ _SVG: Final = re.compile(
 )
 
 
-def _is_svg(head: bytes) -> bool:
-    return _SVG.match(_as_utf8(head)) is not None
-
-
 def _is_complete_svg(body: IO[bytes], size: int) -> bool:
     body.seek(max(0, size - _TAIL_SIZE))
     tail = body.read(_TAIL_SIZE).replace(b"\0", b"")
     return re.search(rb"</(?:\w+:)?svg\s*>|/>\s*$", tail, re.IGNORECASE) is not None
 
 
-def _begins(*beginnings: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(beginnings)
-
-
-def _has_brand(*brands: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head[4:8] == b"ftyp" and head[8:12] in brands
-
-
-def _is_avif(head: bytes) -> bool:
-    """Look at the compatible brands too: the major one may be that of any HEIF file."""
-    brands = head[8 : max(16, min(64, int.from_bytes(head[:4], "big")))]
-    return head[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands)
-
-
-def _is_riff(head: bytes) -> bool:
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+def _format(
+    ext: str, content_type: str, start: bytes, is_complete: Callable[[IO[bytes], int], bool] = lambda _body, _size: True
+) -> ImageFormat:
+    return ImageFormat(ext, content_type, re.compile(start, re.DOTALL), is_complete)
 
 
 _FORMATS: Final = (
-    ImageFormat("png", "image/png", _begins(b"\x89PNG\r\n\x1a\n"), _is_complete_png),
-    ImageFormat("jpg", "image/jpeg", _begins(b"\xff\xd8\xff"), _is_complete_jpeg),
-    ImageFormat("webp", "image/webp", _is_riff, _is_complete_webp),
-    ImageFormat("gif", "image/gif", _begins(b"GIF87a", b"GIF89a"), _is_complete_gif),
-    ImageFormat("avif", "image/avif", _is_avif, _has_whole_boxes),
-    ImageFormat(
-        "heic",
-        "image/heic",
-        _has_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"),
-        _has_whole_boxes,
-    ),
-    ImageFormat("heif", "image/heif", _has_brand(b"mif1", b"msf1"), _has_whole_boxes),
-    ImageFormat("svg", "image/svg+xml", _is_svg, _is_complete_svg),
-    ImageFormat("bmp", "image/bmp", lambda head: head[:2] == b"BM" and head[6:10] == b"\0\0\0\0"),
-    ImageFormat("tiff", "image/tiff", _begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    ImageFormat("ico", "image/vnd.microsoft.icon", _begins(b"\0\0\1\0")),
-    ImageFormat("jxl", "image/jxl", _begins(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"), _has_whole_boxes),
-    ImageFormat("jp2", "image/jp2", _begins(b"\0\0\0\x0cjP  \r\n\x87\n"), _has_whole_boxes),
-    ImageFormat("j2k", "image/x-jp2-codestream", _begins(b"\xff\x4f\xff\x51")),
-    ImageFormat("pdf", "application/pdf", _begins(b"%PDF-")),
+    _format("png", "image/png", rb"\x89PNG\r\n\x1a\n", partial(_contains, b"IEND\xaeB`\x82")),
+    _format("jpg", "image/jpeg", rb"\xff\xd8\xff", _is_complete_jpeg),
+    _format("webp", "image/webp", rb"RIFF.{4}WEBP", _is_complete_webp),
+    _format("gif", "image/gif", rb"GIF8[79]a", _is_complete_gif),
+    # Of its brands the major one may be that of any HEIF file.
+    _format("avif", "image/avif", rb".{4}ftyp(?:.{4}){0,13}?avi[fs]", _has_whole_boxes),
+    _format("heic", "image/heic", rb".{4}ftyphe[iv][cxms]", _has_whole_boxes),
+    _format("heif", "image/heif", rb".{4}ftypm[is]f1", _has_whole_boxes),
+    ImageFormat("svg", "image/svg+xml", _SVG, _is_complete_svg),
+    _format("bmp", "image/bmp", rb"BM.{4}\0{4}"),
+    _format("tiff", "image/tiff", rb"II[*+]\0|MM\0[*+]"),
+    _format("ico", "image/vnd.microsoft.icon", rb"\0\0\x01\0"),
+    _format("jxl", "image/jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", _has_whole_boxes),
+    _format("jp2", "image/jp2", rb"\0\0\0\x0cjP  \r\n\x87\n", _has_whole_boxes),
+    _format("j2k", "image/x-jp2-codestream", rb"\xff\x4f\xff\x51"),
+    _format("pdf", "application/pdf", rb"%PDF-"),
 )
 #: A picture was paid for and something binary came: it is stored, whatever it is.
-UNKNOWN_FORMAT: Final = ImageFormat("bin", "application/octet-stream", lambda _head: True)
+UNKNOWN_FORMAT: Final = _format("bin", "application/octet-stream", b"")
 
 
 def format_of(head: bytes) -> ImageFormat | None:
@@ -210,7 +187,8 @@ def format_of(head: bytes) -> ImageFormat | None:
 
     :param head: the beginning of the file; 4 KiB are enough, 32 bytes for all formats but SVG.
     """
-    return next((image_format for image_format in _FORMATS if image_format.matches(head[:_HEAD_SIZE])), None)
+    text = _as_utf8(head[:_HEAD_SIZE])
+    return next((image_format for image_format in _FORMATS if image_format.start.match(text)), None)
 
 
 def recognise(body: IO[bytes]) -> ImageFormat:
@@ -278,9 +256,8 @@ _ALLOWED: Final = "a JPEG, PNG, WebP or GIF file"
 
 def check_size(size: int) -> None:
     """
-    Raise unless the gateways accept a reference image of this size.
+    Raise unless the gateways accept a reference image of this size in bytes.
 
-    :param size: bytes.
     :raises InvalidRequestError: for more than ``MAX_REFERENCE_BYTES``. Nothing was submitted.
     """
     if size > MAX_REFERENCE_BYTES:

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
@@ -47,7 +48,7 @@ _MAX_DEPTH: Final = 8
 _ID_KEYS: Final = ("task_id", "taskId", "taskID", "task-id")
 #: An id of the gateways wherever it stands, even as a bare text.
 _TASK_ID: Final = re.compile(r"task[-_](?=[\w-]*\d)[\w-]+")
-#: First characters of the base64 form of picture formats.
+#: First characters of the base64 form of picture formats. No two bytes decide: ``/wo`` may begin a path.
 _BASE64_TYPES: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "PHN2Zy": "svg+xml"}
 #: Characters that a text has at least that is taken for a picture by its beginning alone.
 _SHORTEST_BASE64: Final = 64
@@ -55,7 +56,7 @@ _SHORTEST_BASE64: Final = 64
 
 def read_number(value: Any) -> float | None:
     """Return a finite number from a number or a text, rounded to ten decimals, or ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         number = float(value)
@@ -79,21 +80,17 @@ def read_timestamp(value: Any) -> int | None:
     0, negative and absurd numbers mean that the gateway does not say.
     """
     number = read_number(value)
-    if number is None:
-        return _iso_timestamp(value) if isinstance(value, str) else None
-    if number >= _LATEST_NUMBER:
+    if number is None and isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+            number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    if number is None or number >= _LATEST_NUMBER:
         return None
     while number >= _LATEST_SECOND:
         number /= 1000
-    return int(number) if number > 0 else None
-
-
-def _iso_timestamp(text: str) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) or None
-    except (ValueError, OverflowError):
-        return None
+    return int(number) if number >= 1 else None
 
 
 def read_json_text(value: Any) -> Any:

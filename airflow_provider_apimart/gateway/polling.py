@@ -141,9 +141,8 @@ class Schedule:
         """
         for task_id in task_ids:
             if task_id in self._intervals and task_id not in self._due:
-                interval = interval_between_looks(
-                    self._intervals[task_id], waiting=len(self._intervals), in_batches=in_batches
-                )
+                wanted = self._intervals[task_id]
+                interval = interval_between_looks(wanted, waiting=len(self), in_batches=in_batches)
                 self._set(task_id, looked_at + interval * (1 + self.jitter.uniform(-JITTER, JITTER)))
 
     def next_due(self) -> float | None:
@@ -171,7 +170,7 @@ _RETRY_AFTER: Final = 15 * 60.0
 
 class BatchEndpoint:
     """
-    The state of the batch endpoint of one gateway: whether it works, and how many ids it takes.
+    The state of the batch endpoint of one gateway: whether it works, and the ``size`` of its next request.
 
     :param enabled: ``False`` to never use it.
     :param warn: called with a message when it is not used for a while.
@@ -184,7 +183,7 @@ class BatchEndpoint:
         self._enabled = enabled
         self._warn = warn
         self._clock = clock
-        self._size = FIRST_SIZE
+        self.size = FIRST_SIZE
         self._unusable_until = float("-inf")
         self._limited_until = float("-inf")
 
@@ -193,22 +192,17 @@ class BatchEndpoint:
         """Return whether to query in batches."""
         return self._enabled and self._clock() >= self._unusable_until
 
-    @property
-    def size(self) -> int:
-        """The number of ids to query in one request."""
-        return self._size
-
     def accepted(self, count: int) -> None:
         """Allow more ids next time, after a request that was as large as allowed."""
-        if count >= self._size and self._clock() >= self._limited_until:
-            self._size = min(2 * self._size, LARGEST_SIZE)
+        if count >= self.size and self._clock() >= self._limited_until:
+            self.size = min(2 * self.size, LARGEST_SIZE)
 
     def limit_to(self, count: int) -> None:
         """Allow no more than this for a while; where that is too little to gain anything, turn the endpoint off."""
         if count < SMALLEST_SIZE:
             self.turn_off(f"a batch describes {count} tasks")
         else:
-            self._size = count
+            self.size = count
             self._limited_until = self._clock() + _RETRY_AFTER
 
     def turn_off(self, reason: object) -> None:
@@ -345,9 +339,10 @@ def _in_batches(settings: GatewaySettings, wanted: Sequence[str], size: int) -> 
             if not isinstance(outcome, _ABOUT_BATCHES):
                 batches.trouble = outcome
                 continue
-            halves = _halves(part) if isinstance(outcome, RequestRejectedError) else []
-            batches.is_any_given_up |= not halves
-            smaller += halves
+            # A batch that is refused may have been too large, or hold an id that is refused.
+            can_be_split = isinstance(outcome, RequestRejectedError) and len(part) // 2 >= SMALLEST_SIZE
+            batches.is_any_given_up |= not can_be_split
+            smaller += chunks(part, -(-len(part) // 2)) if can_be_split else ()
         parts = smaller
     return batches
 
@@ -357,11 +352,6 @@ def _is_vague(task: Task) -> bool:
     return (task.state is TaskState.COMPLETED and not task.images) or task.status in ("error", "fail")
 
 
-def _halves(part: Sequence[str]) -> list[Sequence[str]]:
-    """Split a batch that was refused: it may have been too large, or hold an id that is refused."""
-    return list(chunks(part, -(-len(part) // 2))) if len(part) // 2 >= SMALLEST_SIZE else []
-
-
 def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Sequence[Task | GatewayError]) -> None:
     """
     Tell the endpoint what its batches can be like from now on.
@@ -369,6 +359,9 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
     :param asked: the number of ids that were queried.
     :param singly: outcomes of single queries of the tasks that no batch named.
     """
+    is_about_an_id = isinstance(batches.refusal, RequestRejectedError) and any(
+        isinstance(outcome, NotFoundError | RequestRejectedError) for outcome in singly
+    )
     if batches.refusal is None:
         known = sum(isinstance(outcome, Task) and bool(outcome.status) for outcome in singly)
         if known > asked // 2:
@@ -376,20 +369,13 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
             endpoint.limit_to(batches.most_described)
         else:
             endpoint.accepted(batches.most_accepted)
-    elif batches.is_any_given_up and _is_about_an_id(batches.refusal, singly):
-        return
+    elif batches.is_any_given_up and is_about_an_id:
+        return  # Perhaps no fault of the endpoint: an id is refused by itself too.
     elif batches.most_accepted:
         endpoint.limit_to(batches.most_accepted)
     elif any(isinstance(outcome, Task) for outcome in singly):
         # Where single queries fail too, it is not about batches: a proxy may answer everything with its own page.
         endpoint.turn_off(batches.refusal)
-
-
-def _is_about_an_id(refusal: GatewayError, singly: Sequence[Task | GatewayError]) -> bool:
-    """Return whether a batch was perhaps refused because of an id that is refused by itself too."""
-    return isinstance(refusal, RequestRejectedError) and any(
-        isinstance(outcome, NotFoundError | RequestRejectedError) for outcome in singly
-    )
 
 
 def _believed(found: Found) -> Found:

@@ -135,11 +135,8 @@ def typed(name: str, value: Any) -> Any:
     ``image_urls``                    any iterable, the JSON (or Python) text of a list, or the text of one URL
     ``extra_body``                    a mapping, or the JSON (or Python) text of one
     ================================  ==============================================================================
-
-    :param name: name of the field.
     """
-    convert = _CONVERSIONS.get(name, _text)
-    return convert(value)
+    return _CONVERSIONS.get(name, _text)(value)
 
 
 def _prompt(value: Any) -> Any:

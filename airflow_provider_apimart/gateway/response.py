@@ -12,6 +12,8 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_apimart.exceptions import UnreadableAnswerError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -79,6 +81,11 @@ class Response:
         error = self.payload.get("error")
         value = self.payload.get("retry_after", error.get("retry_after") if isinstance(error, dict) else None)
         return parse_retry_after(None if value is None else str(value))
+
+    def unreadable(self, problem: str, api_key: str = "") -> UnreadableAnswerError:
+        """Return the error for a response that is not understood; it quotes the response, without the key."""
+        shown = redact(self.first_line, api_key) if self.payload is None else quoted(self.payload, api_key)
+        return UnreadableAnswerError(f"{problem}: {shown}", status_code=self.status_code, request_id=self.request_id)
 
 
 def parse_retry_after(value: str | None, *, date: str | None = None) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_apimart.exceptions import ConfigurationError
 from airflow_provider_apimart.gateway.catalogue import Gateway
+from airflow_provider_apimart.gateway.parsing import read_number
 from airflow_provider_apimart.gateway.response import redact
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ __all__ = ["DEFAULT_BASE_URL", "DEFAULT_SUBMIT_PATH", "EXTRA_FIELDS", "GatewaySe
 DEFAULT_BASE_URL: Final = "https://api.apimart.ai"
 DEFAULT_SUBMIT_PATH: Final = "/v1/images/generations"
 _DEFAULT_TIMEOUT: Final = 30.0
-#: Fields of the connection's extra.
-EXTRA_FIELDS: Final = (
-    "gateway",
-    "submit_path",
-    "timeout",
-    "max_concurrency",
-    "requests_per_second",
-    "batch_polling",
-)
 #: Seconds that APIMaster may take to answer a submit with the finished picture.
 _PICTURE_TIMEOUT: Final = 330.0
 #: Domains that never leave a local network: RFC 6761, RFC 6762, and the one that ICANN reserved for private use.
@@ -100,20 +91,16 @@ class GatewaySettings:
         is_key = len(api_key) >= _SHORTEST_KEY and api_key.lower() in base_url.lower()
         if is_key or _KEY_IN_ADDRESS.search(base_url):
             raise refuse("host", "***", "a URL, and it looks like an API key, which belongs into the field 'password'")
-        # An empty field of the connection form arrives as None or as an empty text.
-        given = {key: value for key, value in extra.items() if value not in (None, "")}
-        rate = given.get("requests_per_second")
-        return cls(
-            api_key=api_key,
-            base_url=base_url,
-            gateway=_gateway(given.get("gateway", "auto"), base_url, refuse),
-            submit_path=_submit_path(given.get("submit_path", DEFAULT_SUBMIT_PATH), refuse),
-            timeout=_number(given.get("timeout", _DEFAULT_TIMEOUT), "timeout", refuse),
-            max_concurrency=int(_number(given.get("max_concurrency", 16), "max_concurrency", refuse, whole=True)),
-            requests_per_second=_number(rate, "requests_per_second", refuse) if rate is not None else None,
-            batch_polling=_batch_polling(given.get("batch_polling", "auto"), refuse),
-            notices=tuple(_notices(extra, name)),
-        )
+        values: dict[str, Any] = {}
+        for field_name, (read, allowed) in _EXTRA_READERS.items():
+            # An empty field of the connection form arrives as None or as an empty text.
+            if (value := extra.get(field_name)) not in (None, ""):
+                try:
+                    values[field_name] = read(value)
+                except (LookupError, TypeError, ValueError):
+                    raise refuse(f"extra {field_name}", value, allowed) from None
+        values["gateway"] = values.get("gateway") or _gateway_at(base_url)
+        return cls(api_key=api_key, base_url=base_url, notices=tuple(_notices(extra, name)), **values)
 
     @property
     def submit_timeout(self) -> float:
@@ -196,38 +183,41 @@ def _without_secrets(address: str) -> str:
     return redact(f"{scheme + separator if separator else ''}{'***@' if at else ''}{after}")
 
 
-def _gateway(value: Any, base_url: str, refuse: _Refuse) -> Gateway:
-    if value == "auto":
-        host = urlsplit(base_url).hostname or ""
-        is_apimaster = host == _APIMASTER_DOMAIN or host.endswith(f".{_APIMASTER_DOMAIN}")
-        return Gateway.APIMASTER if is_apimaster else Gateway.APIMART
-    try:
-        return Gateway(value)
-    except ValueError:
-        raise refuse("extra gateway", value, "'auto', 'apimart' or 'apimaster'") from None
+def _gateway_at(base_url: str) -> Gateway:
+    host = urlsplit(base_url).hostname or ""
+    is_apimaster = host == _APIMASTER_DOMAIN or host.endswith(f".{_APIMASTER_DOMAIN}")
+    return Gateway.APIMASTER if is_apimaster else Gateway.APIMART
 
 
-def _submit_path(value: Any, refuse: _Refuse) -> str:
-    path = value.strip() if isinstance(value, str) else ""
-    if not path.startswith("/"):
-        raise refuse("extra submit_path", value, f"a path such as {DEFAULT_SUBMIT_PATH!r}")
-    return path
+def _path(value: str) -> str:
+    if not isinstance(value, str) or not value.strip().startswith("/"):
+        raise ValueError
+    return value.strip()
 
 
-def _number(value: Any, field_name: str, refuse: _Refuse, *, whole: bool = False) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = -1.0
-    if isinstance(value, bool) or not math.isfinite(number) or number <= 0 or (whole and not number.is_integer()):
-        raise refuse(f"extra {field_name}", value, "a whole number of at least 1" if whole else "a number above 0")
+def _positive(value: Any) -> float:
+    number = read_number(value)
+    if number is None or number <= 0:
+        raise ValueError
     return number
 
 
-def _batch_polling(value: Any, refuse: _Refuse) -> bool:
-    if value not in ("auto", "off"):
-        raise refuse("extra batch_polling", value, "'auto' or 'off'")
-    return bool(value == "auto")
+def _whole(value: Any) -> int:
+    if not _positive(value).is_integer():
+        raise ValueError
+    return int(_positive(value))
+
+
+#: Fields of the connection's extra, each with its reader, which raises for anything else, and the values that it takes.
+_EXTRA_READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "gateway": (lambda value: None if value == "auto" else Gateway(value), "'auto', 'apimart' or 'apimaster'"),
+    "submit_path": (_path, f"a path such as {DEFAULT_SUBMIT_PATH!r}"),
+    "timeout": (_positive, "a number above 0"),
+    "max_concurrency": (_whole, "a whole number of at least 1"),
+    "requests_per_second": (_positive, "a number above 0"),
+    "batch_polling": ({"auto": True, "off": False}.__getitem__, "'auto' or 'off'"),
+}
+EXTRA_FIELDS: Final = tuple(_EXTRA_READERS)
 
 
 def _notices(extra: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -13,7 +13,6 @@ from airflow_provider_apimart.exceptions import (
     TaskCancelledError,
     TaskFailedError,
     TaskModeratedError,
-    UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway.parsing import (
     find_failure,
@@ -26,7 +25,7 @@ from airflow_provider_apimart.gateway.parsing import (
 from airflow_provider_apimart.gateway.response import excerpt, quoted, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.gateway.response import Response
 
@@ -54,6 +53,16 @@ class TaskState(StrEnum):
         return _STATES.get(status.strip().lower(), cls.RUNNING)
 
 
+#: Fields that the gateway names as :class:`Task` does, each with its reader.
+_FIGURES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "progress": read_integer,
+    "created": read_timestamp,
+    "completed": read_timestamp,
+    "estimated_time": read_integer,
+    "actual_time": read_integer,
+    "cost": read_number,
+    "credits_cost": read_number,
+}
 _EXPIRED: Final = "expired"
 #: Fields that say which task an object is, and nothing about it.
 _IDENTITY: Final = frozenset({"id", "task_id", "status"})
@@ -103,9 +112,7 @@ class Task:
     """
     One gateway task.
 
-    :param task_id: the gateway's id.
     :param status: the gateway's own word, in lower case.
-    :param state: the meaning of the word.
     :param images: finished pictures in the gateway's order.
     :param cost: US dollars charged; ``None`` where the gateway does not say. Unknown is never 0.
     :param credits_cost: the same in the gateway's credits.
@@ -147,11 +154,10 @@ class Task:
         :param api_key: never part of the texts that are shown, even if the gateway repeats it.
         """
         status = str(data.get("status") or data.get("state") or data.get("task_status") or "").strip().lower()
-        created, completed = read_timestamp(data.get("created")), read_timestamp(data.get("completed"))
-        state = TaskState.from_status(status)
         if not status and any(find_image_urls(data, base_url=base_url)):
-            status, state = "completed", TaskState.COMPLETED
-        images = tuple(_images(data, base_url, completed)) if state is TaskState.COMPLETED else ()
+            status = "completed"
+        state = TaskState.from_status(status)
+        images = tuple(_images(data, base_url)) if state is TaskState.COMPLETED else ()
         code, message = find_failure(data)
         is_odd = status not in _STATES or (state is TaskState.COMPLETED and not images)
         is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
@@ -160,39 +166,23 @@ class Task:
             status=excerpt(status),
             state=state,
             images=images,
-            cost=read_number(data.get("cost")),
-            credits_cost=read_number(data.get("credits_cost")),
-            created=created,
-            completed=completed,
-            actual_time=read_integer(data.get("actual_time")),
-            estimated_time=read_integer(data.get("estimated_time")),
-            progress=read_integer(data.get("progress")),
             error_code=excerpt(redact(code, api_key)),
             error_message=redact(message, api_key),
             quote=str(data.get("quote") or quoted(data, api_key)) if is_odd else "",
+            **{name: read(data.get(name)) for name, read in _FIGURES.items()},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the task in the gateway's own shape, so that :meth:`from_json` gives an equal one back."""
-        described: dict[str, Any] = {
-            "id": self.task_id,
-            "status": self.status,
-            "progress": self.progress,
-            "created": self.created,
-            "completed": self.completed,
-            "estimated_time": self.estimated_time,
-            "actual_time": self.actual_time,
-            "cost": self.cost,
-            "credits_cost": self.credits_cost,
-            "result": {"images": [{"url": [i.url], "expires_at": i.expires_at} for i in self.images]}
-            if self.images
-            else None,
-            "error": {"code": self.error_code, "message": self.error_message}
-            if self.error_code or self.error_message
-            else None,
-            "quote": self.quote or None,
-        }
-        return {key: value for key, value in described.items() if value is not None}
+        described: dict[str, Any] = {"id": self.task_id, "status": self.status}
+        described |= {name: figure for name in _FIGURES if (figure := getattr(self, name)) is not None}
+        if self.images:
+            described["result"] = {"images": [{"url": [i.url], "expires_at": i.expires_at} for i in self.images]}
+        if self.error_code or self.error_message:
+            described["error"] = {"code": self.error_code, "message": self.error_message}
+        if self.quote:
+            described["quote"] = self.quote
+        return described
 
     @property
     def is_finished(self) -> bool:
@@ -224,39 +214,24 @@ class Submission:
     replayed: bool = False
 
     @classmethod
-    def find(cls, response: Response, *, base_url: str = "", api_key: str = "") -> Submission | None:
+    def from_response(cls, response: Response, *, base_url: str = "", api_key: str = "") -> Submission:
         """
-        Return the tasks or pictures that a response to a submit names, or ``None`` where it names neither.
+        Read the tasks or pictures that a response to a submit names, in any documented shape.
 
         :param base_url: the address that a relative picture URL is relative to.
         :param api_key: never part of the texts that are shown.
+        :raises UnreadableAnswerError: when it names neither; quotes the response.
         """
         objects = find_task_objects(response.payload)
         if not response.is_success:
             # The "id" of a proxy's error page is not one of a task.
             objects = [item for item in objects if item["id"].startswith("task")]
-        tasks = tuple(_accepted(item, base_url, api_key) for item in objects)
+        tasks = [_accepted(item, base_url, api_key) for item in objects]
         if not tasks and isinstance(response.payload, dict) and response.is_success:
-            tasks = tuple(_delivered_at_once(response.payload, base_url))
-        replayed = response.headers.get("idempotency-replayed", "").lower() == "true"
-        return cls(tasks, replayed=replayed) if tasks else None
-
-    @classmethod
-    def from_response(cls, response: Response, *, base_url: str = "", api_key: str = "") -> Submission:
-        """
-        Read a successful response of any documented shape.
-
-        :raises UnreadableAnswerError: when it holds neither an id nor a picture; quotes the response.
-        """
-        submission = cls.find(response, base_url=base_url, api_key=api_key)
-        if submission is None:
-            raise UnreadableAnswerError(
-                "The gateway answered the submit without a task id: "
-                + redact(quoted(response.payload, api_key) if response.payload is not None else response.first_line),
-                status_code=response.status_code,
-                request_id=response.request_id,
-            )
-        return submission
+            tasks = _delivered_at_once(response.payload, base_url)
+        if not tasks:
+            raise response.unreadable("The gateway answered the submit without a task id", api_key)
+        return cls(tuple(tasks), replayed=response.headers.get("idempotency-replayed", "").lower() == "true")
 
 
 def _accepted(item: dict[str, Any], base_url: str, api_key: str) -> Task:
@@ -270,26 +245,20 @@ def _accepted(item: dict[str, Any], base_url: str, api_key: str) -> Task:
     return task
 
 
-def _delivered_at_once(payload: Mapping[str, Any], base_url: str) -> Iterator[Task]:
-    """Yield the one task for pictures that came instead of a task id; its id is derived from the first of them."""
-    created = read_timestamp(payload.get("created"))
-    holders = {"result": payload.get("data"), **{n: payload.get(n) for n in ("images", "output", "outputs", "urls")}}
-    images = tuple(_images({**holders, "expires_at": payload.get("expires_at")}, base_url, created))
-    if images:
-        digest = hashlib.sha256(images[0].url.encode(errors="backslashreplace")).hexdigest()
-        yield Task(
-            task_id=f"{SYNCHRONOUS_PREFIX}{digest[:26]}",
-            status="completed",
-            state=TaskState.COMPLETED,
-            images=images,
-            cost=read_number(payload.get("cost")),
-            credits_cost=read_number(payload.get("credits_cost")),
-            created=created,
-            completed=created,
-        )
+def _delivered_at_once(payload: Mapping[str, Any], base_url: str) -> list[Task]:
+    """Return the one task for pictures that came instead of a task id; its id is derived from the first of them."""
+    names = ("images", "output", "outputs", "urls", "expires_at", "created", "cost", "credits_cost")
+    described = {name: payload.get(name) for name in names}
+    described |= {"status": "completed", "result": payload.get("data"), "completed": payload.get("created")}
+    task = Task.from_json(described, base_url=base_url)
+    if not task.images:
+        return []
+    digest = hashlib.sha256(task.images[0].url.encode(errors="backslashreplace")).hexdigest()
+    return [replace(task, task_id=f"{SYNCHRONOUS_PREFIX}{digest[:26]}")]
 
 
-def _images(data: Mapping[str, Any], base_url: str, completed: int | None) -> Iterator[Image]:
+def _images(data: Mapping[str, Any], base_url: str) -> Iterator[Image]:
+    completed = read_timestamp(data.get("completed"))
     expiry = read_timestamp(data.get("expires_at"))
     if completed is not None and (expiry is None or expiry <= completed):
         expiry = completed + ASSUMED_URL_LIFETIME

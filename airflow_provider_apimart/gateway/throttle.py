@@ -35,7 +35,6 @@ class ConcurrencyLimit:
     were sent together and are all refused halve the limit once.
 
     :param maximum: the connection's own limit, at least 1.
-    :param current: from 1 to ``maximum``.
     :param accepted: submits that were accepted since ``current`` changed.
     :param reductions: how often a refusal has counted.
     """
@@ -46,21 +45,13 @@ class ConcurrencyLimit:
     reductions: int = 0
 
     def after_refusal(self, sent_under: Self) -> Self:
-        """
-        Return the limit after the gateway refused a submit as one too many.
-
-        :param sent_under: the limit when it was sent.
-        """
+        """Return the limit after the gateway refused a submit, sent under a limit, as one too many."""
         if sent_under.reductions != self.reductions:
             return self
         return replace(self, current=max(1, self.current // 2), accepted=0, reductions=self.reductions + 1)
 
     def after_acceptance(self, sent_under: Self) -> Self:
-        """
-        Return the limit after the gateway accepted a submit.
-
-        :param sent_under: the limit when it was sent.
-        """
+        """Return the limit after the gateway accepted a submit that was sent under a limit."""
         if sent_under.reductions != self.reductions or self.current == self.maximum:
             return self
         if self.accepted + 1 < self.current:
@@ -75,7 +66,6 @@ class Throttle:
     :param settings: ``max_concurrency`` limits simultaneous requests, and simultaneous submits too, which a gateway
         may want fewer of; ``requests_per_second`` spaces the submits.
     :param clock: monotonic seconds.
-    :param sleep: pauses a request; for tests.
     :param notify: called with a message when the gateway accepts fewer submits at once, and when it accepts all again.
     """
 

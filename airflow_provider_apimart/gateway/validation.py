@@ -8,18 +8,17 @@ looked up: it refuses only what every gateway would refuse. :func:`duration` and
 from __future__ import annotations
 
 import json
-import math
 import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES, MEBIBYTE, find_spec, specs_of
+from airflow_provider_apimart.gateway.parsing import read_number
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ __all__ = [
     "duration",
     "notices",
     "problems_at",
-    "problems_of",
     "require",
 ]
 
@@ -104,12 +102,10 @@ def check_anywhere(request: ImageRequest, *, unknown: Collection[str] = (), loca
     """
     Raise unless at least one gateway accepts the request, as far as the catalogue knows.
 
-    :param unknown: names of fields whose values are not known yet, because they hold templates.
-    :param local_references: as for :func:`check`.
-    :raises InvalidRequestError: naming every wrong field, its value and the allowed values. Nothing was submitted.
+    Parameters and error are those of :func:`check`.
     """
     specs = specs_of(request.model) if "model" not in unknown else ()
-    refusals = [_certain(request, spec, unknown, local=local_references) for spec in (specs or (None,))]
+    refusals = [_problems(request, spec, unknown, local=local_references) for spec in (specs or (None,))]
     if all(refusals):
         raise _error(min(refusals, key=len), request.model)
 
@@ -118,8 +114,7 @@ def notices(request: ImageRequest, gateway: Gateway) -> list[str]:
     """Return a warning for each field that the vendor silently ignores, changes or charges more for."""
     spec = find_spec(gateway, request.model)
     if spec is None:
-        unchecked = f"model {request.model!r} on {gateway} is not in the catalogue: its fields are sent unchecked"
-        return [unchecked]
+        return [f"model {request.model!r} on {gateway} is not in the catalogue: its fields are sent unchecked"]
     return [
         f"{name}={getattr(request, name)!r}: {notice}"
         for (name, value), notice in spec.notices.items()
@@ -130,31 +125,24 @@ def notices(request: ImageRequest, gateway: Gateway) -> list[str]:
 def problems_at(
     request: ImageRequest, gateway: Gateway, *, unknown: Collection[str] = (), local_references: bool = False
 ) -> list[Problem]:
-    """
-    Return every reason why the gateway would refuse the request, as far as the catalogue knows.
-
-    :param unknown: names of fields whose values are not known yet, because they hold templates.
-    :param local_references: as for :func:`check`.
-    """
-    return _certain(request, find_spec(gateway, request.model), unknown, local=local_references)
+    """Return every reason why the gateway would refuse the request, see :func:`check`."""
+    return _problems(request, find_spec(gateway, request.model), unknown, local=local_references)
 
 
-def problems_of(request: ImageRequest, spec: ModelSpec | None, *, local_references: bool = False) -> list[Problem]:
-    """
-    Return every reason why the request would be refused.
-
-    :param spec: the catalogue's entry, or ``None`` for an unknown model.
-    :param local_references: as for :func:`check`.
-    """
-    problems = [*_texts(request), *_count(request), *_extra_body(request), *_reference_list(request)]
+def _problems(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str], *, local: bool) -> list[Problem]:
+    """Return the problems that rest on known fields only; a field that ``extra_body`` carries counts as not known."""
+    problems = [*_basics(request), *_extra_body(request)]
     if spec is not None:
         problems += [
             *_choices(request, spec),
             *_size(request, spec),
             *_output(request, spec),
-            *_references(request, spec, local=local_references),
+            *_references(request, spec, local=local),
         ]
-    return problems or list(_unsendable(request))
+    uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, Mapping) else ())}
+    return [
+        problem for problem in problems or _unsendable(request) if not {problem.field, *problem.because} & uncertain
+    ]
 
 
 def require(name: str, value: object, holds: bool, allowed: str) -> None:  # noqa: FBT001 - the condition itself
@@ -176,11 +164,10 @@ def duration(name: str, value: Any, *, may_be_zero: bool = False) -> float:
     """
     Return seconds that a parameter gives as a number, a ``timedelta``, or the text of either.
 
-    :param name: name of the parameter, for the error.
     :param may_be_zero: whether 0 seconds are allowed.
     :raises InvalidRequestError: for anything else, and for more than a year. Nothing was submitted.
     """
-    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    seconds = value.total_seconds() if isinstance(value, timedelta) else read_number(value)
     if seconds is None and isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         days, hours, minutes, rest = clock.groups(default="0")
         seconds = int(days) * 86_400 + int(hours) * 3600 + int(minutes) * 60 + float(rest)
@@ -194,32 +181,14 @@ def dollars(name: str, value: Any) -> float | None:
     """
     Return US dollars that a parameter gives as a number or as text; ``None`` for no limit.
 
-    :param name: name of the parameter, for the error.
     :param value: ``None`` means no limit. A template that rendered to nothing does not: a limit was meant.
     :raises InvalidRequestError: for anything that is not an amount above 0. Nothing was submitted.
     """
     if value is None:
         return None
-    amount = _number(value)
+    amount = read_number(value)
     require(name, value, amount is not None and amount > 0, "more than 0 US dollars, as a number, or None for no limit")
     return amount
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _certain(request: ImageRequest, spec: ModelSpec | None, unknown: Collection[str], *, local: bool) -> list[Problem]:
-    """Return the problems that rest on known fields only; a field that ``extra_body`` carries counts as not known."""
-    uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, Mapping) else ())}
-    problems = problems_of(request, spec, local_references=local)
-    return [problem for problem in problems if not {problem.field, *problem.because} & uncertain]
 
 
 def _error(problems: list[Problem], where: str) -> InvalidRequestError:
@@ -233,11 +202,18 @@ def _error(problems: list[Problem], where: str) -> InvalidRequestError:
     )
 
 
-def _texts(request: ImageRequest) -> Iterator[Problem]:
+def _basics(request: ImageRequest) -> Iterator[Problem]:
     for name in ("prompt", "model"):
         value = getattr(request, name)
         if not isinstance(value, str) or not value.strip():
             yield Problem(name, value, "must be a text that is not empty")
+    if not _is_integer(request.n) or request.n < 1:
+        yield Problem("n", request.n, "must be a whole number of at least 1")
+    elif request.n > MAX_PICTURES:
+        yield Problem("n", request.n, f"must be at most {MAX_PICTURES}: ApimartImageDatasetOperator buys more")
+    urls: Any = request.image_urls
+    if urls is not None and not isinstance(urls, list | tuple):
+        yield Problem("image_urls", urls, "must be a list of URLs; a text may hold one URL, or a JSON list of URLs")
 
 
 def _unsendable(request: ImageRequest) -> Iterator[Problem]:
@@ -247,13 +223,6 @@ def _unsendable(request: ImageRequest) -> Iterator[Problem]:
         except (TypeError, ValueError, RecursionError):
             field = "extra_body" if name in request.extra_body else name
             yield Problem(field, value, "must be valid JSON: without NaN, bytes or half of a surrogate pair")
-
-
-def _count(request: ImageRequest) -> Iterator[Problem]:
-    if not _is_integer(request.n) or request.n < 1:
-        yield Problem("n", request.n, "must be a whole number of at least 1")
-    elif request.n > MAX_PICTURES:
-        yield Problem("n", request.n, f"must be at most {MAX_PICTURES}: ApimartImageDatasetOperator buys more")
 
 
 def _extra_body(request: ImageRequest) -> Iterator[Problem]:
@@ -283,10 +252,8 @@ def _choices(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
         if value is not None and value not in allowed:
             yield Problem(name, value, _one_of(allowed))
     fallback: Any = request.official_fallback
-    if fallback is not None and not spec.official_fallback:
-        yield Problem("official_fallback", fallback, _one_of(()))
-    elif fallback is not None and not isinstance(fallback, bool):
-        yield Problem("official_fallback", fallback, "must be true or false")
+    if fallback is not None and not (spec.official_fallback and isinstance(fallback, bool)):
+        yield Problem("official_fallback", fallback, "must be true or false" if spec.official_fallback else _one_of(()))
 
 
 def _size(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
@@ -324,12 +291,6 @@ def _output(request: ImageRequest, spec: ModelSpec) -> Iterator[Problem]:
     if request.background == "transparent" and output_format == "jpeg" and "transparent" in spec.backgrounds:
         allowed = "cannot be combined with output_format 'jpeg'"
         yield Problem("background", request.background, allowed, because=("output_format",))
-
-
-def _reference_list(request: ImageRequest) -> Iterator[Problem]:
-    urls: Any = request.image_urls
-    if urls is not None and not isinstance(urls, list | tuple):
-        yield Problem("image_urls", urls, "must be a list of URLs; a text may hold one URL, or a JSON list of URLs")
 
 
 def _references(request: ImageRequest, spec: ModelSpec, *, local: bool) -> Iterator[Problem]:

@@ -11,7 +11,15 @@ from urllib.parse import urljoin, urlsplit
 
 from airflow_provider_apimart.exceptions import TransferError
 
-__all__ = ["ImageRefusedError", "UrlParts", "check_address", "check_peer", "host_and_port", "redirect_target", "shown"]
+__all__ = [
+    "ImageRefusedError",
+    "UrlParts",
+    "check_address",
+    "check_peer",
+    "host_and_port",
+    "loggable",
+    "redirect_target",
+]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _URL: Final = re.compile(r"(https?)://([^/?#\\]+)([^#]*)", re.IGNORECASE | re.DOTALL)
@@ -75,7 +83,7 @@ def redirect_target(url: str, location: str) -> str:
     return urljoin(url, location)
 
 
-def shown(text: object) -> str:
+def loggable(text: object) -> str:
     """Return third-party text as a log message can hold it: without control characters, and bounded."""
     printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
     return printable if len(printable) <= _LENGTH else f"{printable[:_LENGTH]}..."
@@ -93,7 +101,7 @@ def check_address(url: str, *, allow_private: bool | str) -> None:
         place = host_and_port(url)
         host = urlsplit(f"//{UrlParts.of(url).authority}").hostname
     except ValueError as error:
-        raise ImageRefusedError(f"the URL {_public_part(url)} cannot be used ({shown(error)})") from None
+        raise ImageRefusedError(f"the URL {_public_part(url)} cannot be used ({loggable(error)})") from None
     if not host:
         raise ImageRefusedError(f"the URL {_public_part(url)} cannot be used (it names no host)")
     if allow_private in {True, place}:
@@ -113,7 +121,7 @@ def check_peer(host: str, port: int, address: str, *, allow_private: bool | str)
     :raises ImageRefusedError: with the address that it leads to. Nothing was sent.
     """
     if allow_private not in {True, f"{host}:{port}"}:
-        _require_public(address, f"the host {shown(host)}")
+        _require_public(address, f"the host {loggable(host)}")
 
 
 def host_and_port(url: str) -> str:
@@ -159,10 +167,10 @@ def _addresses(host: str) -> list[str]:
     try:
         infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise TransferError(f"the image host {shown(host)} has no address ({shown(error)})") from error
+        raise TransferError(f"the image host {loggable(host)} has no address ({loggable(error)})") from error
     return sorted({str(sockaddr[0]) for *_, sockaddr in infos})
 
 
 def _public_part(url: str) -> str:
     """Return what may be shown of a URL: neither credentials nor the query, which may be a signature."""
-    return shown(re.sub(r"//[^/?#]*@", "//", re.split(r"[?#,]", url, maxsplit=1)[0]))
+    return loggable(re.sub(r"//[^/?#]*@", "//", re.split(r"[?#,]", url, maxsplit=1)[0]))

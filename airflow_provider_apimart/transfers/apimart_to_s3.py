@@ -33,7 +33,13 @@ from airflow_provider_apimart.transfers.keys import (
     stable_prefix,
     template_text,
 )
-from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task, read_source
+from airflow_provider_apimart.transfers.source import (
+    Picture,
+    merge_pictures,
+    pictures_of_task,
+    read_source,
+    sort_by_expiry,
+)
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
@@ -128,19 +134,24 @@ class ApimartToS3Operator(ApimartBaseOperator):
         self.s3_folder_url = ""
         self._check_when_parsed(self._check_parameters)
 
-    def _check_parameters(self) -> None:
+    def _check_parameters(self, *, is_rendered: bool = False) -> None:
+        """Check the parameters when the DAG is parsed, and again as templates and other tasks have filled them in."""
         is_policy = self.on_existing in {"skip", "overwrite", "fail"}
         require("on_existing", self.on_existing, is_policy, "'skip', 'overwrite' or 'fail'")
         for name in ("max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         check_extra_args(self.extra_args)
         key = template_text(self.s3_key)
+        is_place = key is not None and isinstance(self.s3_bucket, str)
+        require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place or not is_rendered, "texts")
         if key is None:  # It comes from another task, and is checked when that has run.
             return
-        check_template(key)
-        if isinstance(self.s3_bucket, str):
+        if is_place:
             self.s3_bucket, key = s3_location(self.s3_bucket, key)
-        self.s3_key, self.s3_prefix = key, stable_prefix(key)
+        check_template(key, is_rendered=is_rendered)
+        self.s3_key = key
+        if not is_rendered:
+            self.s3_prefix = stable_prefix(key)
 
     def map_index_label(self, map_index: int | None) -> str:
         """Return the label of a mapped task instance: the beginning of its keys."""
@@ -159,11 +170,13 @@ class ApimartToS3Operator(ApimartBaseOperator):
             return self._transfer(context)
 
     def _transfer(self, context: Context) -> dict[str, Any]:
-        self._check_rendered()
+        self._check_parameters(is_rendered=True)
         source = read_source(self.source)
         with ApimartHook(self.apimart_conn_id) as hook:
             tasks, unknown = self._query(hook, source)
-            pictures = distinct([*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))])
+            pictures = merge_pictures(
+                [*source.pictures, *(picture for task in tasks for picture in pictures_of_task(task))]
+            )
             check_distinct(self.s3_key, pictures)
             with self._copier(context, hook) as copier:
                 folder = beginning_of(self.s3_key).rpartition("/")[0]
@@ -173,18 +186,9 @@ class ApimartToS3Operator(ApimartBaseOperator):
         total_count = len(pictures) + len(unknown)
         self.log.info("Copied %d of %d pictures to s3://%s", len(objects), total_count, self.s3_bucket)
         if unknown or failed:
-            raise self._failure([*unknown, *failed], copied=len(objects), of=total_count, known=bool(failed))
+            raise self._failure([*unknown, *failed], copied=len(objects), of=total_count)
         self._emit_images(context, self._extra(result) if objects else None)
         return result
-
-    def _check_rendered(self) -> None:
-        """Check what templates and other tasks have made of the parameters. Nothing was copied so far."""
-        key = template_text(self.s3_key)
-        is_place = key is not None and isinstance(self.s3_bucket, str)
-        require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place, "texts")
-        self.s3_bucket, self.s3_key = s3_location(self.s3_bucket, key or "")
-        check_template(self.s3_key, is_rendered=True)
-        check_extra_args(self.extra_args)
 
     def _query(self, hook: ApimartHook, source: TransferSource) -> tuple[list[Task], list[Loss]]:
         """Return the tasks whose ids were given, and why the others have no pictures."""
@@ -233,7 +237,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
                 return error
 
         with ThreadPoolExecutor(self.max_concurrency, thread_name_prefix="apimart-copy") as pool:
-            futures = {picture: pool.submit(copy, picture) for picture in dying_first(pictures)}
+            futures = {picture: pool.submit(copy, picture) for picture in sort_by_expiry(pictures)}
         outcomes = [(picture, futures[picture].result()) for picture in pictures]
         objects = [outcome for _, outcome in outcomes if isinstance(outcome, dict)]
         failed = [(str(picture), outcome) for picture, outcome in outcomes if isinstance(outcome, ApimartError)]
@@ -262,13 +266,13 @@ class ApimartToS3Operator(ApimartBaseOperator):
             images=result["objects"],
         )
 
-    def _failure(self, losses: Sequence[Loss], *, copied: int, of: int, known: bool) -> TransferError:
+    def _failure(self, losses: Sequence[Loss], *, copied: int, of: int) -> TransferError:
         for name, error in losses[_MOST_LISTED:]:
             self.log.error("Not copied: %s: %s", name, error)
         listed = "; ".join(f"{name}: {error}" for name, error in losses[:_MOST_LISTED])
         more = f"; and {len(losses) - _MOST_LISTED} more, see the log" if len(losses) > _MOST_LISTED else ""
         is_retryable = any(_can_be_copied_later(error) for _, error in losses)
-        charged = "yes" if known else _worst(error.charged for _, error in losses)
+        charged = _worst(error.charged for _, error in losses)
         return TransferError(
             f"Copied {copied} of {of} pictures. Not copied: {listed}{more}. {_MONEY[charged]} {_NEXT[is_retryable]}",
             task_id=losses[0][1].task_id,

@@ -73,12 +73,7 @@ class BoundedResponse(http.client.HTTPResponse):
 
 
 class _BoundedReader(io.RawIOBase):
-    """
-    The bytes that a socket receives until a deadline.
-
-    :param ends_at: the deadline, by the monotonic clock.
-    :param source: the reader of the socket.
-    """
+    """The bytes that a socket receives until a deadline, which is a time of the monotonic clock."""
 
     def __init__(self, ends_at: float, sock: socket.socket, source: io.RawIOBase) -> None:
         self._ends_at = ends_at
@@ -196,19 +191,19 @@ def pool_classes(check: PeerCheck) -> dict[str, type[HTTPConnectionPool]]:
         response_class = BoundedResponse
 
         def _new_conn(self) -> socket.socket:
-            return _checked(super()._new_conn(), self, check)
+            sock = super()._new_conn()
+            try:
+                check(self.host, self.port, sock.getpeername()[0])
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
         def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
             super().putrequest(method, _TARGET.get() or url, *arguments, **options)
 
-    class EncryptedConnection(HTTPSConnection):
-        response_class = BoundedResponse
-
-        def _new_conn(self) -> socket.socket:
-            return _checked(super()._new_conn(), self, check)
-
-        def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
-            super().putrequest(method, _TARGET.get() or url, *arguments, **options)
+    class EncryptedConnection(PlainConnection, HTTPSConnection):
+        pass
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = PlainConnection
@@ -217,15 +212,6 @@ def pool_classes(check: PeerCheck) -> dict[str, type[HTTPConnectionPool]]:
         ConnectionCls = EncryptedConnection
 
     return {"http": PlainPool, "https": EncryptedPool}
-
-
-def _checked(sock: socket.socket, connection: HTTPConnection, check: PeerCheck) -> socket.socket:
-    try:
-        check(connection.host, connection.port, sock.getpeername()[0])
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _tls_context(*, verify: bool | str) -> ssl.SSLContext:

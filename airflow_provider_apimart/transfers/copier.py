@@ -9,18 +9,17 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import ApimartError, TransferError
 from airflow_provider_apimart.gateway.images import guess_extensions
-from airflow_provider_apimart.transfers.address import shown
+from airflow_provider_apimart.transfers.address import loggable
 from airflow_provider_apimart.transfers.connections import HttpConnections
 from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
 from airflow_provider_apimart.transfers.keys import key_of
 from airflow_provider_apimart.transfers.s3_bucket import open_bucket
-from airflow_provider_apimart.transfers.source import unix_seconds
 from airflow_provider_apimart.transfers.stored_objects import ExistingObject, must_copy, object_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from airflow_provider_apimart.gateway.task import Task
+    from airflow_provider_apimart.gateway.task import Image, Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.download import Download
     from airflow_provider_apimart.transfers.s3_bucket import S3Bucket
@@ -57,16 +56,12 @@ def open_copier(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Copier]:
     """
-    Connect to image hosts and to a bucket.
+    Connect to image hosts and to a bucket. For the other parameters see :class:`Copier`.
 
     :param hook: queries the gateway for fresh URLs.
-    :param aws_conn_id: connection of type ``aws``.
-    :param writer: identifies the task instance, see
-        :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`.
     :param at_once: pictures that are copied at the same time.
     :param max_bytes: the largest picture that is accepted.
     :param extra_args: further arguments of every ``PutObject``.
-    :param sleep: pauses between two attempts.
     """
     with (
         closing(HttpConnections(at_once=at_once, allow_private=hook.settings.is_local)) as connections,
@@ -90,10 +85,10 @@ class Copier:
     Copies pictures, from any number of threads.
 
     :param key_template: after Jinja.
-    :param writer: identifies the task instance in the objects' metadata.
+    :param writer: identifies the task instance in the objects' metadata, see
+        :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`.
     :param get_task: queries the gateway for a task, for a fresh URL.
     :param clock: Unix seconds.
-    :param sleep: pauses between two attempts.
     """
 
     downloader: Downloader
@@ -150,44 +145,37 @@ class Copier:
         has_fresh_url = False
         while True:
             fresh, trouble = self._fresh(picture)
-            is_new = fresh is not None and fresh[0] != url and not has_fresh_url
+            is_new = fresh is not None and fresh.url != url and not has_fresh_url
             if fresh:
-                url, expires_at = fresh
-            if not is_new:
-                if expires_at is not None and expires_at <= self.clock() and not trouble:
-                    raise ImageExpiredError(
-                        f"{refusal}, and its URL has expired: it can only be bought again",
-                        status_code=refusal.status_code,
-                        task_id=picture.task_id,
-                    ) from refusal
-                pause = next(pauses, None)
-                if pause is None:
-                    also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
-                    raise TransferError(
-                        f"{refusal} again and again for a minute{also}",
-                        status_code=refusal.status_code,
-                        task_id=picture.task_id,
-                    ) from refusal
+                url, expires_at = fresh.url, fresh.expires_at
+            if is_new:
+                # Only the first new URL is requested without a pause: a gateway may sign another one at each query.
+                has_fresh_url = True
+            elif expires_at is not None and expires_at <= self.clock() and not trouble:
+                reason = f"{refusal}, and its URL has expired: it can only be bought again"
+                raise ImageExpiredError(reason, status_code=refusal.status_code, task_id=picture.task_id) from refusal
+            elif pause := next(pauses, None):
                 self.sleep(pause)
-            # Only the first new URL is requested without a pause: a gateway may sign another one at each query.
-            has_fresh_url = has_fresh_url or is_new
+            else:
+                also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
+                reason = f"{refusal} again and again for a minute{also}"
+                raise TransferError(reason, status_code=refusal.status_code, task_id=picture.task_id) from refusal
             try:
                 return self.downloader.fetch(url, file)
             except ImageRefusedError as error:
                 refusal = error
 
-    def _fresh(self, picture: Picture) -> tuple[tuple[str, int | None] | None, str]:
+    def _fresh(self, picture: Picture) -> tuple[Image | None, str]:
         """Return URL and expiry by the gateway's word now, and why there are none."""
         if not picture.can_be_queried:
             return None, ""
         try:
             images = self.get_task(picture.task_id).images
         except ApimartError as error:
-            return None, shown(error)
+            return None, loggable(error)
         if picture.index >= len(images):
             return None, f"it lists {len(images)} pictures of the task"
-        image = images[picture.index]
-        return (image.url, unix_seconds(image.expires_at)), ""
+        return images[picture.index], ""
 
     def _store(self, picture: Picture, download: Download, *, guessed: str) -> dict[str, Any]:
         ext = download.image_format.ext

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import re
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import imagesize
 import tenacity
@@ -27,15 +28,13 @@ from airflow_provider_apimart.transfers.address import (
     ImageRefusedError,
     check_address,
     host_and_port,
+    loggable,
     redirect_target,
-    shown,
 )
 from airflow_provider_apimart.transfers.connections import CHUNK, HttpConnections, response_deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from urllib3 import BaseHTTPResponse
 
     from airflow_provider_apimart.gateway.images import ImageFormat
 
@@ -63,8 +62,7 @@ class Download:
     A complete picture.
 
     :param body: a file that holds the picture and nothing else, positioned at its beginning.
-    :param width: in pixels, ``None`` where the format does not tell.
-    :param height: in pixels, ``None`` where the format does not tell.
+    :param width: in pixels, as is ``height``; ``None`` where the format does not tell.
     """
 
     body: IO[bytes]
@@ -84,9 +82,7 @@ class Downloader:
 
     :param connections: carry the requests, and know whether pictures may come from a private address.
     :param max_bytes: the largest picture that is accepted.
-    :param attempts: how often a picture is requested at most.
     :param patience: seconds for one attempt in total.
-    :param sleep: pauses between two attempts.
     """
 
     def __init__(
@@ -112,7 +108,10 @@ class Downloader:
         try:
             file = self._files.get_nowait()
         except Empty:
-            file = _new_file()
+            try:
+                file = tempfile.TemporaryFile()  # noqa: SIM115 - lent again and again, closed by close()
+            except OSError as error:
+                raise TransferError(f"there is no place for a temporary file ({error})") from error
         try:
             yield file
         except BaseException:
@@ -163,18 +162,15 @@ class Downloader:
                     url = redirect_target(url, location)
                     continue
                 _check_status(response.status)
-                self._check_announced(response)
+                announced = response.headers.get("content-length", "")
+                if re.fullmatch("[0-9]{1,19}", announced) and int(announced) > self._max_bytes:
+                    raise self._too_large()
                 return self._receive(response.stream(CHUNK), body)
             finally:
                 # Closes a connection whose response was not read to its end; one that was is free already.
                 response.close()
                 response.release_conn()
         raise ImageRefusedError(f"the image host redirected more than {_MAX_REDIRECTS} times")
-
-    def _check_announced(self, response: BaseHTTPResponse) -> None:
-        announced = response.headers.get("content-length", "")
-        if announced.isdecimal() and len(announced) < 20 and int(announced) > self._max_bytes:  # noqa: PLR2004
-            raise self._too_large()
 
     def _receive(self, chunks: Iterable[bytes], body: IO[bytes]) -> str:
         digest, received = hashlib.sha256(), 0
@@ -201,13 +197,6 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(error, TransferError) and error.retryable and not isinstance(error, ImageRefusedError)
 
 
-def _new_file() -> IO[bytes]:
-    try:
-        return tempfile.TemporaryFile()
-    except OSError as error:
-        raise TransferError(f"there is no place for a temporary file ({error})") from error
-
-
 def _decoded(uri: str) -> Iterator[bytes]:
     """
     Yield the content of a data URI, which a gateway may send instead of an address.
@@ -220,9 +209,7 @@ def _decoded(uri: str) -> Iterator[bytes]:
     if not header.endswith(";base64"):
         yield unquote_to_bytes(data)
         return
-    text = "".join(data.split()) if len(data.split(maxsplit=1)) > 1 else data.strip()
-    text = text.replace("-", "+").replace("_", "/").replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
-    text = text.rstrip("=")
+    text = "".join(unquote(data).split()).replace("-", "+").replace("_", "/").rstrip("=")
     for start in range(0, len(text), CHUNK):  # A multiple of four, as base64 needs it.
         piece = text[start : start + CHUNK]
         try:
@@ -236,7 +223,7 @@ def _reason(error: BaseException) -> str:
     bottom = error
     while bottom.__context__ is not None:
         bottom = bottom.__context__
-    return type(bottom).__name__ if isinstance(bottom, HTTPError) else shown(f"{type(bottom).__name__}: {bottom}")
+    return type(bottom).__name__ if isinstance(bottom, HTTPError) else loggable(f"{type(bottom).__name__}: {bottom}")
 
 
 def _check_status(status: int) -> None:

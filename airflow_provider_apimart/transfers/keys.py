@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from jinja2 import Environment
-
     from airflow_provider_apimart.transfers.source import Picture
 
 __all__ = [
@@ -71,12 +67,11 @@ def s3_location(bucket: str, key: str) -> tuple[str, str]:
         raise _refused("s3_bucket", bucket, "holds a folder; folders belong into s3_key", "the name of a bucket")
     if key.startswith(_SCHEMES):
         other, _, path = _split_at_slash(_without_scheme(key))
-        if other != name and not _is_template(other) and not _is_template(name):
+        if other != name:
+            if _is_template(other) or _is_template(name):
+                return name, key  # Compared when both are rendered.
             raise _refused("s3_key", key, f"is in another bucket than s3_bucket={bucket!r}", _PLACEHOLDERS)
-        if other == name or not (_is_template(other) or _is_template(name)):
-            key = path
-        else:
-            return name, key  # Compared when both are rendered.
+        key = path
     key = key.lstrip("/")
     if not key.strip():
         raise _refused("s3_key", key, "is empty", _PLACEHOLDERS)
@@ -98,9 +93,13 @@ def _without_scheme(text: str) -> str:
 
 def _split_at_slash(text: str) -> tuple[str, str, str]:
     """Partition a text at the first slash outside of Jinja."""
-    hidden = _JINJA.sub(lambda match: "x" * len(match[0]), text)
-    place = hidden.find("/")
+    place = _hide_jinja(text).find("/")
     return (text, "", "") if place < 0 else (text[:place], "/", text[place + 1 :])
+
+
+def _hide_jinja(text: str) -> str:
+    """Return a text of the same length, in which only what is outside of Jinja is left."""
+    return _JINJA.sub(lambda match: "x" * len(match[0]), text)
 
 
 def _is_template(text: str) -> bool:
@@ -116,18 +115,19 @@ def check_template(template: str, *, is_rendered: bool = False) -> None:
     try:
         fields = list(string.Formatter().parse(template if is_rendered else _JINJA.sub("", template)))
     except ValueError as error:
-        raise _bad_template(template, str(error)) from None
+        raise _refused("s3_key", template, str(error), _PLACEHOLDERS) from None
     for _, name, spec, conversion in fields:
         if name is None:
             continue
         if name not in _EXAMPLE:
-            raise _bad_template(template, f"unknown placeholder {{{name}}}")
+            raise _refused("s3_key", template, f"unknown placeholder {{{name}}}", _PLACEHOLDERS)
         if conversion or not _FORMAT.fullmatch(spec or ""):
-            raise _bad_template(template, f"{{{name}}} cannot be formatted by {conversion or spec!r}")
+            reason = f"{{{name}}} cannot be formatted by {conversion or spec!r}"
+            raise _refused("s3_key", template, reason, _PLACEHOLDERS)
         try:
             format(_EXAMPLE[name], spec or "")
         except ValueError as error:
-            raise _bad_template(template, f"{{{name}}}: {error}") from None
+            raise _refused("s3_key", template, f"{{{name}}}: {error}", _PLACEHOLDERS) from None
 
 
 def key_of(template: str, picture: Picture, ext: str) -> str:
@@ -152,11 +152,11 @@ def check_distinct(template: str, pictures: Iterable[Picture]) -> None:
     for picture in pictures:
         other = seen.setdefault(key_of(template, picture, ""), picture)
         if other is not picture:
-            raise _bad_template(
-                template,
-                f"picture {other.index} of task {other.task_id} and picture {picture.index} of task {picture.task_id} "
-                "get the same key; add {task_id} and {index}",
+            both = (
+                f"picture {other.index} of task {other.task_id} and picture {picture.index} of task {picture.task_id}"
             )
+            reason = f"{both} get the same key; add {{task_id}} and {{index}}"
+            raise _refused("s3_key", template, reason, _PLACEHOLDERS)
 
 
 #: Names in a template that mean the same in every run. A Variable changes too, but then a person has changed it.
@@ -173,35 +173,21 @@ def stable_prefix(s3_key: str) -> str:
     :return: a template, without a slash at its end; empty where the first folder differs already.
     """
     from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415 - a DAG file that imports us needs no Jinja
-
-    environment = Environment()  # noqa: S701 - nothing is rendered here
-    stable = ""
-    try:
-        for folders, literal in _beginnings(environment, s3_key):
-            if not _is_constant(environment, folders, literal):
-                break
-            stable = folders
-    except TemplateSyntaxError:  # A block spans several folders, or Airflow reports the mistake when it renders.
-        pass
-    return stable.rstrip("/")
-
-
-def _beginnings(environment: Environment, s3_key: str) -> Iterator[tuple[str, str]]:
-    """Yield the first folder, the first two, and so on, each with its text outside of Jinja, where slashes count."""
-    folders = literal = ""
-    for _, kind, text in environment.lex(s3_key):
-        for character in text if kind == "data" else ():
-            if character == "/":
-                yield folders, literal
-            folders += character
-            literal += character
-        folders += "" if kind == "data" else text
-
-
-def _is_constant(environment: Environment, folders: str, literal: str) -> bool:
     from jinja2.meta import find_undeclared_variables  # noqa: PLC0415
 
-    return "{" not in literal and find_undeclared_variables(environment.parse(folders)) <= _CONSTANT
+    environment = Environment()  # noqa: S701 - nothing is rendered here
+    hidden = _hide_jinja(s3_key)
+    stable = ""
+    for slash in re.finditer("/", hidden):
+        folders = s3_key[: slash.start()]
+        try:
+            names = find_undeclared_variables(environment.parse(folders))
+        except TemplateSyntaxError:  # A block spans several folders, or Airflow reports the mistake when it renders.
+            break
+        if "{" in hidden[: slash.start()] or not names <= _CONSTANT:
+            break
+        stable = folders
+    return stable.rstrip("/")
 
 
 #: Arguments of ``PutObject`` that do not concern which object is written, or what is in it.
@@ -247,11 +233,8 @@ def check_extra_args(extra_args: Any) -> dict[str, Any]:
     :raises InvalidRequestError: for an argument that would change which object is written or what is in it, and for
         metadata that an HTTP header cannot hold. Nothing was copied.
     """
-    if (
-        extra_args is None
-        or _is_resolved_later(extra_args)
-        or (isinstance(extra_args, str) and _is_template(extra_args))
-    ):
+    is_template = isinstance(extra_args, str) and _is_template(extra_args)
+    if extra_args is None or is_template or _is_resolved_later(extra_args):
         return {}
     if not isinstance(extra_args, Mapping):
         raise _refused("extra_args", extra_args, "must be a mapping", ", ".join(_ALLOWED_ARGS))
@@ -275,10 +258,6 @@ def _metadata_item(name: Any, value: Any) -> tuple[str, str]:
     if name.lower() in _RESERVED or name.lower().startswith("apimart-"):
         raise _refused("extra_args", value, f"Metadata {name!r} is written by the transfer itself", "other names")
     return name, text
-
-
-def _bad_template(template: str, reason: str) -> InvalidRequestError:
-    return _refused("s3_key", template, reason, _PLACEHOLDERS)
 
 
 def _refused(field: str, value: Any, reason: str, allowed: str) -> InvalidRequestError:

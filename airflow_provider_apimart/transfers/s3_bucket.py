@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_apimart.exceptions import ConfigurationError, TransferError
-from airflow_provider_apimart.transfers.address import shown
+from airflow_provider_apimart.transfers.address import loggable
 from airflow_provider_apimart.transfers.connections import HttpConnections
 from airflow_provider_apimart.transfers.keys import check_extra_args
 from airflow_provider_apimart.transfers.s3_signed import S3Response, SignedRequests
@@ -70,7 +70,7 @@ def open_bucket(
     with closing(client), closing(HttpConnections(verify=verify, at_once=at_once)) as connections:
         signed = _signed_requests(client, credentials, name, connections)
         is_aws = urlsplit(client.meta.endpoint_url).netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        yield S3Bucket(client, name, arguments, signed, _Conditions(are_honoured=is_aws))
+        yield S3Bucket(client, name, arguments, signed, honours_conditions=is_aws)
 
 
 def _client(aws_conn_id: str | None, *, at_once: int) -> tuple[S3Client, Credentials | None, bool | str]:
@@ -93,22 +93,19 @@ def _client(aws_conn_id: str | None, *, at_once: int) -> tuple[S3Client, Credent
         credentials = session.get_credentials()
     except (AirflowException, BotoCoreError, ClientError, ValueError) as error:
         raise _unusable_connection(aws_conn_id, error) from error
-    if credentials is None and not _is_unsigned(client):
+    signature: Any = client.meta.config
+    if credentials is None and signature.signature_version is not UNSIGNED:
         client.close()
         raise _unusable_connection(aws_conn_id, "it gives no credentials, and neither does the environment")
     verify = hook.verify if hook.verify is not None else os.environ.get("AWS_CA_BUNDLE")
     return client, credentials, True if verify is None else verify
 
 
-def _is_unsigned(client: S3Client) -> bool:
-    config: Any = client.meta.config
-    return config.signature_version is UNSIGNED
-
-
 def _unusable_connection(aws_conn_id: str | None, reason: object) -> ConfigurationError:
     return ConfigurationError(
-        f"The AWS connection {aws_conn_id!r} cannot be used: {shown(reason)}. Nothing was copied, nothing was charged "
-        "and no picture was lost. Create or correct the connection, then clear this task: it copies at no cost.",
+        f"The AWS connection {aws_conn_id!r} cannot be used: {loggable(reason)}. Nothing was copied, nothing was "
+        "charged and no picture was lost. Create or correct the connection, then clear this task: it copies at no "
+        "cost.",
         # Credentials of a role or of an instance may be there in a minute.
         retryable=True,
     )
@@ -148,27 +145,22 @@ def _example_request(client: S3Client, bucket: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Conditions:
-    """What is known of a store's conditional writes."""
-
-    are_honoured: bool = False
-    are_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class S3Bucket:
     """
     One bucket of an S3 server, usable from many threads.
 
     :param extra_args: further arguments of every ``PutObject``, such as ``ServerSideEncryption`` or ``StorageClass``.
     :param signed: a faster way for requests without further arguments; boto3's own calls do what it leaves undone.
+    :param honours_conditions: whether the store is known to decide itself about a conditional write.
+    :param refuses_conditions: whether it is known to take none.
     """
 
     client: S3Client
     name: str
     extra_args: Mapping[str, Any]
     signed: SignedRequests | None = None
-    _conditions: _Conditions = field(default_factory=_Conditions)
+    honours_conditions: bool = False
+    refuses_conditions: bool = False
 
     def look_up(self, key: str) -> ExistingObject | None:
         """
@@ -182,13 +174,11 @@ class S3Bucket:
             return None if response.status == _NOT_FOUND else _existing(response.headers)
         try:
             head = self.client.head_object(Bucket=self.name, Key=key, **extra)
-        except ClientError as error:
-            if _status(error) == _NOT_FOUND:
-                self._learn(error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
-                return None
-            raise self._failed("look up", key, error) from error
-        except BotoCoreError as error:
-            raise self._failed("look up", key, error) from error
+        except (ClientError, BotoCoreError) as error:
+            if _status(error) != _NOT_FOUND:
+                raise self._failed("look up", key, error) from error
+            self._learn(_metadata(error).get("HTTPHeaders", {}))
+            return None
         self._learn(head.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
         return ExistingObject(head["ContentLength"], head.get("ContentType", ""), head.get("Metadata", {}))
 
@@ -201,14 +191,14 @@ class S3Bucket:
         :return: whether it was written; not when the key holds an object already.
         :raises TransferError: when the store refused it, or holds something else afterwards.
         """
-        is_guarded = if_absent and not self._conditions.are_honoured
+        is_guarded = if_absent and not self.honours_conditions
         if is_guarded and self.look_up(key) is not None:
             return False
         sent = base64.b64encode(bytes.fromhex(download.sha256)).decode()
         params = self._params(key, download, metadata, sent)
         response = self._write_if_absent(key, download, params) if if_absent else self._write(key, download, params)
         if response.status in _EXISTS:
-            self._conditions.are_honoured = True
+            self.honours_conditions = True
             return False
         received = response.headers.get("x-amz-checksum-sha256")
         is_proven = received == sent  # S3 repeats a checksum that it has compared.
@@ -239,13 +229,13 @@ class S3Bucket:
         }
 
     def _write_if_absent(self, key: str, download: Download, params: dict[str, Any]) -> S3Response:
-        if self._conditions.are_refused:
+        if self.refuses_conditions:
             return self._write(key, download, params)
         conditional = self._write(key, download, {**params, "IfNoneMatch": "*"})
         if conditional.status not in _UNKNOWN_CONDITION:
             return conditional
         written = self._write(key, download, params)
-        self._conditions.are_refused = True
+        self.refuses_conditions = True
         _log.warning(
             "The store of s3://%s refuses conditional writes (HTTP %d). Each key is looked up before and after it is "
             "written instead, which cannot exclude that two tasks write to the same key at the same moment.",
@@ -278,21 +268,22 @@ class S3Bucket:
     def _is_condition_refused(self, error: Exception) -> bool:
         code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
         is_refusal = _status(error) in _UNKNOWN_CONDITION and (code in _UNKNOWN_CODES or code.isdecimal())
-        return is_refusal and not self._conditions.are_honoured
+        return is_refusal and not self.honours_conditions
 
     def _learn(self, headers: Mapping[str, str]) -> None:
         """Take from a response whether the store is one that honours conditions."""
-        if not self._conditions.are_honoured and _CONDITIONAL.search(headers.get("server", "")):
-            self._conditions.are_honoured = True
+        self.honours_conditions |= _CONDITIONAL.search(headers.get("server", "")) is not None
 
     def _failed(self, verb: str, key: str, error: Exception) -> TransferError:
-        return TransferError(f"could not {verb} s3://{self.name}/{shown(key)}: {shown(error)}")
+        return TransferError(f"could not {verb} s3://{self.name}/{loggable(key)}: {loggable(error)}")
 
 
 def _status(error: Exception) -> int:
-    response = error.response if isinstance(error, ClientError) else {}
-    metadata: Mapping[str, Any] = response.get("ResponseMetadata", {})
-    return int(metadata.get("HTTPStatusCode", 0))
+    return int(_metadata(error).get("HTTPStatusCode", 0))
+
+
+def _metadata(error: Exception) -> Mapping[str, Any]:
+    return error.response.get("ResponseMetadata", {}) if isinstance(error, ClientError) else {}
 
 
 def _headers(params: Mapping[str, Any], size: int) -> dict[str, str]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from botocore.credentials import Credentials
-    from urllib3 import BaseHTTPResponse
 
     from airflow_provider_apimart.transfers.connections import HttpConnections
 
@@ -52,9 +51,7 @@ class SignedRequests:
     """
     Requests to one bucket, from any number of threads.
 
-    :param connections: the connections that carry them.
     :param address: URL of the bucket, below which its keys are.
-    :param credentials: the AWS credentials that sign.
     :param region: the region that the bucket is taken to be in.
     :param clock: seconds that only grow.
     """
@@ -104,8 +101,12 @@ class SignedRequests:
         if self._clock() < self._paused_until or not _DOTS.isdisjoint(key.split("/")):
             return None
         try:
+            url = f"{self._address}/{quote(key, safe='/~')}"
+            request = AWSRequest(method, url, headers=dict(headers))
+            request.context["sha256"] = sha256
+            _KnownDigestAuth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
             with response_deadline(_PATIENCE):
-                response = self._request(method, key, headers, sha256=sha256, body=body)
+                response = self._connections.request(method, url, headers=dict(request.headers), body=body)
         except Exception as error:  # noqa: BLE001 - boto3 sends the same request, and explains what is wrong
             _log.debug("A signed %s failed: %s", method, type(error).__name__)
         else:
@@ -119,15 +120,6 @@ class SignedRequests:
             self._failures = 0
             self._paused_until = self._clock() + _PAUSE
         return None
-
-    def _request(
-        self, method: str, key: str, headers: Mapping[str, str], *, sha256: str, body: Any
-    ) -> BaseHTTPResponse:
-        url = f"{self._address}/{quote(key, safe='/~')}"
-        request = AWSRequest(method, url, headers=dict(headers))
-        request.context["sha256"] = sha256
-        _KnownDigestAuth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
-        return self._connections.request(method, url, headers=dict(request.headers), body=body)
 
 
 class _KnownDigestAuth(S3SigV4Auth):

@@ -6,29 +6,26 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.cost import share
-from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX
+from airflow_provider_apimart.gateway.parsing import read_number, read_timestamp
+from airflow_provider_apimart.gateway.task import SYNCHRONOUS_PREFIX, Image, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from airflow_provider_apimart.gateway.task import Task
-
 __all__ = [
     "Picture",
     "TransferSource",
-    "distinct",
-    "dying_first",
     "facts_of",
-    "known_of",
+    "merge_pictures",
     "pictures_of_task",
     "read_source",
-    "unix_seconds",
+    "sort_by_expiry",
 ]
 
 #: The request fields that a result repeats; results of 0.1 lack some.
@@ -37,8 +34,6 @@ _ASKED: Final = ("prompt", "model", "size", "resolution", "quality")
 _MAX_DEPTH: Final = 20
 #: Longer texts are not ids of gateway tasks.
 _MAX_ID: Final = 256
-#: Unix seconds above this are milliseconds: it is the year 5138.
-_LATEST: Final = 10**11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +55,12 @@ class Picture:
     expires_at: int | None = None
     cost: float | None = None
     facts: tuple[tuple[str, str], ...] = ()
-    known: tuple[tuple[str, Any], ...] = ()
+    known: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
     def __str__(self) -> str:
         """Return the picture as error messages name it."""
         cost = "unknown" if self.cost is None else f"{self.cost} USD"
-        expiry = _date(self.expires_at)
+        expiry = datetime.fromtimestamp(self.expires_at, UTC).isoformat() if self.expires_at else "unknown"
         return f"picture {self.index} of task {self.task_id} (URL expires: {expiry}, cost of the task: {cost})"
 
     @property
@@ -74,49 +69,34 @@ class Picture:
         return not self.task_id.startswith(SYNCHRONOUS_PREFIX)
 
 
-def _date(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return f"at {seconds}"
-
-
-def unix_seconds(value: Any) -> int | None:
-    """Return a time in Unix seconds, from seconds, milliseconds or ISO 8601; ``None`` for anything else."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            try:
-                value = datetime.fromisoformat(value.strip()).timestamp()
-            except (ValueError, OverflowError):
-                return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        return None
-    while value > _LATEST:
-        value /= 1000
-    return int(value)
-
-
 def pictures_of_task(task: Task) -> list[Picture]:
     """Return the pictures of a finished task."""
-    return [
-        Picture(
-            task_id=task.task_id,
-            index=index,
-            url=image.url,
-            expires_at=unix_seconds(image.expires_at),
-            cost=task.cost,
-            facts=facts_of({"created": task.created, "completed": task.completed, "cost": task.cost}),
-            known=known_of({"cost": share(task.cost, len(task.images)), "seconds": task.actual_time}),
-        )
-        for index, image in enumerate(task.images)
-    ]
+    return [_picture(task, index, image, len(task.images), {}) for index, image in enumerate(task.images)]
 
 
-def distinct(pictures: Iterable[Picture]) -> list[Picture]:
+def _picture(task: Task, index: int, image: Image, of: int, result: Mapping[str, Any]) -> Picture:
+    """
+    Return a picture with all that is known of it.
+
+    :param of: pictures that share the cost of the task.
+    :param result: what the image operator returned; empty for a task that was queried.
+    """
+    made_by = {name: result.get(name) for name in ("gateway", "model")}
+    made = {"created": task.created, "completed": task.completed, "cost": task.cost}
+    shown = {name: result.get(name) for name in _ASKED}
+    shown |= {"cost": share(task.cost, of), "seconds": task.actual_time}
+    return Picture(
+        task_id=task.task_id,
+        index=index,
+        url=image.url,
+        expires_at=image.expires_at,
+        cost=task.cost,
+        facts=facts_of({**made_by, **made}),
+        known=tuple((name, value) for name, value in shown.items() if value is not None),
+    )
+
+
+def merge_pictures(pictures: Iterable[Picture]) -> list[Picture]:
     """Return each picture once, also when it was handed in both by its result and by its task id."""
     merged: dict[tuple[str, int], Picture] = {}
     for picture in pictures:
@@ -125,19 +105,14 @@ def distinct(pictures: Iterable[Picture]) -> list[Picture]:
     return list(merged.values())
 
 
-def dying_first(pictures: Sequence[Picture]) -> list[Picture]:
+def sort_by_expiry(pictures: Sequence[Picture]) -> list[Picture]:
     """Return the pictures in the order in which their URLs expire; those without an expiry are last."""
     return sorted(pictures, key=lambda picture: picture.expires_at or math.inf)
 
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the known facts of a picture's making, as text."""
-    return tuple((name, str(value)) for name, value in known_of(values))
-
-
-def known_of(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return the known facts of a picture's making, without those that are ``None``."""
-    return tuple((name, value) for name, value in values.items() if value is not None)
+    """Return the known facts of a picture's making, as text: without those that are ``None``."""
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +158,17 @@ def read_source(source: Any) -> TransferSource:
             results.setdefault(tuple(_ids(item)) or id(item), item)
     pictures: list[Picture] = []
     for result in results.values():
-        found = list(_pictures(result))
-        pictures += found
-        known = {picture.task_id for picture in found}
-        # Without any usable URL, the gateway may know one.
-        task_ids += [task_id for task_id in _ids(result) if not known]
-        task_ids += [task_id for task_id in _incomplete(result) if task_id not in known]
+        usable = list(_pictures(result))
+        pictures += usable
+        known = {picture.task_id for picture in usable}
+        # Where a URL is missing, the gateway may know one.
+        named = [*(() if known else _ids(result)), *(task_id for task_id, _, _ in _images(result))]
+        task_ids += [task_id for task_id in named if task_id not in known]
     return TransferSource(
         tuple(pictures),
         tuple(dict.fromkeys(task_ids)),
-        tuple(_cost(result.get("cost")) for result in results.values()),
-        tuple(_cost(result.get("credits_cost")) for result in results.values()),
+        tuple(read_number(result.get("cost")) for result in results.values()),
+        tuple(read_number(result.get("credits_cost")) for result in results.values()),
     )
 
 
@@ -234,19 +209,14 @@ def _ids(result: Mapping[str, Any]) -> list[str]:
     return [task_id for task_id in ids if isinstance(task_id, str)] if isinstance(ids, list | tuple) else []
 
 
-def _images(result: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the entries of a result that name a task, each with its place."""
+def _images(result: Mapping[str, Any]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """Yield task id, index and description of each image of a result that names its task."""
     places: Counter[str] = Counter()
     for image in result["images"]:
         if isinstance(image, Mapping) and isinstance(task_id := image.get("task_id"), str):
             index = image.get("index")
-            yield index if isinstance(index, int) else places[task_id], image
+            yield task_id, index if isinstance(index, int) else places[task_id], image
             places[task_id] += 1
-
-
-def _incomplete(result: Mapping[str, Any]) -> list[str]:
-    """Return the tasks of the entries without a URL."""
-    return [image["task_id"] for _, image in _images(result) if not image.get("url")]
 
 
 def _pictures(result: Mapping[str, Any]) -> Iterator[Picture]:
@@ -256,30 +226,12 @@ def _pictures(result: Mapping[str, Any]) -> Iterator[Picture]:
         for task in (described if isinstance(described, list | tuple) else ())
         if isinstance(task, Mapping)
     }
-    made_by = {"gateway": result.get("gateway"), "model": result.get("model")}
-    asked = {name: result.get(name) for name in _ASKED}
-    delivered = Counter(image["task_id"] for _, image in _images(result))
-    for index, image in _images(result):
-        task_id, url = image["task_id"], image.get("url")
-        if not isinstance(url, str) or not url:
-            continue
-        task = tasks.get(task_id, {})
-        made = {name: task.get(name) for name in ("created", "completed", "cost")}
-        cost = _cost(task.get("cost"))
-        seconds = task.get("actual_time")
-        yield Picture(
-            task_id=task_id,
-            index=index,
-            url=url,
-            expires_at=unix_seconds(image.get("expires_at")),
-            cost=cost,
-            facts=facts_of({**made_by, **made}),
-            known=known_of({**asked, "cost": share(cost, delivered[task_id]), "seconds": seconds}),
-        )
-
-
-def _cost(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    delivered = Counter(task_id for task_id, _, _ in _images(result))
+    for task_id, index, image in _images(result):
+        if isinstance(url := image.get("url"), str) and url:
+            task = Task.from_json(tasks.get(task_id, {}), task_id=task_id)
+            expiring = Image(url, read_timestamp(image.get("expires_at")))
+            yield _picture(task, index, expiring, delivered[task_id], result)
 
 
 def _unusable(value: object) -> InvalidRequestError:

@@ -9,8 +9,8 @@ from airflow_provider_apimart.transfers.address import (
     UrlParts,
     check_address,
     check_peer,
+    loggable,
     redirect_target,
-    shown,
 )
 
 PRIVATE = [
@@ -108,7 +108,7 @@ def test_a_redirect_leads_where_it_says(location: str, url: str) -> None:
     ],
 )
 def test_no_control_character_reaches_a_log(text: str, expected: str) -> None:
-    assert shown(text) == expected
+    assert loggable(text) == expected
 
 
 @pytest.mark.parametrize("url", ["http://ho\r\nst\x1b/a", "http://10.0.0.1/a\r\nb", "ftp://a\nb", "http://[::1\n/a"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.transfers.source import Picture, distinct, dying_first, pictures_of_task
+from airflow_provider_apimart.transfers.source import Picture, merge_pictures, pictures_of_task, sort_by_expiry
 
 
 def picture(name: str, expires_at: int | None) -> Picture:
@@ -15,7 +15,7 @@ def picture(name: str, expires_at: int | None) -> Picture:
 def test_pictures_that_die_soon_go_first_and_those_that_do_not_say_last() -> None:
     pictures = [picture("never says", None), picture("tomorrow", 200), picture("now", 100)]
 
-    assert [each.task_id for each in dying_first(pictures)] == ["now", "tomorrow", "never says"]
+    assert [each.task_id for each in sort_by_expiry(pictures)] == ["now", "tomorrow", "never says"]
 
 
 def test_what_came_without_a_task_cannot_be_asked_after() -> None:
@@ -24,7 +24,7 @@ def test_what_came_without_a_task_cannot_be_asked_after() -> None:
 
 
 def test_a_picture_that_is_handed_in_twice_is_one() -> None:
-    assert len(distinct([picture("task_1", 100), picture("task_1", None), picture("task_2", None)])) == 2
+    assert len(merge_pictures([picture("task_1", 100), picture("task_1", None), picture("task_2", None)])) == 2
 
 
 def test_of_a_picture_that_is_handed_in_twice_the_newer_url_counts_and_what_was_known_first() -> None:
@@ -32,7 +32,7 @@ def test_of_a_picture_that_is_handed_in_twice_the_newer_url_counts_and_what_was_
     by_result = Picture(task_id="task_1", index=0, url="https://example.com/old", known=known)
     by_id = Picture(task_id="task_1", index=0, url="https://example.com/new", known=(("cost", 0.5),))
 
-    (one,) = distinct([by_result, by_id])
+    (one,) = merge_pictures([by_result, by_id])
 
     assert (one.url, one.known) == ("https://example.com/new", known)
 

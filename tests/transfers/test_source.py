@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.transfers.source import Picture, distinct, read_source, unix_seconds
+from airflow_provider_apimart.transfers.source import Picture, merge_pictures, read_source
 
 
 def result(*task_ids: str, cost: float = 0.5) -> dict[str, Any]:
@@ -94,12 +94,18 @@ def test_a_list_that_holds_itself_is_refused() -> None:
     ],
 )
 def test_an_expiry_is_read_tolerantly(value: Any, seconds: int | None) -> None:
-    assert unix_seconds(value) == seconds
+    assert picture_expiring(value).expires_at == seconds
 
 
-@pytest.mark.parametrize("expires_at", [None, 0, 10**18, -(10**18), float("nan")])
+@pytest.mark.parametrize("expires_at", [None, 0, 10**18, -(10**18), 99_999_999_999, float("nan")])
 def test_any_expiry_can_be_named_in_an_error(expires_at: Any) -> None:
-    assert "URL expires: " in str(Picture(task_id="task_1", index=0, url="u", expires_at=expires_at))
+    assert "URL expires: " in str(picture_expiring(expires_at))
+
+
+def picture_expiring(expires_at: Any) -> Picture:
+    image = {"task_id": "task_1", "index": 0, "url": "https://example.com/a.png", "expires_at": expires_at}
+    (picture,) = read_source({"images": [image]}).pictures
+    return picture
 
 
 @pytest.mark.parametrize("entry", [{"task_id": "task_1"}, {"task_id": "task_1", "index": 0, "url": None}, "nonsense"])
@@ -149,7 +155,15 @@ def test_what_is_handed_in_twice_is_one_picture_that_was_paid_for_once() -> None
     source = read_source([result, dict(result)])
 
     assert source.costs == (0.5,)
-    assert len(distinct(source.pictures)) == 1
+    assert len(merge_pictures(source.pictures)) == 1
+
+
+def test_a_field_that_a_result_repeats_as_a_list_does_not_stop_the_transfer() -> None:
+    images = [{"task_id": "task_1", "index": 0, "url": "https://example.com/a.png"}]
+
+    (picture,) = read_source({"images": images, "size": ["1:1"]}).pictures
+
+    assert {picture: "copied"}[picture] == "copied"
 
 
 def test_every_gateway_task_is_named_once_whether_its_pictures_are_known_or_not() -> None:
