@@ -330,6 +330,12 @@ class ApimartRequestOperator(ApimartBaseOperator):
             self.log.warning("Using the default of %s: %s", name, error)
             return _DURATIONS[name]
 
+    def wait_seconds(self) -> float:
+        """Return the seconds that one try waits for a picture."""
+        limit = self.execution_timeout
+        seconds = self.usable_seconds("timeout")
+        return seconds if limit is None else min(seconds, limit.total_seconds())
+
     def field_values(self, names: Iterable[str]) -> dict[str, Any]:
         """Return parameters by name, as they are rendered now."""
         return {name: getattr(self, name) for name in names}

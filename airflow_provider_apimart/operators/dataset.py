@@ -208,7 +208,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             time.sleep(self._seconds("poll_interval") if wait.task_ids else max(0.0, wait.wake_at - time.time()))
 
     def _finish(self, context: Context, session: Session) -> dict[str, Any]:
-        from airflow_provider_apimart.operators._dataset import events_of  # noqa: PLC0415 - loads boto3 and urllib3
+        from airflow_provider_apimart.operators.dataset_session import events_of  # noqa: PLC0415 - loads boto3 and urllib3
 
         result = session.result()
         purchase, images = events_of(self, session, result)
@@ -217,7 +217,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return result.report
 
     def _session(self, context: Context, *, began_at: float) -> AbstractContextManager[Session]:
-        from airflow_provider_apimart.operators._dataset import open_session  # noqa: PLC0415 - loads boto3 and urllib3
+        from airflow_provider_apimart.operators.dataset_session import open_session  # noqa: PLC0415 - loads boto3 and urllib3
 
         self.check_settings(is_rendered=True)
         self._stopping = self._stopping or Event()

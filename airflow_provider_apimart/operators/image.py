@@ -108,10 +108,9 @@ class ApimartImageOperator(ApimartRequestOperator):
         return self._attempt(context, ImageAttempt.recover)
 
     def _attempt(self, context: Context, work: Callable[[ImageAttempt], Outcome | None]) -> dict[str, Any] | None:
-        ti = context["ti"]
+        store = PurchaseStore(context.get("task_state_store") if self.durable else None, context["ti"], self.log)
         with failing_fast(), HookPool() as hooks:
-            store = PurchaseStore(context.get("task_state_store") if self.durable else None, ti, self.log)
-            outcome = work(ImageAttempt(self, hooks, store, ti=ti, is_reuse=self.on_clear != "regenerate"))
+            outcome = work(ImageAttempt(self, hooks, store, context["ti"]))
         if outcome is None:
             return None
         result, extra = outcome
