@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.hooks.apimart import ApimartHook
-    from airflow_provider_apimart.operators.image import ApimartImageOperator
+    from airflow_provider_apimart.operators.base import ApimartRequestOperator
     from airflow_provider_apimart.operators.record_store import PurchaseStore
 
     #: The XCom value, and the extra data of the asset event.
@@ -58,13 +58,17 @@ class ImageAttempt:
     :param hooks: the gateway's clients.
     :param store: the storage of the purchase.
     :param ti: the task instance.
+    :param is_reuse: whether a clear reuses what was bought.
     """
 
-    def __init__(self, operator: ApimartImageOperator, hooks: HookPool, store: PurchaseStore, ti: Any) -> None:
+    def __init__(
+        self, operator: ApimartRequestOperator, hooks: HookPool, store: PurchaseStore, ti: Any, *, is_reuse: bool
+    ) -> None:
         self.operator = operator
         self.hooks = hooks
         self.store = store
         self.ti = ti
+        self.is_reuse = is_reuse
         self.log = operator.log
         self.known = TaskOutcomes()
         self.is_persisted = True
@@ -132,9 +136,7 @@ class ImageAttempt:
     def _continued(self, recorded: PurchaseRecord, rendered: PurchaseRecord | None) -> PurchaseRecord | None:
         """Return the purchase to continue with, and log in what it differs from the present parameters."""
         generation, now = self.ti.max_tries, time.time()
-        record, warnings = resume_purchase(
-            recorded, rendered, generation=generation, is_reuse=self.operator.on_clear != "regenerate", now=now
-        )
+        record, warnings = resume_purchase(recorded, rendered, generation=generation, is_reuse=self.is_reuse, now=now)
         for warning in warnings:
             self.log.warning("%s", warning)
         if record is None or record is rendered:

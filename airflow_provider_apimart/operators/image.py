@@ -110,7 +110,8 @@ class ApimartImageOperator(ApimartRequestOperator):
     def _attempt(self, context: Context, work: Callable[[ImageAttempt], Outcome | None]) -> dict[str, Any] | None:
         store = PurchaseStore(context.get("task_state_store") if self.durable else None, context["ti"], self.log)
         with failing_fast(), HookPool() as hooks:
-            outcome = work(ImageAttempt(self, hooks, store, context["ti"]))
+            is_reuse = self.on_clear != "regenerate"
+            outcome = work(ImageAttempt(self, hooks, store, context["ti"], is_reuse=is_reuse))
         if outcome is None:
             return None
         result, extra = outcome
