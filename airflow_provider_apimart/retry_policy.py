@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-__all__ = ["HAS_RETRY_POLICIES", "failing_fast", "with_retry_policy"]
+__all__ = ["HAS_RETRY_POLICIES", "failing_fast"]
 
 if HAS_RETRY_POLICIES:
     __all__ += ["ApimartRetryPolicy"]
@@ -64,13 +64,6 @@ if HAS_RETRY_POLICIES:
         def deserialize(cls, data: dict[str, Any]) -> ApimartRetryPolicy:  # noqa: ARG003 - there are no settings
             """Return a policy."""
             return cls()
-
-
-def with_retry_policy(operator_arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return an operator's arguments with this provider's retry policy, unless they name another."""
-    if HAS_RETRY_POLICIES and operator_arguments.get("retry_policy") is None:
-        return {**operator_arguments, "retry_policy": ApimartRetryPolicy()}
-    return operator_arguments
 
 
 @contextmanager

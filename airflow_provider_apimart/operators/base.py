@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.sdk import Asset, BaseOperator
 
-from airflow_provider_apimart.assets import IMAGES, PURCHASES, set_asset_event, with_assets
+from airflow_provider_apimart.assets import with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, is_literal
 from airflow_provider_apimart.gateway.validation import dollars, duration, require
@@ -31,17 +31,11 @@ __all__ = [
     "HOLD_EVENT",
     "LABEL_LENGTH",
     "MAP_INDEX_TEMPLATE",
-    "UI_COLOR",
-    "UI_FGCOLOR",
     "ApimartBaseOperator",
     "ApimartRequestOperator",
     "deferral_timeout",
     "materialize",
 ]
-
-UI_COLOR: Final = "#d9f0ea"
-#: Given besides the background, so that a dark theme cannot put its own light text on it.
-UI_FGCOLOR: Final = "#12312a"
 
 #: Each operator has a method of this name. In a template itself, a mistake would fail a task that has paid already.
 MAP_INDEX_TEMPLATE: Final = "{{ task.map_index_label(ti.map_index) }}"
@@ -92,8 +86,9 @@ class ApimartBaseOperator(BaseOperator):
         the provider's own.
     """
 
-    ui_color = UI_COLOR
-    ui_fgcolor = UI_FGCOLOR
+    ui_color = "#d9f0ea"
+    #: Given besides the background, so that a dark theme cannot put its own light text on it.
+    ui_fgcolor = "#12312a"
     #: Assets that get an event when the task succeeds, besides the outlets that a DAG author gives.
     produces: ClassVar[tuple[Asset, ...]] = ()
     #: Name of the parameter that holds results of other tasks. Airflow's page of rendered templates shows the class of
@@ -175,43 +170,34 @@ class ApimartBaseOperator(BaseOperator):
         is_native = getattr(self.get_dag(), "render_template_as_native_obj", False)
         return f"“{label}”" if is_native else label
 
-    def _emit_purchase(self, context: Context, extra: Mapping[str, Any] | None) -> None:
-        """
-        Make the task's success the event of a purchase; to be called by the worker that ends the task.
-
-        :param extra: see :func:`~airflow_provider_apimart.assets.purchase_extra`; ``None`` where nothing was bought,
-            and no event is made.
-        """
-        self._emit(context, PURCHASES, extra)
-
-    def _emit_images(self, context: Context, extra: Mapping[str, Any] | None) -> None:
-        """
-        Make the task's success the event of pictures in S3, and of their folder where a DAG names that as an asset.
-
-        :param extra: see :func:`~airflow_provider_apimart.assets.images_extra`; ``None`` where there are none.
-        """
-        self._emit(context, IMAGES, extra)
-        if extra is not None:
-            self._emit_folder(context, extra)
-
     def _emit(self, context: Context, asset: Asset, extra: Mapping[str, Any] | None) -> None:
+        """
+        Make the task's success the event of an asset, and of a folder in S3 where a DAG names that as an asset.
+
+        :param extra: see :mod:`~airflow_provider_apimart.assets`; ``None`` where nothing was bought or stored, and no
+            event is made.
+        """
         if extra is None:
             self.outlets = [outlet for outlet in self.outlets if outlet != asset]
-        else:
-            set_asset_event(context, asset, extra)
-
-    def _emit_folder(self, context: Context, extra: Mapping[str, Any]) -> None:
-        try:
-            folder = Asset(uri=extra["prefix"])
-        except ValueError as error:
-            self.log.warning("No asset event for %s: not a valid asset URI (%s)", extra["prefix"], error)
             return
+        from airflow.sdk.execution_time.context import context_get_outlet_events  # noqa: PLC0415 - for workers only
+
+        assets = [asset, *(self._folders(extra["prefix"]) if "prefix" in extra else ())]
+        for known in assets:
+            context_get_outlet_events(context)[known].extra = dict(extra)
+
+    def _folders(self, address: str) -> list[Asset]:
+        """Return the assets of a folder in S3, and make it an outlet."""
+        try:
+            folder = Asset(uri=address)
+        except ValueError as error:
+            self.log.warning("No asset event for %s: not a valid asset URI (%s)", address, error)
+            return []
         declared = [outlet for outlet in self.outlets if isinstance(outlet, Asset) and outlet.uri == folder.uri]
-        for outlet in declared or [folder]:
-            set_asset_event(context, outlet, extra)
         if not declared:
             # By its address alone: Airflow makes an event of it where it knows such an asset, and none where not.
             self.outlets = [*self.outlets, Asset.ref(uri=folder.uri)]
+        return declared or [folder]
 
 
 class ApimartRequestOperator(ApimartBaseOperator):

@@ -212,8 +212,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
 
         result = session.result()
         purchase, images = events_of(self, session, result)
-        self._emit_purchase(context, purchase)
-        self._emit_images(context, images)
+        self._emit(context, PURCHASES, purchase)
+        self._emit(context, IMAGES, images)
         return result.report
 
     def _session(self, context: Context, *, began_at: float) -> AbstractContextManager[Session]:

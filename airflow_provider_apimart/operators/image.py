@@ -115,7 +115,7 @@ class ApimartImageOperator(ApimartRequestOperator):
         if outcome is None:
             return None
         result, extra = outcome
-        self._emit_purchase(context, extra)
+        self._emit(context, PURCHASES, extra)
         return result
 
     def on_kill(self) -> None:

@@ -20,7 +20,6 @@ from airflow_provider_apimart.gateway.task import Submission, Task
 from airflow_provider_apimart.gateway.validation import check, dollars, notices
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, reopen_lost_parts
-from airflow_provider_apimart.operators.record_store import write_time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +123,7 @@ class Purchase:
             replayed = {task.task_id: self._latest(task) for task in submitted.replayed}
             record = reopen_lost_parts(submitted.record, replayed, (), retries=self.operator.retries, now=time.time())
             record = replace(record, deadline=time.time() + wait)
-            is_persisted = self.store.persist(record, seconds=min(wait, write_time_limit()))
+            is_persisted = self.store.persist(record, seconds=wait)
             if record.task_ids:
                 self.store.push_task_ids(record.task_ids)
             if submitted.error is not None:

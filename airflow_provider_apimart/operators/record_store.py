@@ -9,24 +9,16 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.operators.record import PurchaseRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk.types import Logger
 
-__all__ = ["PurchaseStore", "write_time_limit"]
+__all__ = ["PurchaseStore"]
 
 _KEY: Final = "apimart_purchase"
 #: Seconds between attempts to write the record.
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
-
-
-def write_time_limit() -> float:
-    """Return the seconds for which a record may be written again while Airflow does not answer."""
-    from airflow.configuration import conf  # noqa: PLC0415 - reads its files when it is loaded
-
-    # Beyond its heartbeat timeout Airflow takes the task for dead, and a late write is refused.
-    return 0.75 * float(conf.getint("scheduler", "task_instance_heartbeat_timeout", fallback=300))
 
 
 class PurchaseStore:
@@ -39,29 +31,12 @@ class PurchaseStore:
     :param store: ``context["task_state_store"]``, or ``None``.
     :param ti: the task instance.
     :param log: its logger.
-    :param clock: monotonic seconds.
-    :param sleep: pauses between attempts to write.
     """
 
-    def __init__(
-        self,
-        store: Any,
-        ti: Any,
-        log: Logger,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, store: Any, ti: Any, log: Logger) -> None:
         self._store = store
         self._ti = ti
         self._log = log
-        self._clock = clock
-        self._sleep = sleep
-
-    @property
-    def outlives_tries(self) -> bool:
-        """Whether a retry will find the record."""
-        return self._store is not None
 
     def read(self) -> PurchaseRecord | None:
         """
@@ -103,26 +78,28 @@ class PurchaseStore:
 
         :raises RecordUnavailableError: when it was not persisted. Nothing may be submitted then.
         """
-        if self.outlives_tries:
-            try:
+        try:
+            if self._store is not None:
                 self.write(record)
-            except RecordUnavailableError as error:
-                error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
-                raise
+        except RecordUnavailableError as error:
+            error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
+            raise
 
     def persist(self, record: PurchaseRecord, *, seconds: float) -> bool:
         """
-        Write the record again and again with backoff, for some seconds, and return whether it was persisted.
+        Write the record again and again with backoff, and return whether it was persisted.
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
+
+        :param seconds: the longest time to repeat it; not beyond three quarters of Airflow's heartbeat timeout.
         """
-        ends_at = self._clock() + seconds
+        ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE
         while True:
             try:
                 self.write(record)
             except RecordUnavailableError as error:
-                if self._clock() + pause >= ends_at:
+                if time.monotonic() + pause >= ends_at:
                     self._log.error(
                         "Could not record the purchase of task %s: %s This try continues and waits on its worker. "
                         "A retry would not know of these ids.",
@@ -131,7 +108,7 @@ class PurchaseStore:
                     )
                     return False
                 self._log.warning("Could not record the purchase: %s Trying again in %.1f s.", error, pause)
-                self._sleep(pause)
+                time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 return True
@@ -153,3 +130,11 @@ class PurchaseStore:
 
     def _pull(self, key: str) -> Any:
         return self._ti.xcom_pull(task_ids=self._ti.task_id, key=key, map_indexes=self._ti.map_index)
+
+
+def _write_time_limit() -> float:
+    """Return the seconds for which a record may be written again while Airflow does not answer."""
+    from airflow.configuration import conf  # noqa: PLC0415 - reads its files when it is loaded
+
+    # Beyond its heartbeat timeout Airflow takes the task for dead, and a late write is refused.
+    return 0.75 * float(conf.getint("scheduler", "task_instance_heartbeat_timeout", fallback=300))

@@ -21,6 +21,7 @@ __all__ = ["TaskOutcomes", "build_image_result", "describe_purchase"]
 _DIGITS: Final = 32
 #: Fields of the request that a result and each picture of an event repeat.
 _DESCRIBED: Final = ("prompt", "model", "size", "resolution", "quality")
+_TASK_FIELDS: Final = ("task_id", "status", "cost", "credits_cost", "created", "completed", "actual_time")
 #: Running tasks whose state a timeout describes.
 _MOST_DESCRIBED: Final = 5
 
@@ -70,14 +71,11 @@ def build_image_result(
     One picture is enough for a result: delivered pictures must not be lost over others that are missing.
 
     :param task_ids: everything that was bought, in order.
-    :param tasks: finished gateway tasks, by id.
-    :param denied: why the gateway denies an id, for those that it has denied for minutes.
-    :param gateway: the vendor.
+    :param tasks: see :class:`TaskOutcomes`, also for ``denied`` and ``running``.
     :param request: the request fields that were submitted.
     :param requested: number of pictures.
     :param waited: seconds, for the message of a timeout.
     :param now: Unix seconds, to find URLs that have expired.
-    :param running: state of the tasks that are not finished, by id, where it is known.
     :param is_reused: the pictures were bought before the task was cleared.
     :raises TaskTimeoutError: when a task is still running.
     :raises ApimartError: the reason why there is not a single picture.
@@ -175,11 +173,8 @@ def _xcom_value(
         "schema_version": 1,
         "status": "completed" if len(images) >= requested else "partial",
         "gateway": gateway,
-        "model": request.get("model"),
+        **{name: request.get(name) for name in _DESCRIBED},
         "prompt": None if request.get("prompt") is None else excerpt(str(request["prompt"])),
-        "size": request.get("size"),
-        "resolution": request.get("resolution"),
-        "quality": request.get("quality"),
         "task_ids": list(task_ids),
         "requested": requested,
         "delivered": len(images),
@@ -187,18 +182,7 @@ def _xcom_value(
         "cost": total([*(task.cost for task in charged), *forgotten]),
         "credits_cost": total([*(task.credits_cost for task in charged), *forgotten]),
         "currency": "USD",
-        "tasks": [
-            {
-                "task_id": task.task_id,
-                "status": task.status,
-                "cost": task.cost,
-                "credits_cost": task.credits_cost,
-                "created": task.created,
-                "completed": task.completed,
-                "actual_time": task.actual_time,
-            }
-            for task in finished
-        ],
+        "tasks": [{name: getattr(task, name) for name in _TASK_FIELDS} for task in finished],
     }
 
 
@@ -206,10 +190,8 @@ def _described_images(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     tasks = {task["task_id"]: task for task in result["tasks"]}
     pictures = Counter(image["task_id"] for image in result["images"])
     request = {name: result[name] for name in _DESCRIBED}
-
-    def described(image: Mapping[str, Any]) -> dict[str, Any]:
-        task = tasks[image["task_id"]]
-        cost = share(task["cost"], pictures[image["task_id"]])
-        return {**request, **image, "cost": cost, "seconds": task["actual_time"]}
-
-    return [described(image) for image in result["images"]]
+    return [
+        {**request, **image, "cost": share(task["cost"], pictures[task["task_id"]]), "seconds": task["actual_time"]}
+        for image in result["images"]
+        for task in (tasks[image["task_id"]],)
+    ]
