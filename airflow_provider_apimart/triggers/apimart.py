@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: TID253 - on
 
 from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.triggers.connection import RenewedHook, look_up_in_thread
+from airflow_provider_apimart.triggers.connection import RenewedHook
 from airflow_provider_apimart.triggers.poller import TaskPoller
 from airflow_provider_apimart.triggers.waiter import Waiter, readable
 
@@ -29,6 +29,8 @@ _LONGEST_HOLD: Final = 10.0
 _LONGEST_INITIAL_DELAY: Final = 600.0
 #: Bytes of ``data:`` URLs that an event may hold: Airflow stores it in its database.
 _LARGEST_INLINE: Final = 64 * 1024
+#: Ids that a log message names.
+_NAMED_IDS: Final = 100
 #: Characters that all texts about pending tasks may take in an event together, and each of them at least and at most.
 _ALL_TEXTS, _SHORTEST_TEXT, _LONGEST_TEXT = 50_000, 60, 500
 
@@ -105,6 +107,20 @@ class GatewayWaitTrigger(BaseTrigger):
         await asyncio.sleep(not_before - loop.time())
         yield TriggerEvent(event)
 
+    async def on_kill(self) -> None:
+        """
+        Log what happens to the money when somebody ends the wait.
+
+        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
+        """
+        self.log.warning(
+            "Stopped waiting for %d gateway task(s), such as %s. They cannot be cancelled: they continue at the gateway and "
+            "will be charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, "
+            "unless it is told to buy again (on_clear, on_existing).",
+            len(self.task_ids),
+            ", ".join(self.task_ids[:_NAMED_IDS]) or "none",
+        )
+
     @abstractmethod
     async def wait(self, poller: TaskPoller) -> dict[str, Any]:
         """Wait, and return the payload of the event."""
@@ -162,19 +178,6 @@ class ApimartTaskTrigger(GatewayWaitTrigger):
                 )
             return event_of(self.task_ids, self.finished, waiter)
 
-    async def on_kill(self) -> None:
-        """
-        Log what happens to the money when somebody ends the wait.
-
-        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
-        """
-        self.log.warning(
-            "Stopped waiting for gateway task(s) %s. They cannot be cancelled: they continue at the gateway and will "
-            "be charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, unless "
-            "on_clear='regenerate'.",
-            ", ".join(self.task_ids),
-        )
-
 
 def event_of(task_ids: Sequence[str], finished: Sequence[dict[str, Any]], waiter: Waiter) -> dict[str, Any]:
     """
@@ -229,7 +232,7 @@ def run_inline(trigger: GatewayWaitTrigger, make_hook: Callable[[str], ApimartHo
     context = contextvars.copy_context()
 
     async def wait() -> dict[str, Any]:
-        connection = RenewedHook(trigger.apimart_conn_id, make_hook=make_hook, look_up=look_up_in_thread)
+        connection = RenewedHook(trigger.apimart_conn_id, make_hook=make_hook, in_thread=True)
         poller = TaskPoller(trigger.apimart_conn_id, connection=connection)
         try:
             # In the caller's context, so that the trigger's log lines land where the caller's do.
