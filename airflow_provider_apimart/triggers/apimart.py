@@ -114,9 +114,9 @@ class GatewayWaitTrigger(BaseTrigger):
         Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
         """
         self.log.warning(
-            "Stopped waiting for %d gateway task(s), such as %s. They cannot be cancelled: they continue at the gateway "
-            "and will be charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, "
-            "unless it is told to buy again (on_clear, on_existing).",
+            "Stopped waiting for %d gateway task(s), such as %s. They cannot be cancelled: they continue and will be "
+            "charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, unless it "
+            "is told to buy again (on_clear, on_existing).",
             len(self.task_ids),
             ", ".join(self.task_ids[:_NAMED_IDS]) or "none",
         )

@@ -376,7 +376,7 @@ def test_an_upload_is_typed_by_its_content_and_its_name_stays_here(scripted: Mak
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"<html>", "is no picture"),
+        (b"<html>", "not of a recognised format"),
         (b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024 * 1024), "has 20971528 bytes: it must be of at most 20971520 bytes"),
     ],
     ids=["no picture", "too large"],
