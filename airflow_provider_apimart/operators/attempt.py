@@ -9,6 +9,7 @@ three end in one loop: open what was lost, buy what is open, then return the res
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,9 +18,10 @@ from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint, rendered_request
 from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check
+from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url
 from airflow_provider_apimart.operators.base import HOLD_EVENT, deferral_timeout
-from airflow_provider_apimart.operators.purchase import HookPool, Purchase, naming_paid_tasks
+from airflow_provider_apimart.operators.purchase import Purchase, naming_paid_tasks
 from airflow_provider_apimart.operators.record import (
     PurchasePart,
     PurchasePhase,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators.base import ApimartRequestOperator
     from airflow_provider_apimart.operators.record_store import PurchaseStore
 
@@ -50,28 +51,28 @@ _MOST_RECOVERIES: Final = 20
 _UNRECORDED_WAIT: Final = 30.0
 
 
-class ImageAttempt:
+class ImageAttempt(ExitStack):
     """
     One segment of a try: from its start, from a trigger's event, or after a trigger failed, to a result or a deferral.
 
+    It is a context manager, which closes the gateway's clients.
+
     :param operator: holds the parameters as they are rendered now.
-    :param hooks: the gateway's clients.
     :param store: the storage of the purchase.
     :param ti: the task instance.
     :param is_reuse: whether a clear reuses what was bought.
     """
 
-    def __init__(
-        self, operator: ApimartRequestOperator, hooks: HookPool, store: PurchaseStore, ti: Any, *, is_reuse: bool
-    ) -> None:
+    def __init__(self, operator: ApimartRequestOperator, store: PurchaseStore, ti: Any, *, is_reuse: bool) -> None:
+        super().__init__()
         self.operator = operator
-        self.hooks = hooks
         self.store = store
         self.ti = ti
         self.is_reuse = is_reuse
         self.log = operator.log
         self.known = TaskOutcomes()
         self.is_persisted = True
+        self._hooks: dict[str, ApimartHook] = {}
         self._request: ImageRequest | None = None
         self._rendering_error: Exception | None = None
 
@@ -178,9 +179,11 @@ class ImageAttempt:
         )
 
     def _hook(self, apimart_conn_id: str) -> ApimartHook:
-        hook = self.hooks.get(apimart_conn_id or self.operator.apimart_conn_id)
-        self.operator.console_url = console_url(hook.settings)
-        return hook
+        conn_id = apimart_conn_id or self.operator.apimart_conn_id
+        if conn_id not in self._hooks:
+            self._hooks[conn_id] = self.enter_context(ApimartHook(conn_id))
+        self.operator.console_url = console_url(self._hooks[conn_id].settings)
+        return self._hooks[conn_id]
 
     def _buy(self, record: PurchaseRecord) -> PurchaseRecord:
         """Submit the parts of the record that are not accepted."""
@@ -309,19 +312,10 @@ class ImageAttempt:
         """Return the outcome, or raise the reason why there is none, naming all tasks that may have been charged."""
         tasks, now = {**self.known.tasks, **record.delivered}, time.time()
         unsettled = [task_id for task_id in record.task_ids if task_id not in tasks or not tasks[task_id].is_free]
+        if not record.request:
+            record = replace(record, request=self.operator.field_values(REQUEST_PARAMETERS))
         with naming_paid_tasks(unsettled):
-            result, warnings = build_image_result(
-                record.task_ids,
-                tasks,
-                self.known.denied,
-                gateway=record.gateway,
-                request=record.request or self.operator.field_values(REQUEST_PARAMETERS),
-                requested=record.n,
-                waited=self.operator.wait_seconds(),
-                now=now,
-                running=self.known.running,
-                is_reused=record.is_reused,
-            )
+            result, warnings = build_image_result(record, self.known, waited=self.operator.wait_seconds(), now=now)
         for warning in warnings:
             self.log.warning("%s", warning)
         if record.is_reused:

@@ -10,7 +10,6 @@ from airflow_provider_apimart.gateway.validation import check_anywhere
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink
 from airflow_provider_apimart.operators.attempt import ImageAttempt
 from airflow_provider_apimart.operators.base import ApimartRequestOperator
-from airflow_provider_apimart.operators.purchase import HookPool
 from airflow_provider_apimart.operators.record_store import PurchaseStore
 from airflow_provider_apimart.retry_policy import failing_fast
 
@@ -109,9 +108,9 @@ class ApimartImageOperator(ApimartRequestOperator):
 
     def _attempt(self, context: Context, work: Callable[[ImageAttempt], Outcome | None]) -> dict[str, Any] | None:
         store = PurchaseStore(context.get("task_state_store") if self.durable else None, context["ti"], self.log)
-        with failing_fast(), HookPool() as hooks:
-            is_reuse = self.on_clear != "regenerate"
-            outcome = work(ImageAttempt(self, hooks, store, context["ti"], is_reuse=is_reuse))
+        is_reuse = self.on_clear != "regenerate"
+        with failing_fast(), ImageAttempt(self, store, context["ti"], is_reuse=is_reuse) as attempt:
+            outcome = work(attempt)
         if outcome is None:
             return None
         result, extra = outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,6 @@ from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.request import idempotency_key
 from airflow_provider_apimart.gateway.task import Submission, Task
 from airflow_provider_apimart.gateway.validation import check, dollars, notices
-from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, reopen_lost_parts
 
 if TYPE_CHECKING:
@@ -27,10 +26,11 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators.base import ApimartRequestOperator
     from airflow_provider_apimart.operators.record_store import PurchaseStore
 
-__all__ = ["HookPool", "Purchase", "naming_paid_tasks"]
+__all__ = ["Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
@@ -60,20 +60,6 @@ def naming_paid_tasks(task_ids: Sequence[str]) -> Iterator[None]:
             error.args = (f"{error} {also}",)
             error.charged = "unknown" if error.charged == "no" else error.charged
         raise
-
-
-class HookPool(ExitStack):
-    """The hooks of one segment of a try, one per connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._hooks: dict[str, ApimartHook] = {}
-
-    def get(self, apimart_conn_id: str) -> ApimartHook:
-        """Return the hook of a connection, which is closed with the pool."""
-        if apimart_conn_id not in self._hooks:
-            self._hooks[apimart_conn_id] = self.enter_context(ApimartHook(apimart_conn_id))
-        return self._hooks[apimart_conn_id]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from airflow_provider_apimart.gateway.task import Task, task_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_provider_apimart.operators.record import PurchaseRecord
+
 __all__ = ["TaskOutcomes", "build_image_result", "describe_purchase"]
 
 _DIGITS: Final = 32
@@ -53,42 +55,25 @@ class TaskOutcomes:
 
 
 def build_image_result(
-    task_ids: Sequence[str],
-    tasks: Mapping[str, Task],
-    denied: Mapping[str, str],
-    *,
-    gateway: str,
-    request: Mapping[str, Any],
-    requested: int,
-    waited: float,
-    now: float,
-    running: Mapping[str, str] | None = None,
-    is_reused: bool = False,
+    record: PurchaseRecord, known: TaskOutcomes, *, waited: float, now: float
 ) -> tuple[dict[str, Any], list[str]]:
     """
     Return the XCom value, and warnings for the log.
 
     One picture is enough for a result: delivered pictures must not be lost over others that are missing.
 
-    :param task_ids: everything that was bought, in order.
-    :param tasks: see :class:`TaskOutcomes`, also for ``denied`` and ``running``.
-    :param request: the request fields that were submitted.
-    :param requested: number of pictures.
     :param waited: seconds, for the message of a timeout.
     :param now: Unix seconds, to find URLs that have expired.
-    :param is_reused: the pictures were bought before the task was cleared.
     :raises TaskTimeoutError: when a task is still running.
     :raises ApimartError: the reason why there is not a single picture.
     """
-    unfinished = [task_id for task_id in task_ids if task_id not in tasks and task_id not in denied]
-    if unfinished:
-        raise _timeout(unfinished, running or {}, waited)
-    finished = [tasks[task_id] for task_id in task_ids if task_id in tasks]
+    tasks = {**known.tasks, **record.delivered}
+    if unfinished := [task_id for task_id in record.task_ids if task_id not in tasks and task_id not in known.denied]:
+        raise _timeout(unfinished, known.running, waited)
+    finished = [tasks[task_id] for task_id in record.task_ids if task_id in tasks]
     errors = [error for error in map(task_error, finished) if error is not None]
-    errors += [_denial(task_id, denied[task_id]) for task_id in task_ids if task_id in denied]
-    result = _xcom_value(task_ids, finished, gateway=gateway, request=request, requested=requested)
-    if is_reused:
-        result["reused"] = True
+    errors += [_denial(task_id, known.denied[task_id]) for task_id in record.task_ids if task_id in known.denied]
+    result = _xcom_value(record, finished)
     if not result["delivered"]:
         raise errors[0]
     warnings = [str(error) for error in errors]
@@ -99,7 +84,7 @@ def build_image_result(
         if image["expires_at"] is not None and image["expires_at"] <= now
     ]
     if result["status"] == "partial":
-        warnings.append(f"Delivered {result['delivered']} of {requested} pictures; cost: {result['cost']} USD.")
+        warnings.append(f"Delivered {result['delivered']} of {record.n} pictures; cost: {result['cost']} USD.")
     return result, warnings
 
 
@@ -158,31 +143,30 @@ def _denial(task_id: str, reason: str) -> ApimartError:
     )
 
 
-def _xcom_value(
-    task_ids: Sequence[str], finished: Sequence[Task], *, gateway: str, request: Mapping[str, Any], requested: int
-) -> dict[str, Any]:
+def _xcom_value(record: PurchaseRecord, finished: Sequence[Task]) -> dict[str, Any]:
     images = [
         {"task_id": task.task_id, "index": index, "url": image.url, "expires_at": image.expires_at}
         for task in finished
         for index, image in enumerate(task.images)
     ]
     # The cost of a task that the gateway has forgotten is not known, so the sum is not known either.
-    forgotten = [None] * (len(task_ids) - len(finished))
+    forgotten = [None] * (len(record.task_ids) - len(finished))
     charged = [task for task in finished if not task.is_free]
     return {
         "schema_version": 1,
-        "status": "completed" if len(images) >= requested else "partial",
-        "gateway": gateway,
-        **{name: request.get(name) for name in _DESCRIBED},
-        "prompt": None if request.get("prompt") is None else excerpt(str(request["prompt"])),
-        "task_ids": list(task_ids),
-        "requested": requested,
+        "status": "completed" if len(images) >= record.n else "partial",
+        "gateway": record.gateway,
+        **{name: record.request.get(name) for name in _DESCRIBED},
+        "prompt": None if record.request.get("prompt") is None else excerpt(str(record.request["prompt"])),
+        "task_ids": list(record.task_ids),
+        "requested": record.n,
         "delivered": len(images),
         "images": images,
         "cost": total([*(task.cost for task in charged), *forgotten]),
         "credits_cost": total([*(task.credits_cost for task in charged), *forgotten]),
         "currency": "USD",
         "tasks": [{name: getattr(task, name) for name in _TASK_FIELDS} for task in finished],
+        **({"reused": True} if record.is_reused else {}),
     }
 
 
