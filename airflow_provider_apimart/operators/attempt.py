@@ -20,7 +20,6 @@ from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.gateway.validation import check
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url
-from airflow_provider_apimart.operators.base import HOLD_EVENT, deferral_timeout
 from airflow_provider_apimart.operators.purchase import Purchase, naming_paid_tasks
 from airflow_provider_apimart.operators.record import (
     PurchasePart,
@@ -286,14 +285,11 @@ class ImageAttempt(ExitStack):
             finished=[task.to_json() for task in finished],
             deadline=until,
             timeout=max(0.0, until - now),
-            first_look=now + operator.usable_seconds("initial_delay"),
-            not_before=now + HOLD_EVENT,
-            poll_interval=operator.usable_seconds("poll_interval"),
+            **operator.trigger_times(),
         )
         if operator.deferrable and not is_unrecorded:
             self.log.info("Deferring until task %s is finished", ", ".join(waiting))
-            timeout = deferral_timeout(deadline, now=now, poll_interval=trigger.poll_interval)
-            operator.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+            operator.defer_until(deadline, trigger)
         operator.waiting_for = waiting
         event = run_inline(trigger)
         if is_unrecorded and until < deadline:

@@ -7,6 +7,7 @@ resume. :class:`ApimartRequestOperator` adds the fields of a request and the set
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -21,19 +22,20 @@ from airflow_provider_apimart.retry_policy import HAS_RETRY_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import NoReturn
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from jinja2 import Environment
 
+    from airflow_provider_apimart.triggers.apimart import GatewayWaitTrigger
+
 __all__ = [
     "DEFAULT_FIELDS",
-    "HOLD_EVENT",
     "LABEL_LENGTH",
     "MAP_INDEX_TEMPLATE",
     "ApimartBaseOperator",
     "ApimartRequestOperator",
-    "deferral_timeout",
     "materialize",
 ]
 
@@ -44,7 +46,7 @@ LABEL_LENGTH: Final = 60
 
 #: Seconds between a deferral and its event. An event that comes sooner can meet a scheduler that has not yet seen the
 #: worker's process end, and takes the resumed task for a killed one (apache/airflow#67287, alive in 3.3.2).
-HOLD_EVENT: Final = 10.0
+_HOLD_EVENT: Final = 10.0
 #: Seconds by which Airflow's own timeout of the deferral outlasts the trigger's deadline.
 _BACKSTOP: Final = 60.0
 #: The method name with which Airflow resumes a task whose trigger crashed or timed out.
@@ -54,17 +56,6 @@ _TRIGGER_FAILED: Final = "__fail__"
 DEFAULT_FIELDS: Final = tuple(name for name in REQUEST_PARAMETERS if name != "prompt")
 #: Parameters that hold a time, with their default in seconds.
 _DURATIONS: Final = {"initial_delay": 12.0, "poll_interval": 4.0, "timeout": 600.0}
-
-
-def deferral_timeout(deadline: float, *, now: float, poll_interval: float) -> timedelta:
-    """
-    Return the time after which Airflow may end a trigger that has not fired.
-
-    :param deadline: Unix seconds at which the trigger itself times out.
-    :param now: Unix seconds.
-    :param poll_interval: seconds between polls.
-    """
-    return timedelta(seconds=max(deadline - now, HOLD_EVENT) + poll_interval + _BACKSTOP)
 
 
 def materialize(value: Any) -> Any:
@@ -315,6 +306,24 @@ class ApimartRequestOperator(ApimartBaseOperator):
         except InvalidRequestError as error:
             self.log.warning("Using the default of %s: %s", name, error)
             return _DURATIONS[name]
+
+    def trigger_times(self) -> dict[str, float]:
+        """Return when a trigger that begins now may query, and may fire."""
+        now = time.time()
+        return {
+            "first_look": now + self.usable_seconds("initial_delay"),
+            "not_before": now + _HOLD_EVENT,
+            "poll_interval": self.usable_seconds("poll_interval"),
+        }
+
+    def defer_until(self, deadline: float, trigger: GatewayWaitTrigger) -> NoReturn:
+        """
+        Wait in the triggerer, and continue with ``execute_complete``.
+
+        :param deadline: Unix seconds at which the trigger itself times out. Airflow may end it some time after that.
+        """
+        seconds = max(deadline - time.time(), _HOLD_EVENT) + trigger.poll_interval + _BACKSTOP
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=seconds))
 
     def wait_seconds(self) -> float:
         """Return the seconds that one try waits for a picture."""

@@ -14,12 +14,7 @@ from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.request import literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink, ApimartS3FolderLink
-from airflow_provider_apimart.operators.base import (
-    DEFAULT_FIELDS,
-    HOLD_EVENT,
-    ApimartRequestOperator,
-    deferral_timeout,
-)
+from airflow_provider_apimart.operators.base import DEFAULT_FIELDS, ApimartRequestOperator
 from airflow_provider_apimart.retry_policy import failing_fast
 
 if TYPE_CHECKING:
@@ -226,19 +221,13 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     def _defer(self, wait: Wait, *, began_at: float) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415
 
-        now, poll_interval = time.time(), self._seconds("poll_interval")
-        self.defer(
-            trigger=ApimartDatasetTrigger(
-                apimart_conn_id=self.apimart_conn_id,
-                task_ids=wait.task_ids,
-                enough=wait.enough,
-                deadline=wait.deadline,
-                wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
-                began_at=began_at,
-                first_look=now + self._seconds("initial_delay"),
-                not_before=now + HOLD_EVENT,
-                poll_interval=poll_interval,
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(wait.deadline, now=now, poll_interval=poll_interval),
+        trigger = ApimartDatasetTrigger(
+            apimart_conn_id=self.apimart_conn_id,
+            task_ids=wait.task_ids,
+            enough=wait.enough,
+            deadline=wait.deadline,
+            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
+            began_at=began_at,
+            **self.trigger_times(),
         )
+        self.defer_until(wait.deadline, trigger)
