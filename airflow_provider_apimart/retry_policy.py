@@ -1,5 +1,5 @@
 """
-Which failures Airflow retries: those that may end otherwise the next time.
+The rule by which Airflow retries a failure: only where a retry can end otherwise.
 
 Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps the errors that no retry can mend from
 being retried.
@@ -32,11 +32,10 @@ if HAS_RETRY_POLICIES:
 
     class ApimartRetryPolicy(RetryPolicy):
         """
-        Fails at once what no retry can mend, waits as long as a gateway asks, leaves the rest to the task's settings.
+        A policy that decides by the attributes ``retryable`` and ``retry_after`` of the provider's errors.
 
-        An error of this provider tells by its attributes: ``retryable`` and ``retry_after``. A wrong key, an empty
-        balance, an invalid request and refused content fail at once; so does a purchase whose outcome is not known.
-        Other exceptions are not this policy's business.
+        A wrong key, an empty balance, an invalid request, refused content and a purchase whose outcome is not known
+        fail at once. A retry waits as long as the gateway asks. Other exceptions follow the task's own settings.
         """
 
         def evaluate(

@@ -34,7 +34,7 @@ class TaskOutcomes:
     The state of the gateway tasks, as far as it is known.
 
     :param tasks: finished tasks, by id.
-    :param denied: why the gateway denies an id, for those that it has denied for minutes.
+    :param denied: the reason, by id, for the ids that the gateway has denied for minutes.
     :param running: the state of other tasks, for the message of a timeout.
     :param is_over: whether the wait has timed out.
     """
@@ -47,8 +47,7 @@ class TaskOutcomes:
     def add_event(self, event: Mapping[str, Any]) -> None:
         """Add a trigger's event."""
         self.tasks |= {task.task_id: task for task in map(Task.from_json, event.get("tasks", ()))}
-        failures = event.get("failures", {})
-        self.denied |= {task_id: str(failures.get(task_id, "")) for task_id in event.get("denied", failures)}
+        self.denied |= {task_id: str(reason) for task_id, reason in event.get("failures", {}).items()}
         for task_id, state in dict(event.get("left", {})).items():
             self.running[task_id] = " ".join(str(text) for text in state.values() if text)
         self.is_over = event.get("status") == "timeout"

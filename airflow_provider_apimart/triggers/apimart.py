@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: TID253 - only operators that defer import this module
 
-from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.triggers.connection import RenewedHook
 from airflow_provider_apimart.triggers.poller import TaskPoller
@@ -37,10 +36,10 @@ _ALL_TEXTS, _SHORTEST_TEXT, _LONGEST_TEXT = 50_000, 60, 500
 
 def seconds_until(moment: float, *, now: float, limit: float | None = None) -> float:
     """
-    Return the seconds until a moment that another machine, or this one before its clock was set, has named.
+    Return the seconds until a moment that a clock has named which may be wrong, or may have been set since.
 
     :param moment: Unix seconds.
-    :param limit: the longest time that the one who named it can have meant; ``None`` for no limit.
+    :param limit: seconds; a moment further ahead was named by a wrong clock. ``None`` for no limit.
     """
     return max(0.0, moment - now if limit is None else min(moment - now, limit))
 
@@ -143,13 +142,13 @@ class ApimartTaskTrigger(GatewayWaitTrigger):
     Nothing else ends the wait: a status query that fails, in whatever way, is repeated. It fires one event::
 
         {"status": "finished" | "timeout", "task_ids": [...], "tasks": [...], "large": [...],
-         "failures": {task_id: message}, "denied": [...],
+         "failures": {task_id: message},
          "left": {task_id: {"status": "processing", "quote": "", "error": ""}}}
 
     ``tasks`` holds the tasks that have ended, in the gateway's own shape, but for those in ``large``: their pictures
-    came inside the answer and are too large for an event, so the worker queries them. ``denied`` are the ids among the
-    ``failures`` that the gateway does not know. ``left`` describes the tasks that were still running at the deadline:
-    the gateway's last status word, its answer where that was not understood, and the error of the last query.
+    came inside the answer and are too large for an event, so the worker queries them. ``failures`` are the ids that
+    the gateway has denied for minutes. ``left`` describes the tasks that were still running at the deadline: the
+    gateway's last status word, its answer where that was not understood, and the error of the last query.
 
     :param finished: tasks among ``task_ids`` that had ended before, in the gateway's shape; the event repeats them.
     :param wait: see :class:`GatewayWaitTrigger` for the other parameters.
@@ -201,7 +200,6 @@ def event_of(task_ids: Sequence[str], finished: Sequence[dict[str, Any]], waiter
         "tasks": [*finished, *tasks],
         "large": large,
         "failures": {task_id: readable(error, limit=length) for task_id, error in waiter.failures.items()},
-        "denied": [task_id for task_id, error in waiter.failures.items() if isinstance(error, TaskNotFoundError)],
         "left": {
             task_id: _description(waiter.running.get(task_id), waiter.errors.get(task_id, ""), length)
             for task_id in task_ids
