@@ -222,6 +222,16 @@ class ApimartRequestOperator(ApimartBaseOperator):
     :param kwargs: arguments of :class:`ApimartBaseOperator`.
     """
 
+    template_fields: Sequence[str] = (
+        *DEFAULT_FIELDS,
+        "apimart_conn_id",
+        "initial_delay",
+        "poll_interval",
+        "timeout",
+        "on_unknown_submit",
+        "max_cost",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"image_urls": "json", "extra_body": "json"}
     #: Allowed values of parameters, which may also be templates.
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_unknown_submit": ("fail", "resubmit")}
 

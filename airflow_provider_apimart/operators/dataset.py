@@ -78,20 +78,17 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         "prompts",
         "s3_bucket",
         "s3_prefix",
-        *DEFAULT_FIELDS,
+        *ApimartRequestOperator.template_fields,
         "shard",
-        "max_cost",
         "on_existing",
         "on_invalid",
-        "on_unknown_submit",
-        "initial_delay",
-        "poll_interval",
-        "timeout",
-        "apimart_conn_id",
         "aws_conn_id",
         "extra_args",
     )
-    template_fields_renderers = dict.fromkeys(("prompts", "image_urls", "extra_body", "shard", "extra_args"), "json")
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **ApimartRequestOperator.template_fields_renderers,
+        **dict.fromkeys(("prompts", "shard", "extra_args"), "json"),
+    }
     operator_extra_links: Collection[BaseOperatorLink] = (
         ApimartPicturesLink(),
         ApimartS3FolderLink(),

@@ -49,17 +49,7 @@ class ApimartImageOperator(ApimartRequestOperator):
     :raises TaskFailedError: the gateway's task failed, and no other task of the request delivered a picture.
     """
 
-    template_fields: Sequence[str] = (
-        *REQUEST_PARAMETERS,
-        "apimart_conn_id",
-        "initial_delay",
-        "poll_interval",
-        "timeout",
-        "on_clear",
-        "on_unknown_submit",
-        "max_cost",
-    )
-    template_fields_renderers = {"image_urls": "json", "extra_body": "json"}  # noqa: RUF012 - Airflow's own declaration
+    template_fields: Sequence[str] = ("prompt", *ApimartRequestOperator.template_fields, "on_clear")
     operator_extra_links: Collection[BaseOperatorLink] = (ApimartPicturesLink(), ApimartConsoleLink())
     custom_operator_name = "APIMart image"
     produces: ClassVar[tuple[Asset, ...]] = (PURCHASES,)
