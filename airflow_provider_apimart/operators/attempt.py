@@ -114,7 +114,7 @@ class ImageAttempt(ExitStack):
         self.known.is_over = is_over
         if self._waiting(record) and not is_over:
             record = replace(record, recoveries=record.recoveries + 1)
-            self.is_persisted = self._write(record)
+            self.is_persisted = self.store.persist(record)
         return self._advance(self._reopened(record))
 
     def _advance(self, record: PurchaseRecord) -> Outcome:
@@ -129,7 +129,8 @@ class ImageAttempt(ExitStack):
             if record.deadline is None or record.writer != self.ti.try_number:
                 deadline = time.time() + self.operator.wait_seconds()
                 record = replace(record, deadline=deadline, writer=self.ti.try_number, recoveries=0)
-                self.is_persisted |= self._write(record)  # The ids may be recorded already, which is what counts.
+                # The ids may be recorded already, which is what counts.
+                self.is_persisted |= self.store.persist(record)
             self._wait(record, waiting)
             record = self._reopened(record)
 
@@ -255,15 +256,6 @@ class ImageAttempt(ExitStack):
         accepted = tuple(PurchasePart(phase=PurchasePhase.ACCEPTED, task_ids=(task_id,)) for task_id in ids)
         return replace(record, parts=accepted, deadline=None)
 
-    def _write(self, record: PurchaseRecord) -> bool:
-        """Write a record whose ids are known elsewhere too, once, and return whether it was persisted."""
-        try:
-            self.store.write(record)
-        except RecordUnavailableError as error:
-            self.log.warning("%s The ids of the purchase are %s.", error, ", ".join(record.task_ids))
-            return False
-        return True
-
     def _wait(self, record: PurchaseRecord, waiting: Sequence[str]) -> None:
         """Defer; or wait on this worker, and add what became of the tasks."""
         from airflow_provider_apimart.triggers.apimart import (  # noqa: PLC0415 - loads the triggerer
@@ -296,7 +288,7 @@ class ImageAttempt(ExitStack):
             event["status"] = "unfinished"
         self._take_event(record, event)
         if is_unrecorded:
-            self.is_persisted = self._write(record)
+            self.is_persisted = self.store.persist(record)
 
     def _take_event(self, record: PurchaseRecord, event: Mapping[str, Any]) -> None:
         """Add a trigger's event; query once more what timed out, and pictures that are too large for an event."""

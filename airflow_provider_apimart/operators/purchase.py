@@ -219,7 +219,7 @@ class Purchase:
                 self._send(submitted, intended, unknown, requests)
         except BaseException:
             # Airflow ends the task, or something is broken: what was accepted must not be forgotten.
-            self.store.persist(submitted.record, seconds=0.0)
+            self.store.persist(submitted.record)
             raise
         return submitted
 

@@ -85,13 +85,13 @@ class PurchaseStore:
             error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
             raise
 
-    def persist(self, record: PurchaseRecord, *, seconds: float) -> bool:
+    def persist(self, record: PurchaseRecord, *, seconds: float = 0.0) -> bool:
         """
         Write the record again and again with backoff, and return whether it was persisted.
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
 
-        :param seconds: the longest time to repeat it; not beyond three quarters of Airflow's heartbeat timeout.
+        :param seconds: the longest time to repeat it, once unless given; not beyond three quarters of Airflow's heartbeat timeout.
         """
         ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE
@@ -101,8 +101,8 @@ class PurchaseStore:
             except RecordUnavailableError as error:
                 if time.monotonic() + pause >= ends_at:
                     self._log.error(
-                        "Could not record the purchase of task %s: %s This try continues and waits on its worker. "
-                        "A retry would not know of these ids.",
+                        "Could not record the purchase of task %s: %s This try continues. A retry may not know of these "
+                        "ids.",
                         ", ".join(record.task_ids),
                         error,
                     )
