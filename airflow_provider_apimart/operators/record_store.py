@@ -53,25 +53,6 @@ class PurchaseStore:
                 "A retry reads it again."
             ) from error
 
-    def write(self, record: PurchaseRecord) -> None:
-        """
-        Persist the record, and read it back.
-
-        :raises RecordUnavailableError: when it was not persisted.
-        """
-        try:
-            if self._store is None:
-                self._ti.xcom_push(_KEY, record.to_json())
-                return
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
-
-            self._store.set(_KEY, record.to_json(), retention=NEVER_EXPIRE)
-        except Exception as error:
-            raise RecordUnavailableError(f"The purchase could not be recorded: {error}.") from error
-        # Airflow 3.3.2 ignores the response to a write, so only reading it back tells whether it arrived.
-        if self.read() != record:
-            raise RecordUnavailableError("The purchase could not be recorded: the task state store did not keep it.")
-
     def write_intent(self, record: PurchaseRecord) -> None:
         """
         Persist what is about to be submitted. An XCom is of no use for that: a retry would not find it.
@@ -80,7 +61,7 @@ class PurchaseStore:
         """
         try:
             if self._store is not None:
-                self.write(record)
+                self._write(record)
         except RecordUnavailableError as error:
             error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
             raise
@@ -91,18 +72,18 @@ class PurchaseStore:
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
 
-        :param seconds: the longest time to repeat it, once unless given; not beyond three quarters of Airflow's heartbeat timeout.
+        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout; once unless
+            given.
         """
         ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE
         while True:
             try:
-                self.write(record)
+                self._write(record)
             except RecordUnavailableError as error:
                 if time.monotonic() + pause >= ends_at:
                     self._log.error(
-                        "Could not record the purchase of task %s: %s This try continues. A retry may not know of these "
-                        "ids.",
+                        "Could not record the purchase of task %s: %s This try continues. A retry may not know these ids.",
                         ", ".join(record.task_ids),
                         error,
                     )
@@ -127,6 +108,25 @@ class PurchaseStore:
         except Exception as error:  # noqa: BLE001 - there may be other sources
             self._log.warning("Could not read the XCom task_ids: %s", error)
             return []
+
+    def _write(self, record: PurchaseRecord) -> None:
+        """
+        Persist the record, and read it back.
+
+        :raises RecordUnavailableError: when it was not persisted.
+        """
+        try:
+            if self._store is None:
+                self._ti.xcom_push(_KEY, record.to_json())
+                return
+            from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
+
+            self._store.set(_KEY, record.to_json(), retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise RecordUnavailableError(f"The purchase could not be recorded: {error}.") from error
+        # Airflow 3.3.2 ignores the response to a write, so only reading it back tells whether it arrived.
+        if self.read() != record:
+            raise RecordUnavailableError("The purchase could not be recorded: the task state store did not keep it.")
 
     def _pull(self, key: str) -> Any:
         return self._ti.xcom_pull(task_ids=self._ti.task_id, key=key, map_indexes=self._ti.map_index)
