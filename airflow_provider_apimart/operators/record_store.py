@@ -72,8 +72,7 @@ class PurchaseStore:
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
 
-        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout; once unless
-            given.
+        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout.
         """
         ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE
@@ -83,7 +82,7 @@ class PurchaseStore:
             except RecordUnavailableError as error:
                 if time.monotonic() + pause >= ends_at:
                     self._log.error(
-                        "Could not record the purchase of task %s: %s This try continues. A retry may not know these ids.",
+                        "Could not record task %s: %s This try continues. A retry may not know these ids.",
                         ", ".join(record.task_ids),
                         error,
                     )
