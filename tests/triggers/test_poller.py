@@ -223,7 +223,7 @@ class TestTrouble:
 
     async def test_two_queries_that_fail_together_are_one_failure(self, polling: Polling) -> None:
         polling.gateway.held = {"task_000", "task_099"}
-        polling.gateway.refusals = [error_response(402), error_response(402)]
+        polling.gateway.refusals = [error_response(402)] * 4  # Of two batches, and of the single query after each.
         warnings: list[str] = []
         waiters = [polling.wait_for(task_id, warn=warnings.append) for task_id in ids(100)]
         await polling.until(lambda: polling.gateway.under_way == 2)
