@@ -17,8 +17,6 @@ from airflow_provider_apimart.gateway.response import excerpt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow.sdk import Context
-
 __all__ = [
     "IMAGES",
     "MOST_LISTED",
@@ -26,7 +24,6 @@ __all__ = [
     "ModelFigures",
     "images_extra",
     "purchase_extra",
-    "set_asset_event",
     "with_assets",
 ]
 
@@ -188,13 +185,6 @@ def _first(items: Iterable[_T], size: int) -> list[_T]:
             break
         listed.append(item)
     return listed
-
-
-def set_asset_event(context: Context, asset: Asset, extra: Mapping[str, Any]) -> None:
-    """Attach extra data to the event that Airflow makes of an asset when the task succeeds."""
-    from airflow.sdk.execution_time.context import context_get_outlet_events  # noqa: PLC0415 - needed by workers only
-
-    context_get_outlet_events(context)[asset].extra = dict(extra)
 
 
 def with_assets(outlets: Any, assets: tuple[Asset, ...]) -> list[Any]:

@@ -1,5 +1,5 @@
 """
-Which failures Airflow retries: those that may end otherwise the next time.
+The rule by which Airflow retries a failure: only where a retry can end otherwise.
 
 Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps the errors that no retry can mend from
 being retried.
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-__all__ = ["HAS_RETRY_POLICIES", "failing_fast", "with_retry_policy"]
+__all__ = ["HAS_RETRY_POLICIES", "failing_fast"]
 
 if HAS_RETRY_POLICIES:
     __all__ += ["ApimartRetryPolicy"]
 
     class ApimartRetryPolicy(RetryPolicy):
         """
-        Fails at once what no retry can mend, waits as long as a gateway asks, leaves the rest to the task's settings.
+        A policy that decides by the attributes ``retryable`` and ``retry_after`` of the provider's errors.
 
-        An error of this provider tells by its attributes: ``retryable`` and ``retry_after``. A wrong key, an empty
-        balance, an invalid request and refused content fail at once; so does a purchase whose outcome is not known.
-        Other exceptions are not this policy's business.
+        A wrong key, an empty balance, an invalid request, refused content and a purchase whose outcome is not known
+        fail at once. A retry waits as long as the gateway asks. Other exceptions follow the task's own settings.
         """
 
         def evaluate(
@@ -64,13 +63,6 @@ if HAS_RETRY_POLICIES:
         def deserialize(cls, data: dict[str, Any]) -> ApimartRetryPolicy:  # noqa: ARG003 - there are no settings
             """Return a policy."""
             return cls()
-
-
-def with_retry_policy(operator_arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return an operator's arguments with this provider's retry policy, unless they name another."""
-    if HAS_RETRY_POLICIES and operator_arguments.get("retry_policy") is None:
-        return {**operator_arguments, "retry_policy": ApimartRetryPolicy()}
-    return operator_arguments
 
 
 @contextmanager

@@ -89,6 +89,10 @@ def test_the_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
+def test_no_module_is_private() -> None:
+    assert {path.name for path in MODULES if path.name.startswith("_")} <= {"__init__.py", "__main__.py"}
+
+
 def test_modules_are_short() -> None:
     lines = {path.relative_to(PACKAGE).as_posix(): len(path.read_text().splitlines()) for path in MODULES}
 

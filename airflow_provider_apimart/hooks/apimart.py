@@ -136,7 +136,7 @@ class ApimartHook(BaseHook):
 
     async def asubmit(self, request: ImageRequest, *, idempotency_key: str | None = None) -> Submission:
         """Buy the pictures of one request; see :meth:`submit`."""
-        return await self._send(lambda: endpoints.submit(self.settings, request, idempotency_key=idempotency_key))
+        return await self._send(endpoints.submit, request, idempotency_key=idempotency_key)
 
     def submit_many(self, purchases: Iterable[tuple[ImageRequest, str | None]]) -> Generator[Outcome, None, None]:
         """
@@ -163,7 +163,11 @@ class ApimartHook(BaseHook):
                     return
                 finished, _ = wait(places, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    outcome = _outcome(future)
+                    outcome: Submission | ApimartError
+                    try:
+                        outcome = future.result()
+                    except ApimartError as error:
+                        outcome = error
                     yield places.pop(future), outcome
         finally:
             # Left over only if the caller has stopped, or drawing failed: they may be accepted all the same.
@@ -181,7 +185,7 @@ class ApimartHook(BaseHook):
 
     async def aget_task(self, task_id: str) -> Task:
         """Return the present state of one task; see :meth:`get_task`."""
-        return await self._send(lambda: endpoints.get_task(self.settings, task_id))
+        return await self._send(endpoints.get_task, task_id)
 
     def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
         """
@@ -194,11 +198,11 @@ class ApimartHook(BaseHook):
 
     async def aget_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | GatewayError]:
         """Return the present state of many tasks; see :meth:`get_tasks`."""
-        await self.aload_settings()
+        client = await self._client()
 
         async def send(endpoint: Endpoint[Any]) -> Any:
             try:
-                return await self._send(lambda: endpoint)
+                return await client.send(endpoint)
             except GatewayError as error:
                 return error
 
@@ -217,11 +221,11 @@ class ApimartHook(BaseHook):
 
         :raises GatewayError: for a wrong key; APIMaster offers no balance and answers ``NotFoundError``.
         """
-        return self._call(lambda: endpoints.get_balance(self.settings))
+        return self._call(endpoints.get_balance)
 
     def get_price(self, model: str) -> Price:
         """Return a model's public price table, which is empty for a model that the gateway does not know."""
-        return self._call(lambda: endpoints.get_price(self.settings, model))
+        return self._call(endpoints.get_price, model)
 
     def upload_image(self, image: str | Path | bytes) -> str:
         """
@@ -234,7 +238,7 @@ class ApimartHook(BaseHook):
         :raises OSError: for a file that cannot be read.
         """
         content = image if isinstance(image, bytes) else read_reference(Path(image))
-        return self._call(lambda: endpoints.upload_image(self.settings, content))
+        return self._call(endpoints.upload_image, content)
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether the gateway accepts the key, and the money that is left to spend. The query is free."""
@@ -242,7 +246,7 @@ class ApimartHook(BaseHook):
             try:
                 balance = self.get_balance()
             except (NotFoundError, UnreadableAnswerError):
-                models = self._call(lambda: endpoints.list_models(self.settings))
+                models = self._call(endpoints.list_models)
                 return True, f"{self.settings.host} accepts the key and offers {len(models)} models."
         except ApimartError as error:
             return False, str(error)
@@ -285,9 +289,10 @@ class ApimartHook(BaseHook):
     ) -> None:
         await self.aclose()
 
-    async def _send(self, make: Callable[[], Endpoint[T]]) -> T:
+    async def _send(self, make: Callable[..., Endpoint[T]], *arguments: Any, **options: Any) -> T:
+        """Send the request that a function of :mod:`~airflow_provider_apimart.gateway.endpoints` describes."""
         client = await self._client()
-        return await client.send(make())
+        return await client.send(make(self.settings, *arguments, **options))
 
     async def _client(self) -> GatewayClient:
         """Return the client of the running event loop, which is made once."""
@@ -299,8 +304,8 @@ class ApimartHook(BaseHook):
                 self._clients[loop] = await asyncio.to_thread(self._make_client)
         return self._clients[loop]
 
-    def _call(self, make: Callable[[], Endpoint[T]]) -> T:
-        result: T = self._open_portal().call(self._send, make)
+    def _call(self, make: Callable[..., Endpoint[T]], *arguments: Any) -> T:
+        result: T = self._run(self._send, make, *arguments)
         return result
 
     def _run(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
@@ -337,14 +342,6 @@ class ApimartHook(BaseHook):
             self.log.warning("Request %d was accepted as %s after the caller had stopped reading", place, task_ids)
         else:
             self.log.warning("Request %d failed after the caller had stopped reading: %s", place, outcome)
-
-
-def _outcome(future: Future[Submission]) -> Submission | ApimartError:
-    """Return the outcome of a submit, or raise an error that is not one of the provider's."""
-    try:
-        return future.result()
-    except ApimartError as error:
-        return error
 
 
 def _settings(connection: Connection) -> GatewaySettings:

@@ -9,27 +9,18 @@ three end in one loop: open what was lost, buy what is open, then return the res
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import addresses_of
-from airflow_provider_apimart.exceptions import (
-    InvalidRequestError,
-    RecordUnavailableError,
-)
+from airflow_provider_apimart.exceptions import InvalidRequestError, RecordUnavailableError
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint, rendered_request
 from airflow_provider_apimart.gateway.task import Task
-from airflow_provider_apimart.gateway.validation import check, dollars, notices
+from airflow_provider_apimart.gateway.validation import check
+from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url
-from airflow_provider_apimart.operators.base import HOLD_EVENT, deferral_timeout
-from airflow_provider_apimart.operators.part_requests import (
-    build_part_requests,
-    check_cost,
-    upload_references,
-    with_urls,
-)
-from airflow_provider_apimart.operators.purchase import HookPool, Purchase, naming_paid_tasks
+from airflow_provider_apimart.operators.purchase import Purchase, naming_paid_tasks
 from airflow_provider_apimart.operators.record import (
     PurchasePart,
     PurchasePhase,
@@ -45,10 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.gateway.request import ImageRequest
-    from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.operators.base import ApimartRequestOperator
     from airflow_provider_apimart.operators.record_store import PurchaseStore
-    from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger
 
     #: The XCom value, and the extra data of the asset event.
     Outcome = tuple[dict[str, Any], dict[str, Any]]
@@ -61,28 +50,28 @@ _MOST_RECOVERIES: Final = 20
 _UNRECORDED_WAIT: Final = 30.0
 
 
-class ImageAttempt:
+class ImageAttempt(ExitStack):
     """
     One segment of a try: from its start, from a trigger's event, or after a trigger failed, to a result or a deferral.
 
+    It is a context manager, which closes the gateway's clients.
+
     :param operator: holds the parameters as they are rendered now.
-    :param hooks: the gateway's clients.
     :param store: the storage of the purchase.
     :param ti: the task instance.
     :param is_reuse: whether a clear reuses what was bought.
     """
 
-    def __init__(
-        self, operator: ApimartRequestOperator, hooks: HookPool, store: PurchaseStore, *, ti: Any, is_reuse: bool
-    ) -> None:
+    def __init__(self, operator: ApimartRequestOperator, store: PurchaseStore, ti: Any, *, is_reuse: bool) -> None:
+        super().__init__()
         self.operator = operator
-        self.hooks = hooks
         self.store = store
         self.ti = ti
         self.is_reuse = is_reuse
         self.log = operator.log
         self.known = TaskOutcomes()
         self.is_persisted = True
+        self._hooks: dict[str, ApimartHook] = {}
         self._request: ImageRequest | None = None
         self._rendering_error: Exception | None = None
 
@@ -92,8 +81,8 @@ class ImageAttempt:
         is_retry = recorded is not None and recorded.generation == self.ti.max_tries
         if not is_retry:
             self.operator.check_settings(is_rendered=True)
-        rendered = self._render() if recorded is None else self._try_to_render()
-        record = rendered if recorded is None else self._continued(recorded, rendered, is_retry=is_retry)
+        rendered = self._try_to_render()
+        record = rendered if recorded is None else self._continued(recorded, rendered)
         if record is None:
             raise self._rendering_error or InvalidRequestError("The request cannot be rendered.")
         if record.task_ids:
@@ -114,16 +103,18 @@ class ImageAttempt:
         return self._advance(self._reopened(record))
 
     def recover(self) -> Outcome | None:
-        """Continue after the trigger failed, at no cost."""
+        """Continue after the trigger failed, at no cost; ``None`` where no purchase is known."""
         record = self._read(())
         if record is None:
             return None
-        is_over = record.recoveries >= _MOST_RECOVERIES or (record.deadline or time.time() + 1) <= time.time()
+        is_late = record.deadline is not None and record.deadline <= time.time()
+        is_over = is_late or record.recoveries >= _MOST_RECOVERIES
         self.log.warning("The trigger ended without a result; querying task %s", ", ".join(record.task_ids))
         self.known.tasks = self._query(record, record.task_ids, with_empty=is_over)
         self.known.is_over = is_over
         if self._waiting(record) and not is_over:
-            record = self._write(replace(record, recoveries=record.recoveries + 1))
+            record = replace(record, recoveries=record.recoveries + 1)
+            self.is_persisted = self.store.persist(record)
         return self._advance(self._reopened(record))
 
     def _advance(self, record: PurchaseRecord) -> Outcome:
@@ -136,55 +127,46 @@ class ImageAttempt:
             if not waiting or self.known.is_over:
                 return self._finish(record)
             if record.deadline is None or record.writer != self.ti.try_number:
-                deadline = time.time() + self._wait_seconds()
-                changed = replace(record, deadline=deadline, writer=self.ti.try_number, recoveries=0)
-                was_persisted = self.is_persisted
-                record = self._write(changed)
-                self.is_persisted |= was_persisted  # The ids are recorded, which is what counts.
+                deadline = time.time() + self.operator.wait_seconds()
+                record = replace(record, deadline=deadline, writer=self.ti.try_number, recoveries=0)
+                # The ids may be recorded already, which is what counts.
+                self.is_persisted |= self.store.persist(record)
             self._wait(record, waiting)
             record = self._reopened(record)
 
-    def _continued(
-        self, recorded: PurchaseRecord, rendered: PurchaseRecord | None, *, is_retry: bool
-    ) -> PurchaseRecord | None:
+    def _continued(self, recorded: PurchaseRecord, rendered: PurchaseRecord | None) -> PurchaseRecord | None:
         """Return the purchase to continue with, and log in what it differs from the present parameters."""
-        record, warnings = resume_purchase(
-            recorded,
-            rendered,
-            generation=self.ti.max_tries,
-            is_reuse=self.is_reuse,
-            now=time.time(),
-        )
+        generation, now = self.ti.max_tries, time.time()
+        record, warnings = resume_purchase(recorded, rendered, generation=generation, is_reuse=self.is_reuse, now=now)
         for warning in warnings:
             self.log.warning("%s", warning)
         if record is None or record is rendered:
             return record
-        names = differing_fields(recorded, rendered) if rendered is not None else []
-        if names:
+        if rendered is None:
+            self.log.warning("Using the recorded request, because it cannot be rendered now: %s", self._rendering_error)
+        elif names := differing_fields(recorded, rendered):
+            is_cleared = recorded.generation != generation
             self.log.warning(
                 "Using the recorded purchase of task %s. The present parameters differ in %s, which has no effect on "
                 "what was bought%s.",
                 ", ".join(record.task_ids) or "(none yet)",
                 ", ".join(names),
-                "" if is_retry else "; on_clear='regenerate' buys with the present parameters",
+                "; on_clear='regenerate' buys with the present parameters" if is_cleared else "",
             )
-        elif rendered is None:
-            self.log.warning("Using the recorded request, because it cannot be rendered now: %s", self._rendering_error)
         return record
 
-    def _render(self) -> PurchaseRecord:
-        """
-        Return the purchase that the present parameters describe.
-
-        :raises InvalidRequestError: naming every wrong field. Nothing was submitted.
-        """
-        operator = self.operator
-        request = rendered_request(operator.field_values(REQUEST_PARAMETERS))
-        settings = self._hook(operator.apimart_conn_id).settings
-        check(request, settings.gateway, local_references=True)
+    def _try_to_render(self) -> PurchaseRecord | None:
+        """Return the purchase that the present parameters describe; whatever is missing now, a record decides."""
+        operator, conn_id = self.operator, self.operator.apimart_conn_id
+        try:
+            request = rendered_request(operator.field_values(REQUEST_PARAMETERS))
+            settings = self._hook(conn_id).settings
+            check(request, settings.gateway, local_references=True)
+        except Exception as error:  # noqa: BLE001 - any: the cause may be a template, the connection or Airflow's API
+            self._rendering_error = error
+            return None
         spec = find_spec(settings.gateway, request.model)
         self._request = request
-        conn_id = operator.apimart_conn_id
         return PurchaseRecord(
             generation=self.ti.max_tries,
             fingerprint=fingerprint(connection_id=conn_id, path=settings.submit_path, body=request.body()),
@@ -196,17 +178,12 @@ class ImageAttempt:
             writer=self.ti.try_number,
         )
 
-    def _try_to_render(self) -> PurchaseRecord | None:
-        try:
-            return self._render()
-        except Exception as error:  # noqa: BLE001 - whatever is missing now, the record decides
-            self._rendering_error = error
-            return None
-
     def _hook(self, apimart_conn_id: str) -> ApimartHook:
-        hook = self.hooks.get(apimart_conn_id or self.operator.apimart_conn_id)
-        self.operator.console_url = console_url(hook.settings)
-        return hook
+        conn_id = apimart_conn_id or self.operator.apimart_conn_id
+        if conn_id not in self._hooks:
+            self._hooks[conn_id] = self.enter_context(ApimartHook(conn_id))
+        self.operator.console_url = console_url(self._hooks[conn_id].settings)
+        return self._hooks[conn_id]
 
     def _buy(self, record: PurchaseRecord) -> PurchaseRecord:
         """Submit the parts of the record that are not accepted."""
@@ -214,33 +191,8 @@ class ImageAttempt:
             self._try_to_render()
         if not record.request and self._rendering_error is not None:
             raise self._rendering_error
-        hook = self._hook(record.connection_id)
-        ti = self.ti
-        purchase = Purchase(
-            hook=hook,
-            store=self.store,
-            identity=(ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index)),
-            try_number=ti.try_number,
-            wait=self._wait_seconds(),
-            resubmit=self.operator.on_unknown_submit == "resubmit",
-            retries=self.operator.retries or 0,
-            log=self.log,
-        )
-        with naming_paid_tasks(record.task_ids):
-            purchase.check_unknown(record)
-            requests = build_part_requests(record, self._request)
-            for notice in notices(requests[0], hook.settings.gateway):
-                self.log.warning("Note: %s", notice)
-            limit = dollars("max_cost", self.operator.max_cost)
-            check_cost(hook, [requests[index] for index in record.pending_indexes], limit)
-            uploads = dict(record.uploads)
-            if set(addresses_of(requests[0])) - set(uploads):
-                uploads = upload_references(hook, requests[0])
-                recorded = {address: url for address, url in uploads.items() if not url.startswith("data:")}
-                record = replace(record, uploads=recorded)
-            ready = with_urls(requests, uploads)
-            check(ready[0], hook.settings.gateway)
-        record, self.is_persisted = purchase.complete(record, ready)
+        purchase = Purchase(self._hook(record.connection_id), self.store, self.operator, self.ti)
+        record, self.is_persisted = purchase.complete(record, self._request)
         return record
 
     def _waiting(self, record: PurchaseRecord) -> list[str]:
@@ -251,9 +203,8 @@ class ImageAttempt:
     def _reopened(self, record: PurchaseRecord, *, retries: int | None = None) -> PurchaseRecord:
         tasks = {**record.delivered, **self.known.tasks}
         reviewed = reopen_lost_parts(record, tasks, self.known.denied, retries=retries, now=time.time())
-        if reviewed is not record:
-            bought = [task_id for task_id in record.task_ids if task_id not in reviewed.task_ids]
-            self.log.info("Buying again: task %s failed or has no picture that can be had", ", ".join(bought))
+        if lost := [task_id for task_id in record.task_ids if task_id not in reviewed.task_ids]:
+            self.log.info("Buying again: task %s failed or has no picture that can be had", ", ".join(lost))
         return reviewed
 
     def _query(self, record: PurchaseRecord, task_ids: Iterable[str], *, with_empty: bool = False) -> dict[str, Task]:
@@ -289,58 +240,55 @@ class ImageAttempt:
             recorded = self.store.read()
         except RecordUnavailableError as error:
             self.log.warning("%s Using the event of the trigger.", error)
+        if recorded is not None and recorded.request:
+            return recorded
+        rendered = self._try_to_render()
         if recorded is not None:
-            if recorded.request:
-                return recorded
             completed, _ = resume_purchase(
-                recorded, self._try_to_render(), generation=recorded.generation, is_reuse=True, now=time.time()
+                recorded, rendered, generation=recorded.generation, is_reuse=True, now=time.time()
             )
             return completed
         ids = list(event_ids) or self.store.pull_task_ids()
         if not ids:
             return None
         self.is_persisted = False
-        rendered = self._try_to_render()
         record = rendered or PurchaseRecord(generation=self.ti.max_tries, fingerprint="", parts=())
         accepted = tuple(PurchasePart(phase=PurchasePhase.ACCEPTED, task_ids=(task_id,)) for task_id in ids)
         return replace(record, parts=accepted, deadline=None)
 
-    def _write(self, record: PurchaseRecord) -> PurchaseRecord:
-        """Write a record whose ids are known elsewhere too, once."""
-        try:
-            self.store.write(record)
-        except RecordUnavailableError as error:
-            self.log.warning("%s The ids of the purchase are %s.", error, ", ".join(record.task_ids))
-            self.is_persisted = False
-        else:
-            self.is_persisted = True
-        return record
-
-    def _wait_seconds(self) -> float:
-        seconds = self.operator.usable_seconds("timeout")
-        limit = self.operator.execution_timeout
-        return seconds if limit is None else min(seconds, limit.total_seconds())
-
     def _wait(self, record: PurchaseRecord, waiting: Sequence[str]) -> None:
         """Defer; or wait on this worker, and add what became of the tasks."""
-        from airflow_provider_apimart.triggers.apimart import run_inline  # noqa: PLC0415 - as above
+        from airflow_provider_apimart.triggers.apimart import (  # noqa: PLC0415 - loads the triggerer
+            ApimartTaskTrigger,
+            run_inline,
+        )
 
         operator, now = self.operator, time.time()
         deadline = record.deadline or now
-        if operator.deferrable and self.is_persisted:
-            self.log.info("Deferring until task %s is finished", ", ".join(waiting))
-            trigger = self._trigger(record, waiting, deadline, not_before=now + HOLD_EVENT)
-            timeout = deferral_timeout(deadline, now=now, poll_interval=trigger.poll_interval)
-            operator.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
         is_unrecorded = operator.deferrable and not self.is_persisted
         until = min(deadline, now + _UNRECORDED_WAIT) if is_unrecorded else deadline
+        # Without pictures that came inside a response: the record has them, and they may be megabytes.
+        finished = [
+            task for task in self.known.tasks.values() if not any(i.url.startswith("data:") for i in task.images)
+        ]
+        trigger = ApimartTaskTrigger(
+            apimart_conn_id=record.connection_id or operator.apimart_conn_id,
+            task_ids=[*(task.task_id for task in finished), *waiting],
+            finished=[task.to_json() for task in finished],
+            deadline=until,
+            timeout=max(0.0, until - now),
+            **operator.trigger_times(),
+        )
+        if operator.deferrable and not is_unrecorded:
+            self.log.info("Deferring until task %s is finished", ", ".join(waiting))
+            operator.defer_until(deadline, trigger)
         operator.waiting_for = waiting
-        event = run_inline(self._trigger(record, waiting, until))
+        event = run_inline(trigger)
         if is_unrecorded and until < deadline:
             event["status"] = "unfinished"
         self._take_event(record, event)
         if is_unrecorded:
-            self._write(record)
+            self.is_persisted = self.store.persist(record)
 
     def _take_event(self, record: PurchaseRecord, event: Mapping[str, Any]) -> None:
         """Add a trigger's event; query once more what timed out, and pictures that are too large for an event."""
@@ -348,52 +296,21 @@ class ImageAttempt:
         unread = self._waiting(record) if self.known.is_over else event.get("large", ())
         self.known.tasks |= self._query(record, unread, with_empty=self.known.is_over)
 
-    def _trigger(
-        self, record: PurchaseRecord, waiting: Sequence[str], deadline: float, *, not_before: float = 0.0
-    ) -> ApimartTaskTrigger:
-        from airflow_provider_apimart.triggers.apimart import ApimartTaskTrigger  # noqa: PLC0415 - loads the triggerer
-
-        now = time.time()
-        # Without pictures that came inside a response: the record has them, and they may be megabytes.
-        finished = [
-            task for task in self.known.tasks.values() if not any(i.url.startswith("data:") for i in task.images)
-        ]
-        return ApimartTaskTrigger(
-            apimart_conn_id=record.connection_id or self.operator.apimart_conn_id,
-            task_ids=[*(task.task_id for task in finished), *waiting],
-            finished=[task.to_json() for task in finished],
-            deadline=deadline,
-            timeout=max(0.0, deadline - now),
-            first_look=now + self.operator.usable_seconds("initial_delay"),
-            not_before=not_before,
-            poll_interval=self.operator.usable_seconds("poll_interval"),
-        )
-
     def _finish(self, record: PurchaseRecord) -> Outcome:
         """Return the outcome, or raise the reason why there is none, naming all tasks that may have been charged."""
         tasks, now = {**self.known.tasks, **record.delivered}, time.time()
         unsettled = [task_id for task_id in record.task_ids if task_id not in tasks or not tasks[task_id].is_free]
+        if not record.request:
+            record = replace(record, request=self.operator.field_values(REQUEST_PARAMETERS))
         with naming_paid_tasks(unsettled):
-            result, warnings = build_image_result(
-                record.task_ids,
-                tasks,
-                self.known.denied,
-                gateway=record.gateway,
-                request=record.request or self.operator.field_values(REQUEST_PARAMETERS),
-                requested=record.n,
-                waited=self._wait_seconds(),
-                now=now,
-                running=self.known.running,
-                is_reused=record.is_reused,
-            )
+            result, warnings = build_image_result(record, self.known, waited=self.operator.wait_seconds(), now=now)
         for warning in warnings:
             self.log.warning("%s", warning)
         if record.is_reused:
-            reused = [task_id for part in record.parts if part.is_reused for task_id in part.task_ids]
             self.log.info(
                 "Reused task %s, bought before the task was cleared: nothing was charged again for it. "
                 "on_clear='regenerate' buys new pictures instead.",
-                ", ".join(reused),
+                ", ".join(task_id for part in record.parts if part.is_reused for task_id in part.task_ids),
             )
         self.log.info("Finished: %d picture(s), cost: %s USD", result["delivered"], result["cost"])
         connection = record.connection_id or self.operator.apimart_conn_id

@@ -7,13 +7,14 @@ resume. :class:`ApimartRequestOperator` adds the fields of a request and the set
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow.sdk import Asset, BaseOperator
 
-from airflow_provider_apimart.assets import IMAGES, PURCHASES, set_asset_event, with_assets
+from airflow_provider_apimart.assets import with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, is_literal
 from airflow_provider_apimart.gateway.validation import dollars, duration, require
@@ -21,27 +22,22 @@ from airflow_provider_apimart.retry_policy import HAS_RETRY_POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import NoReturn
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from jinja2 import Environment
 
+    from airflow_provider_apimart.triggers.apimart import GatewayWaitTrigger
+
 __all__ = [
     "DEFAULT_FIELDS",
-    "HOLD_EVENT",
     "LABEL_LENGTH",
     "MAP_INDEX_TEMPLATE",
-    "UI_COLOR",
-    "UI_FGCOLOR",
     "ApimartBaseOperator",
     "ApimartRequestOperator",
-    "deferral_timeout",
     "materialize",
 ]
-
-UI_COLOR: Final = "#d9f0ea"
-#: Given besides the background, so that a dark theme cannot put its own light text on it.
-UI_FGCOLOR: Final = "#12312a"
 
 #: Each operator has a method of this name. In a template itself, a mistake would fail a task that has paid already.
 MAP_INDEX_TEMPLATE: Final = "{{ task.map_index_label(ti.map_index) }}"
@@ -50,7 +46,7 @@ LABEL_LENGTH: Final = 60
 
 #: Seconds between a deferral and its event. An event that comes sooner can meet a scheduler that has not yet seen the
 #: worker's process end, and takes the resumed task for a killed one (apache/airflow#67287, alive in 3.3.2).
-HOLD_EVENT: Final = 10.0
+_HOLD_EVENT: Final = 10.0
 #: Seconds by which Airflow's own timeout of the deferral outlasts the trigger's deadline.
 _BACKSTOP: Final = 60.0
 #: The method name with which Airflow resumes a task whose trigger crashed or timed out.
@@ -60,17 +56,6 @@ _TRIGGER_FAILED: Final = "__fail__"
 DEFAULT_FIELDS: Final = tuple(name for name in REQUEST_PARAMETERS if name != "prompt")
 #: Parameters that hold a time, with their default in seconds.
 _DURATIONS: Final = {"initial_delay": 12.0, "poll_interval": 4.0, "timeout": 600.0}
-
-
-def deferral_timeout(deadline: float, *, now: float, poll_interval: float) -> timedelta:
-    """
-    Return the time after which Airflow may end a trigger that has not fired.
-
-    :param deadline: Unix seconds at which the trigger itself times out.
-    :param now: Unix seconds.
-    :param poll_interval: seconds between polls.
-    """
-    return timedelta(seconds=max(deadline - now, HOLD_EVENT) + poll_interval + _BACKSTOP)
 
 
 def materialize(value: Any) -> Any:
@@ -92,8 +77,9 @@ class ApimartBaseOperator(BaseOperator):
         the provider's own.
     """
 
-    ui_color = UI_COLOR
-    ui_fgcolor = UI_FGCOLOR
+    ui_color = "#d9f0ea"
+    #: Given besides the background, so that a dark theme cannot put its own light text on it.
+    ui_fgcolor = "#12312a"
     #: Assets that get an event when the task succeeds, besides the outlets that a DAG author gives.
     produces: ClassVar[tuple[Asset, ...]] = ()
     #: Name of the parameter that holds results of other tasks. Airflow's page of rendered templates shows the class of
@@ -175,43 +161,34 @@ class ApimartBaseOperator(BaseOperator):
         is_native = getattr(self.get_dag(), "render_template_as_native_obj", False)
         return f"“{label}”" if is_native else label
 
-    def _emit_purchase(self, context: Context, extra: Mapping[str, Any] | None) -> None:
-        """
-        Make the task's success the event of a purchase; to be called by the worker that ends the task.
-
-        :param extra: see :func:`~airflow_provider_apimart.assets.purchase_extra`; ``None`` where nothing was bought,
-            and no event is made.
-        """
-        self._emit(context, PURCHASES, extra)
-
-    def _emit_images(self, context: Context, extra: Mapping[str, Any] | None) -> None:
-        """
-        Make the task's success the event of pictures in S3, and of their folder where a DAG names that as an asset.
-
-        :param extra: see :func:`~airflow_provider_apimart.assets.images_extra`; ``None`` where there are none.
-        """
-        self._emit(context, IMAGES, extra)
-        if extra is not None:
-            self._emit_folder(context, extra)
-
     def _emit(self, context: Context, asset: Asset, extra: Mapping[str, Any] | None) -> None:
+        """
+        Make the task's success the event of an asset, and of a folder in S3 where a DAG names that as an asset.
+
+        :param extra: see :mod:`~airflow_provider_apimart.assets`; ``None`` where nothing was bought or stored, and no
+            event is made.
+        """
         if extra is None:
             self.outlets = [outlet for outlet in self.outlets if outlet != asset]
-        else:
-            set_asset_event(context, asset, extra)
-
-    def _emit_folder(self, context: Context, extra: Mapping[str, Any]) -> None:
-        try:
-            folder = Asset(uri=extra["prefix"])
-        except ValueError as error:
-            self.log.warning("No asset event for %s: not a valid asset URI (%s)", extra["prefix"], error)
             return
+        from airflow.sdk.execution_time.context import context_get_outlet_events  # noqa: PLC0415 - for workers only
+
+        assets = [asset, *(self._folders(extra["prefix"]) if "prefix" in extra else ())]
+        for known in assets:
+            context_get_outlet_events(context)[known].extra = dict(extra)
+
+    def _folders(self, address: str) -> list[Asset]:
+        """Return the assets of a folder in S3, and make it an outlet."""
+        try:
+            folder = Asset(uri=address)
+        except ValueError as error:
+            self.log.warning("No asset event for %s: not a valid asset URI (%s)", address, error)
+            return []
         declared = [outlet for outlet in self.outlets if isinstance(outlet, Asset) and outlet.uri == folder.uri]
-        for outlet in declared or [folder]:
-            set_asset_event(context, outlet, extra)
         if not declared:
             # By its address alone: Airflow makes an event of it where it knows such an asset, and none where not.
             self.outlets = [*self.outlets, Asset.ref(uri=folder.uri)]
+        return declared or [folder]
 
 
 class ApimartRequestOperator(ApimartBaseOperator):
@@ -245,6 +222,16 @@ class ApimartRequestOperator(ApimartBaseOperator):
     :param kwargs: arguments of :class:`ApimartBaseOperator`.
     """
 
+    template_fields: Sequence[str] = (
+        *DEFAULT_FIELDS,
+        "apimart_conn_id",
+        "initial_delay",
+        "poll_interval",
+        "timeout",
+        "on_unknown_submit",
+        "max_cost",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"image_urls": "json", "extra_body": "json"}
     #: Allowed values of parameters, which may also be templates.
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {"on_unknown_submit": ("fail", "resubmit")}
 
@@ -329,6 +316,30 @@ class ApimartRequestOperator(ApimartBaseOperator):
         except InvalidRequestError as error:
             self.log.warning("Using the default of %s: %s", name, error)
             return _DURATIONS[name]
+
+    def trigger_times(self) -> dict[str, float]:
+        """Return when a trigger that begins now may query, and may fire."""
+        now = time.time()
+        return {
+            "first_look": now + self.usable_seconds("initial_delay"),
+            "not_before": now + _HOLD_EVENT,
+            "poll_interval": self.usable_seconds("poll_interval"),
+        }
+
+    def defer_until(self, deadline: float, trigger: GatewayWaitTrigger) -> NoReturn:
+        """
+        Wait in the triggerer, and continue with ``execute_complete``.
+
+        :param deadline: Unix seconds at which the trigger itself times out. Airflow may end it some time after that.
+        """
+        seconds = max(deadline - time.time(), _HOLD_EVENT) + trigger.poll_interval + _BACKSTOP
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=seconds))
+
+    def wait_seconds(self) -> float:
+        """Return the seconds that one try waits for a picture."""
+        limit = self.execution_timeout
+        seconds = self.usable_seconds("timeout")
+        return seconds if limit is None else min(seconds, limit.total_seconds())
 
     def field_values(self, names: Iterable[str]) -> dict[str, Any]:
         """Return parameters by name, as they are rendered now."""

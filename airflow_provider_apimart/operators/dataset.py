@@ -14,12 +14,7 @@ from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.request import literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere, require
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink, ApimartS3FolderLink
-from airflow_provider_apimart.operators.base import (
-    DEFAULT_FIELDS,
-    HOLD_EVENT,
-    ApimartRequestOperator,
-    deferral_timeout,
-)
+from airflow_provider_apimart.operators.base import DEFAULT_FIELDS, ApimartRequestOperator
 from airflow_provider_apimart.retry_policy import failing_fast
 
 if TYPE_CHECKING:
@@ -83,20 +78,17 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         "prompts",
         "s3_bucket",
         "s3_prefix",
-        *DEFAULT_FIELDS,
+        *ApimartRequestOperator.template_fields,
         "shard",
-        "max_cost",
         "on_existing",
         "on_invalid",
-        "on_unknown_submit",
-        "initial_delay",
-        "poll_interval",
-        "timeout",
-        "apimart_conn_id",
         "aws_conn_id",
         "extra_args",
     )
-    template_fields_renderers = dict.fromkeys(("prompts", "image_urls", "extra_body", "shard", "extra_args"), "json")
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **ApimartRequestOperator.template_fields_renderers,
+        **dict.fromkeys(("prompts", "shard", "extra_args"), "json"),
+    }
     operator_extra_links: Collection[BaseOperatorLink] = (
         ApimartPicturesLink(),
         ApimartS3FolderLink(),
@@ -208,16 +200,16 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             time.sleep(self._seconds("poll_interval") if wait.task_ids else max(0.0, wait.wake_at - time.time()))
 
     def _finish(self, context: Context, session: Session) -> dict[str, Any]:
-        from airflow_provider_apimart.operators._dataset import events_of  # noqa: PLC0415 - loads boto3 and urllib3
+        from airflow_provider_apimart.operators.dataset_session import events_of  # noqa: PLC0415 - loads boto3 and urllib3
 
         result = session.result()
         purchase, images = events_of(self, session, result)
-        self._emit_purchase(context, purchase)
-        self._emit_images(context, images)
+        self._emit(context, PURCHASES, purchase)
+        self._emit(context, IMAGES, images)
         return result.report
 
     def _session(self, context: Context, *, began_at: float) -> AbstractContextManager[Session]:
-        from airflow_provider_apimart.operators._dataset import open_session  # noqa: PLC0415 - loads boto3 and urllib3
+        from airflow_provider_apimart.operators.dataset_session import open_session  # noqa: PLC0415 - loads boto3 and urllib3
 
         self.check_settings(is_rendered=True)
         self._stopping = self._stopping or Event()
@@ -226,19 +218,13 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     def _defer(self, wait: Wait, *, began_at: float) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415
 
-        now, poll_interval = time.time(), self._seconds("poll_interval")
-        self.defer(
-            trigger=ApimartDatasetTrigger(
-                apimart_conn_id=self.apimart_conn_id,
-                task_ids=wait.task_ids,
-                enough=wait.enough,
-                deadline=wait.deadline,
-                wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
-                began_at=began_at,
-                first_look=now + self._seconds("initial_delay"),
-                not_before=now + HOLD_EVENT,
-                poll_interval=poll_interval,
-            ),
-            method_name="execute_complete",
-            timeout=deferral_timeout(wait.deadline, now=now, poll_interval=poll_interval),
+        trigger = ApimartDatasetTrigger(
+            apimart_conn_id=self.apimart_conn_id,
+            task_ids=wait.task_ids,
+            enough=wait.enough,
+            deadline=wait.deadline,
+            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
+            began_at=began_at,
+            **self.trigger_times(),
         )
+        self.defer_until(wait.deadline, trigger)

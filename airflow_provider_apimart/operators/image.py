@@ -10,7 +10,6 @@ from airflow_provider_apimart.gateway.validation import check_anywhere
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink
 from airflow_provider_apimart.operators.attempt import ImageAttempt
 from airflow_provider_apimart.operators.base import ApimartRequestOperator
-from airflow_provider_apimart.operators.purchase import HookPool
 from airflow_provider_apimart.operators.record_store import PurchaseStore
 from airflow_provider_apimart.retry_policy import failing_fast
 
@@ -50,17 +49,7 @@ class ApimartImageOperator(ApimartRequestOperator):
     :raises TaskFailedError: the gateway's task failed, and no other task of the request delivered a picture.
     """
 
-    template_fields: Sequence[str] = (
-        *REQUEST_PARAMETERS,
-        "apimart_conn_id",
-        "initial_delay",
-        "poll_interval",
-        "timeout",
-        "on_clear",
-        "on_unknown_submit",
-        "max_cost",
-    )
-    template_fields_renderers = {"image_urls": "json", "extra_body": "json"}  # noqa: RUF012 - Airflow's own declaration
+    template_fields: Sequence[str] = ("prompt", *ApimartRequestOperator.template_fields, "on_clear")
     operator_extra_links: Collection[BaseOperatorLink] = (ApimartPicturesLink(), ApimartConsoleLink())
     custom_operator_name = "APIMart image"
     produces: ClassVar[tuple[Asset, ...]] = (PURCHASES,)
@@ -108,14 +97,14 @@ class ApimartImageOperator(ApimartRequestOperator):
         return self._attempt(context, ImageAttempt.recover)
 
     def _attempt(self, context: Context, work: Callable[[ImageAttempt], Outcome | None]) -> dict[str, Any] | None:
-        ti = context["ti"]
-        with failing_fast(), HookPool() as hooks:
-            store = PurchaseStore(context.get("task_state_store") if self.durable else None, ti, self.log)
-            outcome = work(ImageAttempt(self, hooks, store, ti=ti, is_reuse=self.on_clear != "regenerate"))
+        store = PurchaseStore(context.get("task_state_store") if self.durable else None, context["ti"], self.log)
+        is_reuse = self.on_clear != "regenerate"
+        with failing_fast(), ImageAttempt(self, store, context["ti"], is_reuse=is_reuse) as attempt:
+            outcome = work(attempt)
         if outcome is None:
             return None
         result, extra = outcome
-        self._emit_purchase(context, extra)
+        self._emit(context, PURCHASES, extra)
         return result
 
     def on_kill(self) -> None:

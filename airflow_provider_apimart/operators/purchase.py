@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
 from airflow_provider_apimart.exceptions import (
     ApimartError,
+    BudgetExceededError,
+    NotFoundError,
     SubmitOutcomeUnknownError,
 )
+from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.request import idempotency_key
-from airflow_provider_apimart.gateway.task import Submission, Task, is_moderation
-from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, is_unclaimed
-from airflow_provider_apimart.operators.record_store import PurchaseStore, write_time_limit
+from airflow_provider_apimart.gateway.task import Submission, Task
+from airflow_provider_apimart.gateway.validation import check, dollars, notices
+from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, reopen_lost_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +26,20 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.hooks.apimart import ApimartHook
+    from airflow_provider_apimart.operators.base import ApimartRequestOperator
+    from airflow_provider_apimart.operators.record_store import PurchaseStore
 
-__all__ = ["HookPool", "Purchase", "naming_paid_tasks"]
+__all__ = ["Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
 #: HTTP status of a key that the gateway does not take (again). The call that it answers has bought nothing.
 _CONFLICT: Final = 409
+_CLEAR_ADVICE: Final = (
+    "Look at the vendor's console. Clear the task to go on: the same key is submitted while it lives (23 hours), then "
+    "a new one."
+)
 
 
 @contextmanager
@@ -52,20 +62,6 @@ def naming_paid_tasks(task_ids: Sequence[str]) -> Iterator[None]:
         raise
 
 
-class HookPool(ExitStack):
-    """The hooks of one segment of a try, one per connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._hooks: dict[str, ApimartHook] = {}
-
-    def get(self, apimart_conn_id: str) -> ApimartHook:
-        """Return the hook of a connection, which is closed with the pool."""
-        if apimart_conn_id not in self._hooks:
-            self._hooks[apimart_conn_id] = self.enter_context(ApimartHook(apimart_conn_id))
-        return self._hooks[apimart_conn_id]
-
-
 @dataclass(frozen=True)
 class Purchase:
     """
@@ -73,71 +69,120 @@ class Purchase:
 
     :param hook: the gateway.
     :param store: the storage of the record.
-    :param identity: tells the task instance from all others; the same for all its tries.
-    :param try_number: the number of this try.
-    :param wait: seconds that this try waits after the last submit.
-    :param resubmit: submit the same key once more when the response was lost.
-    :param retries: how often a part may fail free of charge and be bought again.
-    :param log: the logger of the task.
+    :param operator: holds ``max_cost``, ``on_unknown_submit`` and ``retries``, as they are now.
+    :param ti: the task instance.
     """
 
     hook: ApimartHook
     store: PurchaseStore
-    identity: tuple[str | int, ...]
-    try_number: int
-    wait: float
-    resubmit: bool
-    retries: int
-    log: Logger
+    operator: ApimartRequestOperator
+    ti: Any
 
-    def check_unknown(self, record: PurchaseRecord) -> None:
-        """
-        Refuse to buy while the outcome of an earlier call is unknown, unless its key may be submitted again.
-
-        :raises SubmitOutcomeUnknownError: naming the keys, when a call of an earlier try may have bought.
-        """
-        now = time.time()
-        intended = [index for index in record.pending_indexes if record.parts[index].phase is PurchasePhase.INTENDED]
-        parts = [record.parts[index] for index in intended]
-        if not parts or (self.resubmit and all(part.has_living_key(now) for part in parts)):
-            return
-        keys = [record.parts[index].key or self._key(record, index) for index in intended]
-        claimed = not all(is_unclaimed(part, now) for part in parts)
-        with naming_paid_tasks(record.task_ids):
-            raise SubmitOutcomeUnknownError(
-                f"A previous try submitted {len(keys)} paid request(s) whose outcome is unknown (idempotency key "
-                f"{', '.join(keys)}). The pictures may exist and be billed; nothing more was submitted. If the gateway "
-                f"accepted one, its id may be in the log of try {record.writer or 'before'}; look at the vendor's "
-                "console too. Clear the task to go on: the same key is submitted while it lives (23 hours), then a "
-                "new one.",
-                idempotency_key=keys[0],
-                retryable=claimed,
-            )
-
-    def complete(self, record: PurchaseRecord, requests: Sequence[ImageRequest]) -> tuple[PurchaseRecord, bool]:
+    def complete(self, record: PurchaseRecord, rendered: ImageRequest | None) -> tuple[PurchaseRecord, bool]:
         """
         Submit every part that is not accepted.
 
-        :param requests: the request of each part, with URLs in place of addresses.
+        :param rendered: the present rendering, where it is known; see :meth:`PurchaseRecord.part_requests`.
         :return: the record in which all are accepted, and whether it was persisted.
         :raises SubmitOutcomeUnknownError: when a part may have been bought.
         :raises RecordUnavailableError: when a purchase could not be recorded beforehand; it was not made.
+        :raises BudgetExceededError: when the price is above ``max_cost`` or unknown.
         :raises GatewayError: when a part was refused. Accepted parts are recorded, and named.
         """
+        with naming_paid_tasks(record.task_ids):
+            self._check_unknown(record)
+            requests = record.part_requests(rendered)
+            for notice in notices(requests[0], self.hook.settings.gateway):
+                self._log.warning("Note: %s", notice)
+            self._check_cost([requests[index] for index in record.pending_indexes])
+            uploads = self._upload_references(record, requests[0])
+            record = replace(record, uploads={a: url for a, url in uploads.items() if not url.startswith("data:")})
+            requests = [resolved(request, uploads) for request in requests]
+            check(requests[0], self.hook.settings.gateway)
         is_persisted = True
+        wait = self.operator.wait_seconds()
         while indexes := record.pending_indexes[: min(self.hook.settings.max_concurrency, _GROUP)]:
             with naming_paid_tasks(record.task_ids):
                 intended = self._intend(record, indexes)
             submitted = self._submit(record, intended, indexes, requests)
-            record = self._without_failed_replays(submitted.record, submitted.replayed)
-            record = replace(record, deadline=time.time() + self.wait)
-            is_persisted = self.store.persist(record, seconds=min(self.wait, write_time_limit()))
+            # No retry could get another answer with a key whose task has failed, so the next key follows in this try.
+            replayed = {task.task_id: self._latest(task) for task in submitted.replayed}
+            record = reopen_lost_parts(submitted.record, replayed, (), retries=self.operator.retries, now=time.time())
+            record = replace(record, deadline=time.time() + wait)
+            is_persisted = self.store.persist(record, seconds=wait)
             if record.task_ids:
                 self.store.push_task_ids(record.task_ids)
             if submitted.error is not None:
                 with naming_paid_tasks(record.task_ids):
                     raise submitted.error
         return record, is_persisted
+
+    @property
+    def _log(self) -> Logger:
+        return self.operator.log
+
+    @property
+    def _may_resubmit(self) -> bool:
+        return self.operator.on_unknown_submit == "resubmit"
+
+    def _check_unknown(self, record: PurchaseRecord) -> None:
+        """
+        Refuse to buy while the outcome of an earlier call is unknown, unless its key may be submitted again.
+
+        :raises SubmitOutcomeUnknownError: naming the keys, when a call of an earlier try may have bought.
+        """
+        now = time.time()
+        parts = {index: part for index, part in enumerate(record.parts) if part.phase is PurchasePhase.INTENDED}
+        if not parts or (self._may_resubmit and all(part.has_living_key(now) for part in parts.values())):
+            return
+        keys = [self._key(record, index) for index in parts]
+        raise SubmitOutcomeUnknownError(
+            f"A previous try submitted {len(keys)} paid request(s) whose outcome is unknown (idempotency key "
+            f"{', '.join(keys)}). The pictures may exist and be billed; nothing more was submitted. If the gateway "
+            f"accepted one, its id may be in the log of try {record.writer or 'before'}. {_CLEAR_ADVICE}",
+            idempotency_key=keys[0],
+            retryable=not all(part.is_unclaimed(now) for part in parts.values()),
+        )
+
+    def _check_cost(self, requests: Sequence[ImageRequest]) -> None:
+        """
+        Refuse to buy for more than ``max_cost``, or for a price that is not known.
+
+        :param requests: what is to be bought; all of one model.
+        """
+        limit = dollars("max_cost", self.operator.max_cost)
+        if limit is None:
+            return
+        estimates: list[float | None] = [None]
+        with suppress(NotFoundError):  # APIMaster publishes no prices.
+            price = self.hook.get_price(requests[0].model)
+            estimates = [price.estimate(request) for request in requests]
+        estimated = total(estimates)
+        if estimated is not None and estimated <= limit:
+            return
+        unknown = "cannot be determined from the gateway's price list"
+        reason = unknown if estimated is None else f"is estimated at {estimated:g} USD"
+        raise BudgetExceededError(
+            f"The price of {sum(request.n for request in requests)} picture(s) of {requests[0].model} {reason}, and "
+            f"max_cost is {limit:g} USD. Nothing was submitted for them. Raise max_cost, or change the request."
+        )
+
+    def _upload_references(self, record: PurchaseRecord, request: ImageRequest) -> Mapping[str, str]:
+        """
+        Upload the reference images that are files or S3 objects, free of charge, unless that is recorded.
+
+        :return: for each address its URL, or a data URI for a gateway that takes no uploads.
+        :raises ApimartError: when an image cannot be read or uploaded.
+        """
+        places = addresses_of(request)
+        if not places.keys() - record.uploads.keys():
+            return record.uploads
+        from airflow_provider_apimart.dataset.reference_files import ReferenceFiles  # noqa: PLC0415 - loads boto3
+        from airflow_provider_apimart.gateway.images import data_uri  # noqa: PLC0415 - loads imagesize
+
+        make_url = self.hook.upload_image if self.hook.settings.gateway.takes_uploads else data_uri
+        with ReferenceFiles("aws_default") as files:
+            return {address: make_url(files.read(place)) for address, place in places.items()}
 
     def _intend(self, record: PurchaseRecord, indexes: Sequence[int]) -> PurchaseRecord:
         """Persist that some parts are about to be submitted."""
@@ -146,12 +191,12 @@ class Purchase:
             index: replace(
                 record.parts[index],
                 phase=PurchasePhase.INTENDED,
-                key=record.parts[index].key or self._key(record, index),
+                key=self._key(record, index),
                 intended_at=record.parts[index].intended_at or now,
             )
             for index in indexes
         }
-        marked = record.with_parts(intended, writer=self.try_number)
+        marked = record.with_parts(intended, writer=self.ti.try_number)
         self.store.write_intent(marked)
         return marked
 
@@ -166,15 +211,15 @@ class Purchase:
         submitted = _Submitted(intended)
         try:
             unknown = self._send(submitted, record, indexes, requests)
-            if unknown and self.resubmit:
-                self.log.warning(
+            if unknown and self._may_resubmit:
+                self._log.warning(
                     "%s Submitting the same key once more (on_unknown_submit='resubmit').", submitted.error
                 )
                 submitted.error = None
                 self._send(submitted, intended, unknown, requests)
         except BaseException:
             # Airflow ends the task, or something is broken: what was accepted must not be forgotten.
-            self.store.persist(submitted.record, seconds=0.0)
+            self.store.persist(submitted.record)
             raise
         return submitted
 
@@ -191,38 +236,22 @@ class Purchase:
                 self._log_accepted(outcome, part.key)
                 submitted.accept(index, outcome)
             elif earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
-                self.log.warning(
+                self._log.warning(
                     "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
                     "exist and be billed: look at the vendor's console. Buying with a new key.",
                     part.key,
                     outcome,
                 )
-                submitted.put_back(index, PurchasePart(n=part.n, attempt=part.attempt))
+                submitted.put_back(index, part.reopened(attempt=part.attempt))
             elif isinstance(outcome, SubmitOutcomeUnknownError):
                 unknown.append(index)
-                submitted.fail(_explained(outcome, part.key, resubmit=self.resubmit))
+                submitted.fail(self._explained(outcome, part.key))
             elif earlier.key:
-                # A refusal does not tell what became of the earlier call with the same key.
                 submitted.fail(_still_unknown(outcome, part.key))
             else:
                 submitted.put_back(index, earlier)
                 submitted.fail(outcome)
         return unknown
-
-    def _without_failed_replays(self, record: PurchaseRecord, replayed: Mapping[int, Sequence[Task]]) -> PurchaseRecord:
-        """
-        Return the record with those parts open whose key stands for a task that has failed free of charge.
-
-        No retry could get another answer with the same key, so the next key is submitted in this try.
-        """
-        reopened: dict[int, PurchasePart] = {}
-        for index, tasks in replayed.items():
-            part = record.parts[index]
-            latest = [self._latest(task) for task in tasks]
-            is_refused = any(is_moderation(task.error_code, task.error_message) for task in latest)
-            if part.attempt < self.retries and not is_refused and all(task.is_free for task in latest):
-                reopened[index] = PurchasePart(n=part.n, attempt=part.attempt + 1)
-        return record.with_parts(reopened) if reopened else record
 
     def _latest(self, task: Task) -> Task:
         """Return the present state of a task, or the known one where it cannot be queried."""
@@ -231,66 +260,65 @@ class Purchase:
         try:
             return self.hook.get_task(task.task_id)
         except ApimartError as error:
-            self.log.warning("Could not get the status of task %s; still waiting: %s", task.task_id, error)
+            self._log.warning("Could not get the status of task %s; still waiting: %s", task.task_id, error)
             return task
 
     def _key(self, record: PurchaseRecord, index: int) -> str:
-        attempt = record.parts[index].attempt
-        return idempotency_key(*self.identity, record.generation, record.fingerprint, index, attempt)
+        """Return the key that a part has kept, or its next one."""
+        ti, part = self.ti, record.parts[index]
+        identity = (ti.dag_id, ti.run_id, ti.task_id, str(ti.map_index))
+        return part.key or idempotency_key(*identity, record.generation, record.fingerprint, index, part.attempt)
 
     def _log_accepted(self, submission: Submission, key: str) -> None:
         ids = ", ".join(task.task_id for task in submission.tasks)
         if submission.replayed:
-            self.log.info("The gateway recognised idempotency key %s: nothing new was bought, task %s", key, ids)
+            self._log.info("The gateway recognised idempotency key %s: nothing new was bought, task %s", key, ids)
         else:
-            self.log.info("Submitted: the gateway accepted task %s (idempotency key %s)", ids, key)
+            self._log.info("Submitted: the gateway accepted task %s (idempotency key %s)", ids, key)
+
+    def _explained(self, unknown: SubmitOutcomeUnknownError, key: str) -> SubmitOutcomeUnknownError:
+        unknown.idempotency_key = unknown.idempotency_key or key
+        named = "" if key in str(unknown) else f" Idempotency key: {key}."
+        retry = "A retry submits the same key again while it lives (23 hours)."
+        advice = retry if self._may_resubmit else f"No retry submits it again. {_CLEAR_ADVICE}"
+        unknown.args = (f"{unknown}{named} {advice}",)
+        unknown.retryable = self._may_resubmit
+        return unknown
 
 
+@dataclass
 class _Submitted:
-    """The outcomes of one group of paid calls, as they arrive."""
+    """
+    The outcomes of one group of paid calls, as they arrive.
 
-    def __init__(self, record: PurchaseRecord) -> None:
-        self.record = record
-        self.replayed: dict[int, Sequence[Task]] = {}
-        self.error: ApimartError | None = None
+    :param record: with the parts that were accepted or refused so far.
+    :param replayed: tasks that an earlier call with the same key had bought.
+    :param error: the error to raise: an unknown outcome before any refusal.
+    """
+
+    record: PurchaseRecord
+    replayed: list[Task] = field(default_factory=list)
+    error: ApimartError | None = None
 
     def accept(self, index: int, submission: Submission) -> None:
-        tasks = submission.tasks
-        part = PurchasePart(
+        tasks, part = submission.tasks, self.record.parts[index]
+        accepted = replace(
+            part.reopened(attempt=part.attempt),
             phase=PurchasePhase.ACCEPTED,
-            n=self.record.parts[index].n,
-            attempt=self.record.parts[index].attempt,
             task_ids=tuple(task.task_id for task in tasks),
             delivered=tuple(task.to_json() for task in tasks if task.is_finished),
         )
-        self.put_back(index, part)
+        self.put_back(index, accepted)
         if submission.replayed:
-            self.replayed[index] = tasks
+            self.replayed += tasks
 
     def put_back(self, index: int, part: PurchasePart) -> None:
         self.record = self.record.with_parts({index: part})
 
     def fail(self, error: ApimartError) -> None:
-        """Keep the error to raise: an unknown outcome before any refusal."""
-        is_worse = isinstance(error, SubmitOutcomeUnknownError) and not isinstance(
-            self.error, SubmitOutcomeUnknownError
-        )
-        if self.error is None or is_worse:
+        is_unknown = isinstance(error, SubmitOutcomeUnknownError)
+        if self.error is None or (is_unknown and not isinstance(self.error, SubmitOutcomeUnknownError)):
             self.error = error
-
-
-def _explained(unknown: SubmitOutcomeUnknownError, key: str, *, resubmit: bool) -> SubmitOutcomeUnknownError:
-    unknown.idempotency_key = unknown.idempotency_key or key
-    named = "" if key in str(unknown) else f" Idempotency key: {key}."
-    advice = (
-        "A retry submits the same key again while it lives (23 hours)."
-        if resubmit
-        else "No retry submits it again. Look at the vendor's console. Clear the task to go on: the same key is "
-        "submitted while it lives (23 hours), then a new one."
-    )
-    unknown.args = (f"{unknown}{named} {advice}",)
-    unknown.retryable = resubmit
-    return unknown
 
 
 def _still_unknown(refusal: ApimartError, key: str) -> SubmitOutcomeUnknownError:

@@ -22,30 +22,26 @@ Phase         Meaning                               Next step
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
+from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest
 from airflow_provider_apimart.gateway.task import Task, TaskState, is_moderation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from airflow_provider_apimart.gateway.request import ImageRequest
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
-    "DIGEST",
     "KEY_LIFETIME",
     "PurchasePart",
     "PurchasePhase",
     "PurchaseRecord",
     "describe_request",
     "differing_fields",
-    "is_unclaimed",
     "reopen_lost_parts",
     "resume_purchase",
-    "shorten_text",
 ]
 
 _VERSION: Final = 2
@@ -56,7 +52,9 @@ _CALL_LIFETIME: Final = 300.0
 #: Characters of a text, such as a data URI, beyond which the record holds its digest instead.
 _LONGEST_TEXT: Final = 4096
 #: Begins the digest of a long text.
-DIGEST: Final = "sha256:"
+_DIGEST: Final = "sha256:"
+#: Properties of the connection that a purchase depends on.
+_CONNECTION_FIELDS: Final = ("connection_id", "gateway", "submit_path")
 
 
 class PurchasePhase(StrEnum):
@@ -90,9 +88,30 @@ class PurchasePart:
     delivered: tuple[dict[str, Any], ...] = ()
     is_reused: bool = False
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PurchasePart:
+        """Read what :meth:`to_json` returned."""
+        known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
+        tuples: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
+        return cls(**{**tuples, "phase": PurchasePhase(value["phase"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the part as JSON, without the fields that have their default value."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return {**listed, "phase": str(self.phase)}
+
     def has_living_key(self, now: float) -> bool:
         """Return whether the key of an unanswered call can be submitted again."""
         return bool(self.key) and self.intended_at is not None and now - self.intended_at < KEY_LIFETIME
+
+    def is_unclaimed(self, now: float) -> bool:
+        """Return whether no worker can still be making the call of an intended part."""
+        return self.intended_at is None or now - self.intended_at >= _CALL_LIFETIME
+
+    def reopened(self, *, attempt: int = 0) -> PurchasePart:
+        """Return the part as it is to be bought again, with a new key."""
+        return PurchasePart(n=self.n, attempt=attempt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,26 +156,25 @@ class PurchaseRecord:
         try:
             if value["version"] not in {1, _VERSION}:
                 raise ValueError(f"version {value['version']!r}")  # noqa: TRY301 - one message for all that is wrong
-            known = {name: value[name] for name in _COMPACT if name in value}
+            known = {f.name: value[f.name] for f in fields(cls) if f.name in value}
             if "replacement" in known:
                 known["replacement"] = cls.from_json(known["replacement"])
-            parts = tuple(map(_part_from_json, value["parts"]))
-            return cls(generation=value["generation"], fingerprint=value["fingerprint"], parts=parts, **known)
+            return cls(**{**known, "parts": tuple(map(PurchasePart.from_json, value["parts"]))})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a purchase record of this release: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as compact JSON, without what has its default value."""
-        described: dict[str, Any] = {
+        """Return the record as JSON, without the fields that are empty."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+        if self.replacement is not None:
+            values["replacement"] = self.replacement.to_json()
+        return {
+            **values,
             "version": _VERSION,
             "generation": self.generation,
             "fingerprint": self.fingerprint,
-            **{name: getattr(self, name) for name in _COMPACT if getattr(self, name)},
-            "parts": list(map(_part_to_json, self.parts)),
+            "parts": [part.to_json() for part in self.parts],
         }
-        if self.replacement is not None:
-            described["replacement"] = self.replacement.to_json()
-        return described
 
     @property
     def task_ids(self) -> tuple[str, ...]:
@@ -184,48 +202,39 @@ class PurchaseRecord:
         """Number of pictures."""
         return sum(part.n for part in self.parts)
 
+    def part_requests(self, rendered: ImageRequest | None) -> list[ImageRequest]:
+        """
+        Return the request of each part.
+
+        :param rendered: the present rendering, which completes a record of 0.1, and long texts that were not recorded.
+        :raises InvalidRequestError: when the record lacks something that the present rendering does not have.
+        """
+        if not self.request and rendered is None:
+            raise InvalidRequestError("The request was not recorded and cannot be rendered. Nothing was submitted.")
+        present = {} if rendered is None else rendered.to_json()
+        texts: dict[str, str] = {}
+        _map_texts(lambda text: texts.setdefault(_shortened(text), text), present)
+
+        def restored(text: str) -> str:
+            if text.startswith(_DIGEST) and text not in texts:
+                raise InvalidRequestError(
+                    "A long text of the request, such as a data URI, has changed since the first try, which recorded "
+                    "only its digest. Nothing was submitted. Clear the task to buy with the present request."
+                )
+            return texts.get(text, text)
+
+        request = ImageRequest.from_json(_map_texts(restored, self.request or present))
+        return [replace(request, n=part.n) for part in self.parts]
+
     def with_parts(self, changed: Mapping[int, PurchasePart], **changes: Any) -> PurchaseRecord:
         """Return the record with some parts, by place, and some fields replaced."""
         parts = tuple(changed.get(index, part) for index, part in enumerate(self.parts))
         return replace(self, parts=parts, **changes)
 
 
-#: Fields of a record that are left out of its JSON where they have their default value.
-_COMPACT: Final = (
-    "request",
-    "connection_id",
-    "gateway",
-    "submit_path",
-    "uploads",
-    "writer",
-    "deadline",
-    "recoveries",
-    "replacement",
-)
-_PART_FIELDS: Final = ("n", "attempt", "key", "intended_at", "task_ids", "delivered", "is_reused")
-_NEW_PART: Final = PurchasePart()
-
-
-def _part_to_json(part: PurchasePart) -> dict[str, Any]:
-    values = {name: getattr(part, name) for name in _PART_FIELDS if getattr(part, name) != getattr(_NEW_PART, name)}
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return {"phase": str(part.phase), **listed}
-
-
-def _part_from_json(value: Mapping[str, Any]) -> PurchasePart:
-    known = {name: value[name] for name in _PART_FIELDS if name in value}
-    tuples: dict[str, Any] = {n: tuple(item) if isinstance(item, list) else item for n, item in known.items()}
-    return PurchasePart(phase=PurchasePhase(value["phase"]), **tuples)
-
-
-def describe_request(request: ImageRequest | None, *, is_compact: bool = True) -> dict[str, Any]:
-    """
-    Return the fields of a request that are set, as JSON.
-
-    :param is_compact: put a digest in place of each long text but the prompt.
-    """
-    values = {} if request is None else _values_of(request)
-    return {name: _compacted(value) if is_compact and name != "prompt" else value for name, value in values.items()}
+def describe_request(request: ImageRequest) -> dict[str, Any]:
+    """Return the fields of a request that are set, as JSON, with a digest in place of each long text but the prompt."""
+    return {**_map_texts(_shortened, request.to_json()), "prompt": request.prompt}
 
 
 def differing_fields(record: PurchaseRecord, other: PurchaseRecord) -> list[str]:
@@ -233,8 +242,7 @@ def differing_fields(record: PurchaseRecord, other: PurchaseRecord) -> list[str]
     if not record.request:
         return [] if record.fingerprint == other.fingerprint else ["the request or the connection"]
     names = [name for name in REQUEST_PARAMETERS if record.request.get(name) != other.request.get(name)]
-    about_connection = ("connection_id", "gateway", "submit_path")
-    return names + [name for name in about_connection if getattr(record, name) != getattr(other, name)]
+    return names + [name for name in _CONNECTION_FIELDS if getattr(record, name) != getattr(other, name)]
 
 
 def resume_purchase(
@@ -282,11 +290,6 @@ def resume_purchase(
     return purchase, [warning] if dropped else []
 
 
-def is_unclaimed(part: PurchasePart, now: float) -> bool:
-    """Return whether no worker can still be making the call of an intended part."""
-    return part.intended_at is None or now - part.intended_at >= _CALL_LIFETIME
-
-
 def reopen_lost_parts(
     record: PurchaseRecord,
     tasks: Mapping[str, Task],
@@ -306,25 +309,21 @@ def reopen_lost_parts(
     """
     changed: dict[int, PurchasePart] = {}
     for index, part in enumerate(record.parts):
+        outcomes = {task_id: tasks.get(task_id) for task_id in part.task_ids}
         if part.phase is not PurchasePhase.ACCEPTED:
             continue
-        outcomes = [tasks.get(task_id) for task_id in part.task_ids]
-        known = [task for task in outcomes if task is not None]
-        if part.is_reused and all(
-            task_id in denied or (task is not None and _is_lost(task, now))
-            for task_id, task in zip(part.task_ids, outcomes, strict=True)
-        ):
-            changed[index] = PurchasePart(n=part.n)
-        elif retries is not None and part.attempt < retries and len(known) == len(outcomes) and _is_free_failure(known):
-            changed[index] = PurchasePart(n=part.n, attempt=part.attempt + 1)
-    reviewed = record.with_parts(changed) if changed else record
+        if part.is_reused and all(i in denied or (task and _is_lost(task, now)) for i, task in outcomes.items()):
+            changed[index] = part.reopened()
+        elif part.attempt < (retries or 0) and all(task and _is_free_failure(task) for task in outcomes.values()):
+            changed[index] = part.reopened(attempt=part.attempt + 1)
+    reviewed = record.with_parts(changed)
     is_all_lost = not any(part.phase is not PurchasePhase.OPEN or part.key for part in reviewed.parts)
     return reviewed.replacement if changed and is_all_lost and reviewed.replacement is not None else reviewed
 
 
-def _is_free_failure(tasks: Sequence[Task]) -> bool:
-    """Return whether all tasks failed, free of charge, and not for their content, which would be refused again."""
-    return all(task.is_free and not is_moderation(task.error_code, task.error_message) for task in tasks)
+def _is_free_failure(task: Task) -> bool:
+    """Return whether a task failed free of charge, and not for its content, which would be refused again."""
+    return task.is_free and not is_moderation(task.error_code, task.error_message)
 
 
 def _is_lost(task: Task, now: float) -> bool:
@@ -339,8 +338,8 @@ def _cleared(part: PurchasePart, now: float) -> PurchasePart:
     if part.phase is PurchasePhase.ACCEPTED:
         return replace(part, is_reused=True, attempt=0)
     if part.has_living_key(now):
-        return PurchasePart(n=part.n, key=part.key, intended_at=part.intended_at)
-    return PurchasePart(n=part.n)
+        return replace(part.reopened(), key=part.key, intended_at=part.intended_at)
+    return part.reopened()
 
 
 def _completed(recorded: PurchaseRecord, rendered: PurchaseRecord | None) -> PurchaseRecord:
@@ -355,27 +354,21 @@ def _completed(recorded: PurchaseRecord, rendered: PurchaseRecord | None) -> Pur
         parts = tuple(part for part in recorded.parts if part.phase is not PurchasePhase.OPEN)
     if not parts:
         return replace(rendered, generation=recorded.generation)
-    about_request = {name: getattr(rendered, name) for name in ("request", "connection_id", "gateway", "submit_path")}
+    about_request = {name: getattr(rendered, name) for name in ("request", *_CONNECTION_FIELDS)}
     return replace(recorded, parts=parts, **about_request)
 
 
-def _values_of(request: ImageRequest) -> dict[str, Any]:
-    values = {name: getattr(request, name) for name in REQUEST_PARAMETERS}
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
-    }
-
-
-def shorten_text(text: str) -> str:
+def _shortened(text: str) -> str:
     """Return a text, or its digest where it is too long for a record."""
-    return text if len(text) <= _LONGEST_TEXT else DIGEST + hashlib.sha256(text.encode()).hexdigest()
+    return text if len(text) <= _LONGEST_TEXT else _DIGEST + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _compacted(value: Any) -> Any:
+def _map_texts(change: Callable[[str], str], value: Any) -> Any:
+    """Return a JSON value with each of its texts changed."""
     if isinstance(value, str):
-        return shorten_text(value)
+        return change(value)
     if isinstance(value, list | tuple):
-        return [_compacted(item) for item in value]
+        return [_map_texts(change, item) for item in value]
     if isinstance(value, dict):
-        return {name: _compacted(item) for name, item in value.items()}
+        return {name: _map_texts(change, item) for name, item in value.items()}
     return value

@@ -9,24 +9,16 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.operators.record import PurchaseRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk.types import Logger
 
-__all__ = ["PurchaseStore", "write_time_limit"]
+__all__ = ["PurchaseStore"]
 
 _KEY: Final = "apimart_purchase"
 #: Seconds between attempts to write the record.
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
-
-
-def write_time_limit() -> float:
-    """Return the seconds for which a record may be written again while Airflow does not answer."""
-    from airflow.configuration import conf  # noqa: PLC0415 - reads its files when it is loaded
-
-    # Beyond its heartbeat timeout Airflow takes the task for dead, and a late write is refused.
-    return 0.75 * float(conf.getint("scheduler", "task_instance_heartbeat_timeout", fallback=300))
 
 
 class PurchaseStore:
@@ -39,29 +31,12 @@ class PurchaseStore:
     :param store: ``context["task_state_store"]``, or ``None``.
     :param ti: the task instance.
     :param log: its logger.
-    :param clock: monotonic seconds.
-    :param sleep: pauses between attempts to write.
     """
 
-    def __init__(
-        self,
-        store: Any,
-        ti: Any,
-        log: Logger,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, store: Any, ti: Any, log: Logger) -> None:
         self._store = store
         self._ti = ti
         self._log = log
-        self._clock = clock
-        self._sleep = sleep
-
-    @property
-    def outlives_tries(self) -> bool:
-        """Whether a retry will find the record."""
-        return self._store is not None
 
     def read(self) -> PurchaseRecord | None:
         """
@@ -78,60 +53,42 @@ class PurchaseStore:
                 "A retry reads it again."
             ) from error
 
-    def write(self, record: PurchaseRecord) -> None:
-        """
-        Persist the record, and read it back.
-
-        :raises RecordUnavailableError: when it was not persisted.
-        """
-        try:
-            if self._store is None:
-                self._ti.xcom_push(_KEY, record.to_json())
-                return
-            from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
-
-            self._store.set(_KEY, record.to_json(), retention=NEVER_EXPIRE)
-        except Exception as error:
-            raise RecordUnavailableError(f"The purchase could not be recorded: {error}.") from error
-        # Airflow 3.3.2 ignores the response to a write, so only reading it back tells whether it arrived.
-        if self.read() != record:
-            raise RecordUnavailableError("The purchase could not be recorded: the task state store did not keep it.")
-
     def write_intent(self, record: PurchaseRecord) -> None:
         """
         Persist what is about to be submitted. An XCom is of no use for that: a retry would not find it.
 
         :raises RecordUnavailableError: when it was not persisted. Nothing may be submitted then.
         """
-        if self.outlives_tries:
-            try:
-                self.write(record)
-            except RecordUnavailableError as error:
-                error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
-                raise
+        try:
+            if self._store is not None:
+                self._write(record)
+        except RecordUnavailableError as error:
+            error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
+            raise
 
-    def persist(self, record: PurchaseRecord, *, seconds: float) -> bool:
+    def persist(self, record: PurchaseRecord, *, seconds: float = 0.0) -> bool:
         """
-        Write the record again and again with backoff, for some seconds, and return whether it was persisted.
+        Write the record again and again with backoff, and return whether it was persisted.
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
+
+        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout.
         """
-        ends_at = self._clock() + seconds
+        ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE
         while True:
             try:
-                self.write(record)
+                self._write(record)
             except RecordUnavailableError as error:
-                if self._clock() + pause >= ends_at:
+                if time.monotonic() + pause >= ends_at:
                     self._log.error(
-                        "Could not record the purchase of task %s: %s This try continues and waits on its worker. "
-                        "A retry would not know of these ids.",
+                        "Could not record task %s: %s This try continues. A retry may not know these ids.",
                         ", ".join(record.task_ids),
                         error,
                     )
                     return False
                 self._log.warning("Could not record the purchase: %s Trying again in %.1f s.", error, pause)
-                self._sleep(pause)
+                time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 return True
@@ -151,5 +108,32 @@ class PurchaseStore:
             self._log.warning("Could not read the XCom task_ids: %s", error)
             return []
 
+    def _write(self, record: PurchaseRecord) -> None:
+        """
+        Persist the record, and read it back.
+
+        :raises RecordUnavailableError: when it was not persisted.
+        """
+        try:
+            if self._store is None:
+                self._ti.xcom_push(_KEY, record.to_json())
+                return
+            from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
+
+            self._store.set(_KEY, record.to_json(), retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise RecordUnavailableError(f"The purchase could not be recorded: {error}.") from error
+        # Airflow 3.3.2 ignores the response to a write, so only reading it back tells whether it arrived.
+        if self.read() != record:
+            raise RecordUnavailableError("The purchase could not be recorded: the task state store did not keep it.")
+
     def _pull(self, key: str) -> Any:
         return self._ti.xcom_pull(task_ids=self._ti.task_id, key=key, map_indexes=self._ti.map_index)
+
+
+def _write_time_limit() -> float:
+    """Return the seconds for which a record may be written again while Airflow does not answer."""
+    from airflow.configuration import conf  # noqa: PLC0415 - reads its files when it is loaded
+
+    # Beyond its heartbeat timeout Airflow takes the task for dead, and a late write is refused.
+    return 0.75 * float(conf.getint("scheduler", "task_instance_heartbeat_timeout", fallback=300))

@@ -16,11 +16,14 @@ from airflow_provider_apimart.gateway.task import Task, task_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_provider_apimart.operators.record import PurchaseRecord
+
 __all__ = ["TaskOutcomes", "build_image_result", "describe_purchase"]
 
 _DIGITS: Final = 32
 #: Fields of the request that a result and each picture of an event repeat.
 _DESCRIBED: Final = ("prompt", "model", "size", "resolution", "quality")
+_TASK_FIELDS: Final = ("task_id", "status", "cost", "credits_cost", "created", "completed", "actual_time")
 #: Running tasks whose state a timeout describes.
 _MOST_DESCRIBED: Final = 5
 
@@ -31,7 +34,7 @@ class TaskOutcomes:
     The state of the gateway tasks, as far as it is known.
 
     :param tasks: finished tasks, by id.
-    :param denied: why the gateway denies an id, for those that it has denied for minutes.
+    :param denied: the reason, by id, for the ids that the gateway has denied for minutes.
     :param running: the state of other tasks, for the message of a timeout.
     :param is_over: whether the wait has timed out.
     """
@@ -44,53 +47,32 @@ class TaskOutcomes:
     def add_event(self, event: Mapping[str, Any]) -> None:
         """Add a trigger's event."""
         self.tasks |= {task.task_id: task for task in map(Task.from_json, event.get("tasks", ()))}
-        failures = event.get("failures", {})
-        self.denied |= {task_id: str(failures.get(task_id, "")) for task_id in event.get("denied", failures)}
+        self.denied |= {task_id: str(reason) for task_id, reason in event.get("failures", {}).items()}
         for task_id, state in dict(event.get("left", {})).items():
             self.running[task_id] = " ".join(str(text) for text in state.values() if text)
         self.is_over = event.get("status") == "timeout"
 
 
 def build_image_result(
-    task_ids: Sequence[str],
-    tasks: Mapping[str, Task],
-    denied: Mapping[str, str],
-    *,
-    gateway: str,
-    request: Mapping[str, Any],
-    requested: int,
-    waited: float,
-    now: float,
-    running: Mapping[str, str] | None = None,
-    is_reused: bool = False,
+    record: PurchaseRecord, known: TaskOutcomes, *, waited: float, now: float
 ) -> tuple[dict[str, Any], list[str]]:
     """
     Return the XCom value, and warnings for the log.
 
     One picture is enough for a result: delivered pictures must not be lost over others that are missing.
 
-    :param task_ids: everything that was bought, in order.
-    :param tasks: finished gateway tasks, by id.
-    :param denied: why the gateway denies an id, for those that it has denied for minutes.
-    :param gateway: the vendor.
-    :param request: the request fields that were submitted.
-    :param requested: number of pictures.
     :param waited: seconds, for the message of a timeout.
     :param now: Unix seconds, to find URLs that have expired.
-    :param running: state of the tasks that are not finished, by id, where it is known.
-    :param is_reused: the pictures were bought before the task was cleared.
     :raises TaskTimeoutError: when a task is still running.
     :raises ApimartError: the reason why there is not a single picture.
     """
-    unfinished = [task_id for task_id in task_ids if task_id not in tasks and task_id not in denied]
-    if unfinished:
-        raise _timeout(unfinished, running or {}, waited)
-    finished = [tasks[task_id] for task_id in task_ids if task_id in tasks]
+    tasks = {**known.tasks, **record.delivered}
+    if unfinished := [task_id for task_id in record.task_ids if task_id not in tasks and task_id not in known.denied]:
+        raise _timeout(unfinished, known.running, waited)
+    finished = [tasks[task_id] for task_id in record.task_ids if task_id in tasks]
     errors = [error for error in map(task_error, finished) if error is not None]
-    errors += [_denial(task_id, denied[task_id]) for task_id in task_ids if task_id in denied]
-    result = _xcom_value(task_ids, finished, gateway=gateway, request=request, requested=requested)
-    if is_reused:
-        result["reused"] = True
+    errors += [_denial(task_id, known.denied[task_id]) for task_id in record.task_ids if task_id in known.denied]
+    result = _xcom_value(record, finished)
     if not result["delivered"]:
         raise errors[0]
     warnings = [str(error) for error in errors]
@@ -101,7 +83,7 @@ def build_image_result(
         if image["expires_at"] is not None and image["expires_at"] <= now
     ]
     if result["status"] == "partial":
-        warnings.append(f"Delivered {result['delivered']} of {requested} pictures; cost: {result['cost']} USD.")
+        warnings.append(f"Delivered {result['delivered']} of {record.n} pictures; cost: {result['cost']} USD.")
     return result, warnings
 
 
@@ -160,45 +142,30 @@ def _denial(task_id: str, reason: str) -> ApimartError:
     )
 
 
-def _xcom_value(
-    task_ids: Sequence[str], finished: Sequence[Task], *, gateway: str, request: Mapping[str, Any], requested: int
-) -> dict[str, Any]:
+def _xcom_value(record: PurchaseRecord, finished: Sequence[Task]) -> dict[str, Any]:
     images = [
         {"task_id": task.task_id, "index": index, "url": image.url, "expires_at": image.expires_at}
         for task in finished
         for index, image in enumerate(task.images)
     ]
     # The cost of a task that the gateway has forgotten is not known, so the sum is not known either.
-    forgotten = [None] * (len(task_ids) - len(finished))
+    forgotten = [None] * (len(record.task_ids) - len(finished))
     charged = [task for task in finished if not task.is_free]
     return {
         "schema_version": 1,
-        "status": "completed" if len(images) >= requested else "partial",
-        "gateway": gateway,
-        "model": request.get("model"),
-        "prompt": None if request.get("prompt") is None else excerpt(str(request["prompt"])),
-        "size": request.get("size"),
-        "resolution": request.get("resolution"),
-        "quality": request.get("quality"),
-        "task_ids": list(task_ids),
-        "requested": requested,
+        "status": "completed" if len(images) >= record.n else "partial",
+        "gateway": record.gateway,
+        **{name: record.request.get(name) for name in _DESCRIBED},
+        "prompt": None if record.request.get("prompt") is None else excerpt(str(record.request["prompt"])),
+        "task_ids": list(record.task_ids),
+        "requested": record.n,
         "delivered": len(images),
         "images": images,
         "cost": total([*(task.cost for task in charged), *forgotten]),
         "credits_cost": total([*(task.credits_cost for task in charged), *forgotten]),
         "currency": "USD",
-        "tasks": [
-            {
-                "task_id": task.task_id,
-                "status": task.status,
-                "cost": task.cost,
-                "credits_cost": task.credits_cost,
-                "created": task.created,
-                "completed": task.completed,
-                "actual_time": task.actual_time,
-            }
-            for task in finished
-        ],
+        "tasks": [{name: getattr(task, name) for name in _TASK_FIELDS} for task in finished],
+        **({"reused": True} if record.is_reused else {}),
     }
 
 
@@ -206,10 +173,8 @@ def _described_images(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     tasks = {task["task_id"]: task for task in result["tasks"]}
     pictures = Counter(image["task_id"] for image in result["images"])
     request = {name: result[name] for name in _DESCRIBED}
-
-    def described(image: Mapping[str, Any]) -> dict[str, Any]:
-        task = tasks[image["task_id"]]
-        cost = share(task["cost"], pictures[image["task_id"]])
-        return {**request, **image, "cost": cost, "seconds": task["actual_time"]}
-
-    return [described(image) for image in result["images"]]
+    return [
+        {**request, **image, "cost": share(task["cost"], pictures[task["task_id"]]), "seconds": task["actual_time"]}
+        for image in result["images"]
+        for task in (tasks[image["task_id"]],)
+    ]

@@ -187,7 +187,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         self.log.info("Copied %d of %d pictures to s3://%s", len(objects), total_count, self.s3_bucket)
         if unknown or failed:
             raise self._failure([*unknown, *failed], copied=len(objects), of=total_count)
-        self._emit_images(context, self._extra(result) if objects else None)
+        self._emit(context, IMAGES, self._extra(result) if objects else None)
         return result
 
     def _query(self, hook: ApimartHook, source: TransferSource) -> tuple[list[Task], list[Loss]]:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent  # noqa: TID253 - only operators that defer import this module
 
-from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.hooks.apimart import ApimartHook
-from airflow_provider_apimart.triggers.connection import RenewedHook, look_up_in_thread
+from airflow_provider_apimart.triggers.connection import RenewedHook
 from airflow_provider_apimart.triggers.poller import TaskPoller
 from airflow_provider_apimart.triggers.waiter import Waiter, readable
 
@@ -29,16 +28,18 @@ _LONGEST_HOLD: Final = 10.0
 _LONGEST_INITIAL_DELAY: Final = 600.0
 #: Bytes of ``data:`` URLs that an event may hold: Airflow stores it in its database.
 _LARGEST_INLINE: Final = 64 * 1024
+#: Ids that a log message names.
+_NAMED_IDS: Final = 100
 #: Characters that all texts about pending tasks may take in an event together, and each of them at least and at most.
 _ALL_TEXTS, _SHORTEST_TEXT, _LONGEST_TEXT = 50_000, 60, 500
 
 
 def seconds_until(moment: float, *, now: float, limit: float | None = None) -> float:
     """
-    Return the seconds until a moment that another machine, or this one before its clock was set, has named.
+    Return the seconds until a moment that a clock has named which may be wrong, or may have been set since.
 
     :param moment: Unix seconds.
-    :param limit: the longest time that the one who named it can have meant; ``None`` for no limit.
+    :param limit: seconds; a moment further ahead was named by a wrong clock. ``None`` for no limit.
     """
     return max(0.0, moment - now if limit is None else min(moment - now, limit))
 
@@ -105,6 +106,20 @@ class GatewayWaitTrigger(BaseTrigger):
         await asyncio.sleep(not_before - loop.time())
         yield TriggerEvent(event)
 
+    async def on_kill(self) -> None:
+        """
+        Log what happens to the money when somebody ends the wait.
+
+        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
+        """
+        self.log.warning(
+            "Stopped waiting for %d gateway task(s), such as %s. They cannot be cancelled: they continue and will be "
+            "charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, unless it "
+            "is told to buy again (on_clear, on_existing).",
+            len(self.task_ids),
+            ", ".join(self.task_ids[:_NAMED_IDS]) or "none",
+        )
+
     @abstractmethod
     async def wait(self, poller: TaskPoller) -> dict[str, Any]:
         """Wait, and return the payload of the event."""
@@ -127,13 +142,13 @@ class ApimartTaskTrigger(GatewayWaitTrigger):
     Nothing else ends the wait: a status query that fails, in whatever way, is repeated. It fires one event::
 
         {"status": "finished" | "timeout", "task_ids": [...], "tasks": [...], "large": [...],
-         "failures": {task_id: message}, "denied": [...],
+         "failures": {task_id: message},
          "left": {task_id: {"status": "processing", "quote": "", "error": ""}}}
 
     ``tasks`` holds the tasks that have ended, in the gateway's own shape, but for those in ``large``: their pictures
-    came inside the answer and are too large for an event, so the worker queries them. ``denied`` are the ids among the
-    ``failures`` that the gateway does not know. ``left`` describes the tasks that were still running at the deadline:
-    the gateway's last status word, its answer where that was not understood, and the error of the last query.
+    came inside the answer and are too large for an event, so the worker queries them. ``failures`` are the ids that
+    the gateway has denied for minutes. ``left`` describes the tasks that were still running at the deadline: the
+    gateway's last status word, its answer where that was not understood, and the error of the last query.
 
     :param finished: tasks among ``task_ids`` that had ended before, in the gateway's shape; the event repeats them.
     :param wait: see :class:`GatewayWaitTrigger` for the other parameters.
@@ -162,19 +177,6 @@ class ApimartTaskTrigger(GatewayWaitTrigger):
                 )
             return event_of(self.task_ids, self.finished, waiter)
 
-    async def on_kill(self) -> None:
-        """
-        Log what happens to the money when somebody ends the wait.
-
-        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
-        """
-        self.log.warning(
-            "Stopped waiting for gateway task(s) %s. They cannot be cancelled: they continue at the gateway and will "
-            "be charged. A retry of the Airflow task, or clearing it, collects their pictures and buys nothing, unless "
-            "on_clear='regenerate'.",
-            ", ".join(self.task_ids),
-        )
-
 
 def event_of(task_ids: Sequence[str], finished: Sequence[dict[str, Any]], waiter: Waiter) -> dict[str, Any]:
     """
@@ -198,7 +200,6 @@ def event_of(task_ids: Sequence[str], finished: Sequence[dict[str, Any]], waiter
         "tasks": [*finished, *tasks],
         "large": large,
         "failures": {task_id: readable(error, limit=length) for task_id, error in waiter.failures.items()},
-        "denied": [task_id for task_id, error in waiter.failures.items() if isinstance(error, TaskNotFoundError)],
         "left": {
             task_id: _description(waiter.running.get(task_id), waiter.errors.get(task_id, ""), length)
             for task_id in task_ids
@@ -229,7 +230,7 @@ def run_inline(trigger: GatewayWaitTrigger, make_hook: Callable[[str], ApimartHo
     context = contextvars.copy_context()
 
     async def wait() -> dict[str, Any]:
-        connection = RenewedHook(trigger.apimart_conn_id, make_hook=make_hook, look_up=look_up_in_thread)
+        connection = RenewedHook(trigger.apimart_conn_id, make_hook=make_hook, in_thread=True)
         poller = TaskPoller(trigger.apimart_conn_id, connection=connection)
         try:
             # In the caller's context, so that the trigger's log lines land where the caller's do.

@@ -13,11 +13,9 @@ from airflow_provider_apimart.gateway.polling import next_pause
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
-    from airflow_provider_apimart.gateway.settings import GatewaySettings
-
-__all__ = ["RenewedHook", "look_up_in_loop", "look_up_in_thread"]
+__all__ = ["RenewedHook"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -25,16 +23,6 @@ _log: Final = logging.getLogger(__name__)
 _LIFETIME: Final = 300.0
 #: Seconds between two look-ups of a connection whose answers are doubted, or that cannot be looked up again.
 _SHORTEST_LIFETIME: Final = 10.0
-
-
-async def look_up_in_loop(hook: ApimartHook) -> GatewaySettings:
-    """Look a hook's connection up as a triggerer does: asynchronously."""
-    return await hook.aload_settings()
-
-
-async def look_up_in_thread(hook: ApimartHook) -> GatewaySettings:
-    """Look a hook's connection up as a worker does: blocking, so in a thread."""
-    return await asyncio.to_thread(lambda: hook.settings)
 
 
 class RenewedHook:
@@ -46,7 +34,7 @@ class RenewedHook:
 
     :param apimart_conn_id: the Airflow connection.
     :param make_hook: makes a hook that has not looked its connection up yet.
-    :param look_up: looks the connection of such a hook up.
+    :param in_thread: look the connection up as a worker does, which blocks, and not as a triggerer does.
     :param clock: monotonic seconds.
     """
 
@@ -55,13 +43,13 @@ class RenewedHook:
         apimart_conn_id: str,
         *,
         make_hook: Callable[[str], ApimartHook] = ApimartHook,
-        look_up: Callable[[ApimartHook], Awaitable[GatewaySettings]] = look_up_in_loop,
+        in_thread: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.current: ApimartHook | None = None
         self._apimart_conn_id = apimart_conn_id
         self._make_hook = make_hook
-        self._look_up = look_up
+        self._in_thread = in_thread
         self._clock = clock
         self._stale_at = float("-inf")
         self._distrusted_at = float("-inf")
@@ -95,7 +83,7 @@ class RenewedHook:
         """
         fresh = self._make_hook(self._apimart_conn_id)
         try:
-            settings = await self._look_up(fresh)
+            settings = await (asyncio.to_thread(lambda: fresh.settings) if self._in_thread else fresh.aload_settings())
         except Exception:
             self._pause = next_pause(self._pause, asked=None if self.current is None else _SHORTEST_LIFETIME)
             self._stale_at = self._clock() + self._pause

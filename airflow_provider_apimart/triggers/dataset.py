@@ -54,19 +54,6 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
         status, ended = await self._status(poller)
         return {"status": status, "ended": ended, "of": len(self.task_ids), "began_at": self.began_at}
 
-    async def on_kill(self) -> None:
-        """
-        Log what happens to the money when somebody ends the wait.
-
-        Airflow also calls this when the trigger only moves to another triggerer, so it must not do more than that.
-        """
-        self.log.warning(
-            "Stopped waiting for %d gateway task(s). They cannot be cancelled: they continue at the gateway and will "
-            "be charged. They are in the dataset's ledger: a retry of the Airflow task, or clearing it, collects their "
-            "pictures and does not buy them again.",
-            len(self.task_ids),
-        )
-
     async def _status(self, poller: TaskPoller) -> tuple[str, int]:
         """Return why to wake the task, and how many tasks have ended."""
         loop = asyncio.get_running_loop()

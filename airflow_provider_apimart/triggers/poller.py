@@ -169,7 +169,7 @@ class TaskPoller:
             self._runner = contextvars.Context().run(create_task, self._run())
 
     def unregister(self, waiter: Waiter) -> None:
-        """Stop polling a waiter's tasks, except those that another waiter waits for."""
+        """Stop polling a waiter's tasks, except the tasks that another waiter waits for."""
         for task_id in waiter.pending:
             self._forget(task_id, waiter)
 
@@ -216,7 +216,7 @@ class TaskPoller:
             await self._connection.aclose()
 
     async def _has_waiters(self) -> bool:
-        """Return whether anybody waits, or begins to before long."""
+        """Return whether anything waits, or does so before the poller has been idle for too long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._linger):
                 while not self._waiters:
@@ -227,7 +227,7 @@ class TaskPoller:
     async def _renew(self) -> None:
         try:
             await self._connection.renew()
-        except Exception as error:  # noqa: BLE001 - a connection that is edited, or Airflow's API that is away, in any way
+        except Exception as error:  # noqa: BLE001 - the connection may be wrong, or Airflow's API away
             self._report(
                 dict.fromkeys(self._waiters, error),
                 failed=f"Could not look up connection {self._apimart_conn_id!r}",

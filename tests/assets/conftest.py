@@ -33,8 +33,8 @@ def producer() -> Callable[..., Callable[[], ApimartBaseOperator]]:
             self.stored = stored
 
         def execute(self, context: Any) -> None:
-            self._emit_purchase(context, self.bought)
-            self._emit_images(context, self.stored)
+            self._emit(context, PURCHASES, self.bought)
+            self._emit(context, IMAGES, self.stored)
 
     def describe(**parameters: Any) -> Callable[[], ApimartBaseOperator]:
         return lambda: Producer(task_id="a_task", **parameters)

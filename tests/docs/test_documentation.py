@@ -21,8 +21,8 @@ from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
 from airflow_provider_apimart.operators.image import ApimartImageOperator
-from airflow_provider_apimart.operators.record import describe_request
-from airflow_provider_apimart.operators.result import build_image_result, describe_purchase
+from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, describe_request
+from airflow_provider_apimart.operators.result import TaskOutcomes, build_image_result, describe_purchase
 from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 from airflow_provider_apimart.transfers.keys import stable_prefix
 from airflow_provider_apimart.transfers.source import read_source
@@ -136,16 +136,15 @@ def test_the_results_page_shows_what_the_operator_returns() -> None:
 
     request = ImageRequest(prompt=shown["prompt"], model="gpt-image-2", size="3:2")
 
-    result, _ = build_image_result(
-        [task.task_id],
-        {task.task_id: task},
-        {},
-        gateway=str(Gateway.APIMART),
+    record = PurchaseRecord(
+        generation=0,
+        fingerprint="",
+        parts=(PurchasePart(PurchasePhase.ACCEPTED, n=request.n, task_ids=(task.task_id,)),),
         request=describe_request(request),
-        requested=request.n,
-        waited=0,
-        now=0,
+        gateway=str(Gateway.APIMART),
     )
+
+    result, _ = build_image_result(record, TaskOutcomes({task.task_id: task}), waited=0, now=0)
 
     assert shown == result
 

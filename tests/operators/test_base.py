@@ -14,8 +14,7 @@ from airflow_provider_apimart.decorators.images import images_task
 from airflow_provider_apimart.operators.base import (
     LABEL_LENGTH,
     MAP_INDEX_TEMPLATE,
-    UI_COLOR,
-    UI_FGCOLOR,
+    ApimartBaseOperator,
     materialize,
 )
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
@@ -171,11 +170,11 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_all_operators_have_the_same_colours(operator: type[BaseOperator]) -> None:
-    assert (operator.ui_color, operator.ui_fgcolor) == (UI_COLOR, UI_FGCOLOR)
+    assert (operator.ui_color, operator.ui_fgcolor) == (ApimartBaseOperator.ui_color, ApimartBaseOperator.ui_fgcolor)
 
 
 def test_the_text_can_be_read_on_its_background() -> None:
-    assert (luminance(UI_COLOR) + 0.05) / (luminance(UI_FGCOLOR) + 0.05) > 7
+    assert (luminance(ApimartBaseOperator.ui_color) + 0.05) / (luminance(ApimartBaseOperator.ui_fgcolor) + 0.05) > 7
 
 
 def test_each_operator_has_a_name_that_people_read() -> None:

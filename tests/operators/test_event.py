@@ -8,7 +8,8 @@ import pytest
 
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.operators.result import build_image_result, describe_purchase
+from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord
+from airflow_provider_apimart.operators.result import TaskOutcomes, build_image_result, describe_purchase
 
 NOW = 9000.0
 
@@ -20,16 +21,16 @@ def task(task_id: str, cost: float | None = 0.5, *, pictures: int = 1, **changes
 
 
 def purchase(*tasks: Task, gone: tuple[str, ...] = ()) -> dict[str, Any]:
-    result, _ = build_image_result(
-        [*(one.task_id for one in tasks), *gone],
-        {one.task_id: one for one in tasks},
-        dict.fromkeys(gone, "404: no such task."),
-        gateway=str(Gateway.APIMART),
+    task_ids = (*(one.task_id for one in tasks), *gone)
+    record = PurchaseRecord(
+        generation=0,
+        fingerprint="",
+        parts=(PurchasePart(PurchasePhase.ACCEPTED, n=4, task_ids=task_ids),),
         request={"prompt": "a cat", "model": "gpt-image-2", "size": "1:1"},
-        requested=4,
-        waited=0,
-        now=0,
+        gateway=str(Gateway.APIMART),
     )
+    known = TaskOutcomes({one.task_id: one for one in tasks}, dict.fromkeys(gone, "404: no such task."))
+    result, _ = build_image_result(record, known, waited=0, now=0)
     return describe_purchase(result, connection="apimart_default", now=NOW)
 
 

@@ -297,7 +297,7 @@ class TestAClear:
         trigger = task_instance.run_until_deferred(operator())
         assert trigger.task_ids == [lost]
         simulator.clear_faults()
-        event = {"status": "finished", "task_ids": [lost], "tasks": [], "failures": {lost: "404"}, "denied": [lost]}
+        event = {"status": "finished", "task_ids": [lost], "tasks": [], "failures": {lost: "404"}}
         result = self.finish_after(task_instance, operator(), event)
 
         assert result["delivered"] == 1

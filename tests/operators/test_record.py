@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.operators.part_requests import build_part_requests
 from airflow_provider_apimart.operators.record import (
     KEY_LIFETIME,
     PurchasePart,
@@ -163,6 +162,6 @@ def test_a_long_text_is_recorded_as_a_digest_and_restored_only_from_the_same_tex
 
     assert record.request["prompt"] == request.prompt
     assert len(json.dumps(record.to_json()["request"]["image_urls"])) < 100
-    assert build_part_requests(record, request) == [request]
+    assert record.part_requests(request) == [request]
     with pytest.raises(ValueError, match="has changed"):
-        build_part_requests(record, replace(request, image_urls=("data:image/png;base64," + "B" * 9000,)))
+        record.part_requests(replace(request, image_urls=("data:image/png;base64," + "B" * 9000,)))

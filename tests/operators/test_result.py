@@ -9,7 +9,8 @@ import pytest
 from airflow_provider_apimart.exceptions import TaskFailedError, TaskTimeoutError
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
-from airflow_provider_apimart.operators.result import build_image_result
+from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord
+from airflow_provider_apimart.operators.result import TaskOutcomes, build_image_result
 
 
 def completed(task_id: str, cost: float | None = 0.5, *, expires_at: int | None = 2000) -> Task:
@@ -22,16 +23,15 @@ def failed(task_id: str, cost: float | None = None) -> Task:
 
 
 def concluded(*task_ids: str, tasks: list[Task], gone: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
-    return build_image_result(
-        task_ids,
-        {task.task_id: task for task in tasks},
-        dict.fromkeys(gone, "404: no such task."),
-        gateway=str(Gateway.APIMART),
+    record = PurchaseRecord(
+        generation=0,
+        fingerprint="",
+        parts=tuple(PurchasePart(PurchasePhase.ACCEPTED, task_ids=(task_id,)) for task_id in task_ids),
         request={"prompt": "a cat", "model": "gpt-image-2"},
-        requested=len(task_ids),
-        waited=600,
-        now=1000.0,
+        gateway=str(Gateway.APIMART),
     )
+    known = TaskOutcomes({task.task_id: task for task in tasks}, dict.fromkeys(gone, "404: no such task."))
+    return build_image_result(record, known, waited=600, now=1000.0)
 
 
 def test_everything_that_was_asked_for_is_a_result_without_warnings() -> None:

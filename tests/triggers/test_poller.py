@@ -190,7 +190,7 @@ class TestTrouble:
     async def test_a_gateway_that_fails_for_a_while_loses_nobody(
         self, polling: Polling, trouble: list[httpx.Response | Exception]
     ) -> None:
-        polling.gateway.refusals = [*trouble]
+        polling.gateway.refusals = [*trouble]  # Of a batch, and of the single query that follows it.
         warnings: list[str] = []
 
         waiters = [polling.wait_for(task_id, warn=warnings.append) for task_id in ids(20)]
