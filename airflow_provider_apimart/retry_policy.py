@@ -1,8 +1,7 @@
 """
-Which failures Airflow retries: those that may end otherwise the next time.
+The retry policy: errors that a retry cannot fix fail the task at once.
 
-Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps the errors that no retry can mend from
-being retried.
+Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps such errors from being retried.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ if HAS_RETRY_POLICIES:
 
     class ApimartRetryPolicy(RetryPolicy):
         """
-        Fails at once what no retry can mend, waits as long as a gateway asks, leaves the rest to the task's settings.
+        A policy that fails at once on errors that a retry cannot fix, and waits as long as the gateway asks.
 
-        An error of this provider tells by its attributes: ``retryable`` and ``retry_after``. A wrong key, an empty
-        balance, an invalid request and refused content fail at once; so does a purchase whose outcome is not known.
-        Other exceptions are not this policy's business.
+        It decides by the attributes ``retryable`` and ``retry_after`` of this provider's errors. A wrong key, an empty
+        balance, an invalid request and refused content fail at once, and so does a purchase whose outcome is unknown.
+        All other errors follow the task's own settings.
         """
 
         def evaluate(
@@ -76,7 +75,7 @@ def with_retry_policy(operator_arguments: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def failing_fast() -> Iterator[None]:
     """
-    Turn errors that no retry can mend into Airflow's own exception for that, where there are no retry policies.
+    Turn errors that a retry cannot fix into Airflow's own exception for that, if Airflow has no retry policies.
 
     :raises AirflowFailException: from the error, before Airflow 3.3.
     """

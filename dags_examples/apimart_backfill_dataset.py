@@ -25,7 +25,7 @@ from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperat
 
 PROMPTS = Path(__file__).parent / "prompts" / "campaign"
 
-# Every run has run_after: midnight of its date. A manual run, or one of a partition, may have no logical date, so no ds.
+# Every run has run_after: midnight of its date. A manual run, or that of a partition, may have no ds.
 DATE = "{{ params.date or dag_run.run_after | ds }}"
 
 with DAG(
