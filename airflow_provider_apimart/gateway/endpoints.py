@@ -114,7 +114,7 @@ def submit(
         )
 
     def read(response: Response) -> Submission:
-        # An id is an acceptance whatever stands beside it: gateways also send an empty error with a success.
+        # An id is an acceptance whatever else the response holds: gateways send an empty error with a success too.
         submission = Submission.find(response, base_url=settings.base_url, api_key=settings.api_key)
         error = response_error(response)
         if submission and (response.is_success or error is None or not is_refusal(error, response)):
@@ -158,7 +158,7 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
         task = Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         has_envelope = isinstance(payload, dict) and "data" in payload and error is None
         if task.state in _FAILURES and not names and not has_envelope:
-            # {"status": "error"} and no more is the word of something in between.
+            # A bare {"status": "error"} comes from something between the gateway and this machine.
             raise error or _unreadable(f"The gateway's response is not about task {task_id}", response, settings)
         return task
 

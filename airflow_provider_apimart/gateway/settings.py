@@ -33,7 +33,7 @@ EXTRA_FIELDS: Final = (
     "requests_per_second",
     "batch_polling",
 )
-#: Seconds that APIMaster may take to answer a submit with the finished picture.
+#: Seconds that APIMaster may take to respond to a submit with the finished picture.
 _PICTURE_TIMEOUT: Final = 330.0
 #: Domains that never leave a local network: RFC 6761, RFC 6762, and the one that ICANN reserved for private use.
 _LOCAL_DOMAINS: Final = (".localhost", ".local", ".internal")
@@ -120,7 +120,7 @@ class GatewaySettings:
         """
         Seconds in total for a submit.
 
-        APIMaster may answer a submit with the finished picture, so the default is longer there. Any ``timeout`` other
+        APIMaster may respond to a submit with the finished picture, so the default is longer there. Any ``timeout`` other
         than the default applies to submits too.
         """
         if self.gateway is Gateway.APIMASTER and self.timeout == _DEFAULT_TIMEOUT:

@@ -215,7 +215,7 @@ class Submission:
     """
     An accepted request.
 
-    :param tasks: the tasks that it became, usually one. A gateway that answers with pictures instead of an id gives a
+    :param tasks: the tasks that it became, usually one. A gateway that responds with pictures instead of an id gives a
         task that is finished already.
     :param replayed: whether the gateway recognised the ``Idempotency-Key`` and repeated its first response.
     """
@@ -251,7 +251,7 @@ class Submission:
         submission = cls.find(response, base_url=base_url, api_key=api_key)
         if submission is None:
             raise UnreadableAnswerError(
-                "The gateway answered the submit without a task id: "
+                "The gateway responded to the submit without a task id: "
                 + redact(quoted(response.payload, api_key) if response.payload is not None else response.first_line),
                 status_code=response.status_code,
                 request_id=response.request_id,
