@@ -130,10 +130,11 @@ class ApimartTaskTrigger(GatewayWaitTrigger):
          "failures": {task_id: message}, "denied": [...],
          "left": {task_id: {"status": "processing", "quote": "", "error": ""}}}
 
-    ``tasks`` holds the tasks that have ended, in the gateway's own shape, but for those in ``large``: their pictures
-    came inside the response and are too large for an event, so the worker queries them. ``denied`` are the ids among the
-    ``failures`` that the gateway does not know. ``left`` describes the tasks that were still running at the deadline:
-    the gateway's last status word, its response where that was not understood, and the error of the last query.
+    ``tasks`` holds the tasks that have ended, in the gateway's own shape, except for those in ``large``: their pictures
+    came inside the response and are too large for an event, so the worker queries them. ``denied`` are the ids among
+    the ``failures`` that the gateway does not know. ``left`` describes the tasks that were still running at the
+    deadline: the gateway's last status word, its response where that was not understood, and the error of the last
+    query.
 
     :param finished: tasks among ``task_ids`` that had ended before, in the gateway's shape; the event repeats them.
     :param wait: see :class:`GatewayWaitTrigger` for the other parameters.
