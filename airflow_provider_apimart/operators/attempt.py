@@ -147,7 +147,7 @@ class ImageAttempt:
     def _continued(
         self, recorded: PurchaseRecord, rendered: PurchaseRecord | None, *, is_retry: bool
     ) -> PurchaseRecord | None:
-        """Return the purchase to continue with, and log in what it differs from the present parameters."""
+        """Return the purchase to continue with, and log how it differs from the present parameters."""
         record, warnings = resume_purchase(
             recorded,
             rendered,
@@ -258,7 +258,7 @@ class ImageAttempt:
 
     def _query(self, record: PurchaseRecord, task_ids: Iterable[str], *, with_empty: bool = False) -> dict[str, Task]:
         """
-        Query some tasks once, and return those that are finished. No answer ends the wait for the others.
+        Query some tasks once, and return those that are finished. No response ends the wait for the others.
 
         :param with_empty: also return tasks that are completed without pictures, which may come later.
         """
@@ -306,7 +306,7 @@ class ImageAttempt:
         return replace(record, parts=accepted, deadline=None)
 
     def _write(self, record: PurchaseRecord) -> PurchaseRecord:
-        """Write a record whose ids are known elsewhere too, once."""
+        """Write a record once; a failure only makes this worker wait, because the ids are known elsewhere."""
         try:
             self.store.write(record)
         except RecordUnavailableError as error:
@@ -323,7 +323,7 @@ class ImageAttempt:
 
     def _wait(self, record: PurchaseRecord, waiting: Sequence[str]) -> None:
         """Defer; or wait on this worker, and add what became of the tasks."""
-        from airflow_provider_apimart.triggers.apimart import run_inline  # noqa: PLC0415 - as above
+        from airflow_provider_apimart.triggers.apimart import run_inline  # noqa: PLC0415 - loads the triggerer
 
         operator, now = self.operator, time.time()
         deadline = record.deadline or now

@@ -28,14 +28,14 @@ __all__ = ["HookPool", "Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
-#: HTTP status of a key that the gateway does not take (again). The call that it answers has bought nothing.
+#: HTTP status of a key that the gateway does not take (again). The submit that receives it has bought nothing.
 _CONFLICT: Final = 409
 
 
 @contextmanager
 def naming_paid_tasks(task_ids: Sequence[str]) -> Iterator[None]:
     """
-    Add to an error which tasks of the request are paid for, so that nobody takes them for lost or free.
+    Add the ids of the request's paid tasks to an error, so that nobody takes them for lost or free.
 
     :param task_ids: ids that the gateway has accepted.
     """
@@ -92,7 +92,7 @@ class Purchase:
 
     def check_unknown(self, record: PurchaseRecord) -> None:
         """
-        Refuse to buy while the outcome of an earlier call is unknown, unless its key may be submitted again.
+        Refuse to buy while the outcome of an earlier submit is unknown, unless its key may be submitted again.
 
         :raises SubmitOutcomeUnknownError: naming the keys, when a call of an earlier try may have bought.
         """
@@ -213,7 +213,7 @@ class Purchase:
         """
         Return the record with those parts open whose key stands for a task that has failed free of charge.
 
-        No retry could get another answer with the same key, so the next key is submitted in this try.
+        No retry could get another response with the same key, so the next key is submitted in this try.
         """
         reopened: dict[int, PurchasePart] = {}
         for index, tasks in replayed.items():
