@@ -178,7 +178,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         return result
 
     def _check_rendered(self) -> None:
-        """Check what templates and other tasks have made of the parameters. Nothing was copied so far."""
+        """Check the rendered parameters, before anything is copied."""
         key = template_text(self.s3_key)
         is_place = key is not None and isinstance(self.s3_bucket, str)
         require("s3_bucket and s3_key", (self.s3_bucket, self.s3_key), is_place, "texts")
@@ -194,7 +194,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         try:
             outcomes = hook.get_tasks(source.task_ids) if source.task_ids else {}
         except ApimartError as trouble:
-            # The pictures whose URLs are known need no gateway: they are copied all the same.
+            # The pictures whose URLs are known do not need the gateway, so they are still copied.
             outcomes = dict.fromkeys(source.task_ids, trouble)
         for task_id in source.task_ids:
             outcome = outcomes.get(task_id)
@@ -311,7 +311,7 @@ def _reason_for(task_id: str, outcome: Task | ApimartError | None) -> ApimartErr
     if isinstance(outcome, ApimartError):
         return outcome
     if outcome is None:
-        return TransferError("the gateway's answer does not mention it", task_id=task_id, charged="unknown")
+        return TransferError("the gateway's response does not mention it", task_id=task_id, charged="unknown")
     if not outcome.is_finished:
         reason = f"it still runs at the gateway (status {outcome.status!r}); it may be charged when it completes"
         return TransferError(reason, task_id=task_id, charged="unknown")
