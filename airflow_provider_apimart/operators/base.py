@@ -171,7 +171,7 @@ class ApimartBaseOperator(BaseOperator):
         label = " ".join(printable.split()) or str(map_index)
         if len(label) > LABEL_LENGTH:
             label = _last_folders(label) if keep_end else f"{label[: LABEL_LENGTH - 1].rstrip()}…"
-        # A template that renders native objects would turn "42" into a number, which Airflow refuses after the task ran.
+        # A template that renders native objects would turn "42" into a number, which Airflow then refuses.
         is_native = getattr(self.get_dag(), "render_template_as_native_obj", False)
         return f"“{label}”" if is_native else label
 
