@@ -18,3 +18,5 @@ The wire: requests to the gateways, their responses, and the meaning of both. Be
 
 Imports nothing of Airflow, and of this provider only ``exceptions``.
 """
+
+from __future__ import annotations

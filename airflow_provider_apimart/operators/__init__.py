@@ -13,3 +13,5 @@ Submit, record, defer, finish. Begin with :mod:`.image` and, for its decisions, 
 
 May import everything but ``decorators``, ``plugins`` and ``simulator``.
 """
+
+from __future__ import annotations
