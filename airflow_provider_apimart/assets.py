@@ -1,8 +1,8 @@
 """
-The provider's assets, and the extra data of their events: what was bought or stored, and what it cost.
+The provider's assets, and the extra data of their events: what was bought or stored, and its cost.
 
-Every event is a row of Airflow's database, so it stays small whatever the number of pictures: it lists the first of
-them, and says where the others are.
+Every event is a row of Airflow's database, so it stays small for any number of pictures: it lists the first of them and
+the address of a list of all.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-#: Of everything that was bought: the only events from which money is to be added up.
+#: The asset of everything that was bought. Only its events are to be added up for costs.
 PURCHASES: Final = Asset("apimart-purchases")
-#: Of all pictures that were put into S3.
+#: The asset of all pictures that were stored in S3.
 IMAGES: Final = Asset("apimart-images")
 
 #: Pictures, and gateway tasks, that one event lists at most.
 MOST_LISTED: Final = 100
-#: Bytes of JSON that they take at most: addresses may be long, and prompts Chinese.
+#: Bytes of JSON that they take at most: addresses may be long, and non-ASCII characters take 6 bytes or more.
 _IMAGES_SIZE: Final = 64 * 1024
 _TASK_IDS_SIZE: Final = 8 * 1024
 
@@ -93,7 +93,7 @@ def purchase_extra(
     """
     Return the extra data of the event of a purchase.
 
-    :param purchase: id of what was bought. A later event with the same id repeats the purchase and adds nothing.
+    :param purchase: id of the purchase. A later event with the same id replaces the earlier one.
     :param connection: id of the gateway's connection.
     :param gateway: the vendor, ``apimart`` or ``apimaster``.
     :param bought_at: Unix seconds of the last paid call in it.
@@ -146,12 +146,12 @@ def images_extra(
     :param connection: id of the gateway's connection.
     :param aws_connection: id of the connection that reaches the bucket.
     :param count: number of pictures.
-    :param task_ids: gateway tasks that made them.
-    :param models: that made them, where known.
-    :param cost: US dollars that they have cost, whenever that was; ``None`` when part of it is not known.
+    :param task_ids: ids of the gateway tasks that made them.
+    :param models: the models that made them, where known.
+    :param cost: US dollars that they cost, whenever they were bought; ``None`` when part of it is not known.
     :param credits_cost: the same in the gateway's credits.
     :param images: the pictures, each with its ``uri``.
-    :param manifest: address of the file that has all of them; ``None`` where the task's XCom has.
+    :param manifest: address of the file that lists all of them; ``None`` where the task's XCom does.
     """
     extra = {
         "schema_version": _SCHEMA_VERSION,
@@ -189,9 +189,9 @@ def _first(items: Iterable[_T], size: int) -> list[_T]:
 
 def with_assets(outlets: Any, assets: tuple[Asset, ...]) -> list[Any]:
     """
-    Return outlets with some assets, each of them once.
+    Return outlets with some assets added, each of them once.
 
-    :param outlets: as DAG authors give them: one, several, or none.
+    :param outlets: one outlet, several, or none, as DAG authors give them.
     """
     given = [] if outlets is None else list(outlets) if isinstance(outlets, list | tuple | set) else [outlets]
     return [*given, *(asset for asset in assets if asset not in given)]

@@ -6,13 +6,13 @@ The exceptions of this provider.
     ApimartError
     ├── ConfigurationError          the Airflow connection cannot be used
     ├── InvalidRequestError         the request is wrong; also a ValueError
-    ├── GatewayError                the gateway refused, failed or did not answer
+    ├── GatewayError                the gateway refused, failed or did not respond
     │   ├── AuthenticationError         401: bad, missing or disabled key
     │   ├── InsufficientBalanceError    402: the account cannot pay
     │   ├── PermissionDeniedError       403: no right to this model
     │   ├── NotFoundError               404: wrong base URL, path or model
     │   │   └── TaskNotFoundError           the gateway does not know this task id
-    │   ├── RequestRejectedError        400, 413, 422: refused for what it says
+    │   ├── RequestRejectedError        400, 413, 422: the request was refused
     │   │   └── ModerationError             refused for its content
     │   ├── RateLimitError              429: too many requests
     │   ├── BusyError                   refused for now, provably not accepted
@@ -21,21 +21,21 @@ The exceptions of this provider.
     │   ├── ConnectionFailedError       no response
     │   └── UnreadableAnswerError       a response that is not the documented JSON
     ├── SubmitOutcomeUnknownError   a paid request whose response was lost or proves nothing
-    ├── TaskError                   a task was accepted, and gave no picture
+    ├── TaskError                   a task was accepted, and delivered no picture
     │   ├── TaskFailedError             the gateway says that it failed
-    │   │   └── TaskModeratedError          and that its content is the reason
+    │   │   └── TaskModeratedError          it failed because of its content
     │   ├── TaskCancelledError          the gateway says that it was cancelled
     │   ├── TaskTimeoutError            still running at the deadline
     │   └── NoImagesError               completed without a usable URL
     ├── RecordUnavailableError      what was bought before could not be read or stored; nothing was submitted
-    ├── ReferenceUnavailableError   a reference image could not be read; nothing was sent
-    ├── BudgetExceededError         more than max_cost allows; nothing was bought beyond it
+    ├── ReferenceUnavailableError   a reference image could not be read; nothing was submitted
+    ├── BudgetExceededError         the price exceeds max_cost; nothing was bought beyond it
     ├── IncompleteDatasetError      rows of a dataset have no picture
     └── TransferError               a finished picture could not be stored
         └── ImageRejectedError          what was downloaded is not a complete picture
 
-The module imports no Airflow, so that a ``RetryRule`` can name its classes and a client can be written
-without a scheduler. Every instance survives pickling: Airflow moves exceptions between processes.
+The module does not import Airflow, so that a ``RetryRule`` can name its classes, and clients work without a scheduler.
+Every instance can be pickled: Airflow moves exceptions between processes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ Charged = Literal["yes", "no", "unknown"]
 
 class ApimartError(Exception):
     """
-    Root of all errors of this provider.
+    Base class of all errors of this provider.
 
     :param message: what happened, whether it was charged, and what to do next.
     :param status_code: HTTP status of the response, or ``None`` where there was none.
@@ -124,11 +124,11 @@ class ConfigurationError(ApimartError):
 
 class InvalidRequestError(ApimartError, ValueError):
     """
-    The request is not one that the named model accepts. Nothing was sent, nothing was charged.
+    The named model does not accept the request, or a parameter is wrong. Nothing was submitted or charged.
 
     :param field: name of the first wrong field.
-    :param value: what that field held.
-    :param allowed: what it may hold, in words.
+    :param value: its value.
+    :param allowed: a description of the allowed values.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class InvalidRequestError(ApimartError, ValueError):
 
 
 class GatewayError(ApimartError):
-    """The gateway refused, failed, or could not be understood."""
+    """The gateway refused a request, failed, or could not be understood."""
 
 
 class AuthenticationError(GatewayError):
@@ -162,7 +162,7 @@ class NotFoundError(GatewayError):
 
 class TaskNotFoundError(NotFoundError):
     """
-    The gateway says that it does not know the task id: mistyped, too new, of another account, or too old.
+    The gateway says that it does not know the task id: it is mistyped, too new, too old, or of another account.
 
     Whether it was charged is unknown.
     """
@@ -172,30 +172,30 @@ class TaskNotFoundError(NotFoundError):
 
 
 class RequestRejectedError(GatewayError):
-    """The gateway refused the request for what it says. The same request will be refused again."""
+    """The gateway refused the request because of its content. The same request will be refused again."""
 
 
 class ModerationError(RequestRejectedError):
-    """The gateway's review refused the prompt or a reference image before any work was done."""
+    """The gateway's moderation refused the prompt or a reference image before any work was done."""
 
 
 class RateLimitError(GatewayError):
-    """HTTP 429. ``retry_after`` has the seconds that the gateway asks to wait, where it does."""
+    """HTTP 429. ``retry_after`` holds the pause in seconds if the gateway asks for one."""
 
     default_retryable = True
 
 
 class BusyError(GatewayError):
-    """The gateway could not take the request now and said so in a way that proves that nothing was accepted."""
+    """The gateway could not take the request now, and its response proves that nothing was accepted."""
 
     default_retryable = True
 
 
 class IdempotencyError(GatewayError):
     """
-    HTTP 409: the ``Idempotency-Key`` was used for another body, or its first use has no known result.
+    HTTP 409: the ``Idempotency-Key`` was used for another body, or the result of its first use is not known.
 
-    Sending again with the same key cannot succeed; sending with another may buy twice.
+    Submitting the same key again cannot succeed; submitting another one may buy twice.
     """
 
     default_charged = "unknown"
@@ -221,12 +221,12 @@ class UnreadableAnswerError(GatewayError):
 
 class SubmitOutcomeUnknownError(ApimartError):
     """
-    A paid request was sent, and its response was lost or does not prove a refusal.
+    A paid request was submitted, and its response was lost or does not prove a refusal.
 
     The picture may exist and be billed.
 
-    :param idempotency_key: the key that went with the request. Sending the same body with the same key again
-        within 24 hours buys once on a gateway that honours it.
+    :param idempotency_key: the key of the request. Submitting the same body with the same key again within 24 hours
+        buys once on a gateway that honours it.
     """
 
     default_charged = "unknown"
@@ -237,22 +237,21 @@ class SubmitOutcomeUnknownError(ApimartError):
 
 
 class TaskError(ApimartError):
-    """A task was accepted by the gateway and gave no picture."""
+    """The gateway accepted a task, which delivered no picture."""
 
 
 class TaskFailedError(TaskError):
     """
-    The gateway says that the task failed. It was not charged unless the response carries a cost.
+    The gateway says that the task failed. It was not charged unless the response has a cost.
 
-    A retry buys it again, unless it was charged. Without a record of the purchase, the retry sends the same
-    idempotency key, and a gateway that honours it returns the same failed task.
+    A retry buys it again with a new idempotency key, unless it was charged.
     """
 
     default_retryable = True
 
 
 class TaskModeratedError(TaskFailedError):
-    """The task failed because the model's provider refused the content. It will refuse the same content again."""
+    """The task failed because the model's provider refused its content. The same content will be refused again."""
 
     default_retryable = False
 
@@ -264,7 +263,7 @@ class TaskCancelledError(TaskError):
 
 
 class TaskTimeoutError(TaskError):
-    """The task was still running at the deadline. It goes on at the gateway and may still be charged."""
+    """The task was still running at the deadline. It continues at the gateway and may be charged."""
 
     default_retryable = True
     default_charged = "unknown"
@@ -283,29 +282,29 @@ class NoImagesError(TaskError):
 
 class RecordUnavailableError(ApimartError):
     """
-    The record of what earlier attempts bought could not be read or written. Nothing was sent.
+    The record of earlier purchases could not be read or written. Nothing was submitted.
 
-    An unreadable record is not the same as no record, and never leads to a purchase.
+    An unreadable record is not the same as an empty one, and never leads to a purchase.
     """
 
     default_retryable = True
 
 
 class ReferenceUnavailableError(ApimartError):
-    """A reference image could not be read now; the next try may be able to. Nothing was sent, nothing was charged."""
+    """A reference image could not be read now; a retry may succeed. Nothing was submitted or charged."""
 
     default_retryable = True
 
 
 class BudgetExceededError(ApimartError):
-    """The estimated price exceeds what ``max_cost`` leaves, or is unknown. Nothing was bought beyond it."""
+    """The estimated price exceeds the rest of ``max_cost``, or is unknown. Nothing was bought beyond it."""
 
 
 class IncompleteDatasetError(ApimartError):
     """
     More rows of a dataset have no picture than ``max_failed`` allows.
 
-    The message names the first of them; the charged ones are among the costs. All others are in S3.
+    The message names the first of these rows. The costs include those that were charged. All other rows are in S3.
     """
 
     default_charged = "unknown"

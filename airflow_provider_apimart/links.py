@@ -77,7 +77,7 @@ def s3_folder_url(client: S3Client, bucket: str, folder: str) -> str:
     """
     Return the URL of a folder in the AWS console, in the form of the amazon provider's own links.
 
-    Other S3 servers have no such page, nor has a bucket that is named by the ARN of an access point.
+    Other S3 servers do not have such a page, and neither does a bucket that is named by the ARN of an access point.
 
     :param client: the S3 client; only its endpoint, region and partition are read, and no request is made.
     :param folder: keys up to a slash, without it; empty for the whole bucket.

@@ -1,4 +1,4 @@
-"""Pictures as Markdown, which Airflow shows to people whom it asks to decide: the ``body`` of a ``HITLOperator``."""
+"""Pictures as Markdown, for the ``body`` of a ``HITLOperator``, by which Airflow asks people to decide."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 __all__ = ["pictures_as_markdown"]
 
-#: Pictures that are shown; the others are behind the link. Airflow keeps the text, and a form is no gallery.
+#: Pictures that are shown; the others are behind the link. Airflow stores the text, and a form is not a gallery.
 _MOST_SHOWN: Final = 24
 _PUNCTUATION: Final = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def pictures_as_markdown(ti: RuntimeTaskInstanceProtocol, task_id: str) -> str:
     """
-    Return what a task has put into S3: thumbnails with prompt and cost, the sum, and a link to all pictures of the run.
+    Return the pictures that a task has stored in S3 as thumbnails with prompt and cost, the sum, and a link to all.
 
-    Airflow's own pages show the thumbnails to everybody who may read the DAG's XComs, by this provider's plugin. Where
-    Airflow is served below a path, workers need the setting ``[api] base_url`` too.
+    This provider's plugin serves the thumbnails to everybody who may read the DAG's XComs. If Airflow is served below a
+    path, workers need the setting ``[api] base_url`` too.
 
-    :param ti: the task instance that asks, in the same DAG run.
-    :param task_id: of an ``ApimartToS3Operator`` or ``ApimartImageDatasetOperator`` that is not mapped.
-    :raises ValueError: when it has returned no such result.
+    :param ti: the task instance that shows the pictures, in the same DAG run.
+    :param task_id: id of an ``ApimartToS3Operator`` or ``ApimartImageDatasetOperator`` that is not mapped.
+    :raises ValueError: when that task has not returned such a result.
     """
     from airflow.configuration import conf  # noqa: PLC0415 - reads its files when it is loaded
 
@@ -42,7 +42,7 @@ def pictures_as_markdown(ti: RuntimeTaskInstanceProtocol, task_id: str) -> str:
 
 class _Source(NamedTuple):
     """
-    Where pictures come from.
+    The task whose pictures are shown.
 
     :param root: path of Airflow's base URL, without a slash at its end.
     """
@@ -87,5 +87,5 @@ def _dollars(cost: float | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text on one line in which nothing has a meaning of its own."""
+    """Return a text on one line, with all Markdown punctuation escaped."""
     return _PUNCTUATION.sub(r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What Airflow shows of this provider, and where it finds its classes."""
+"""The description of this provider that Airflow reads: its classes, connection form, links and plugins."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """
 The rule by which Airflow retries a failure: only where a retry can end otherwise.
 
-Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps the errors that no retry can mend from
-being retried.
+Airflow has retry policies from 3.3 on. Below that, :func:`failing_fast` keeps such errors from being retried.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ if HAS_RETRY_POLICIES:
 @contextmanager
 def failing_fast() -> Iterator[None]:
     """
-    Turn errors that no retry can mend into Airflow's own exception for that, where there are no retry policies.
+    Turn errors that a retry cannot fix into Airflow's own exception for that, if Airflow has no retry policies.
 
     :raises AirflowFailException: from the error, before Airflow 3.3.
     """

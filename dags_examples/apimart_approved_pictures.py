@@ -1,9 +1,9 @@
 """
 ### Pictures that a person approves
 
-Two pictures, copied to S3 as drafts. Then the run waits, holding no worker, until somebody looks at them on Airflow's
-page *Required Actions*, which shows them with what they have cost. Approved, they are published: copied to the folder
-`published/`. Rejected, or not looked at for three days, they stay drafts.
+Buys two pictures and copies them to S3 as drafts. Then the run waits, without a worker, until somebody decides on
+Airflow's page *Required Actions*, which shows the pictures with their costs. Approved pictures are copied to the folder
+`published/`. Pictures that are rejected, or not decided on within three days, stay drafts.
 
 Needs Airflow 3.1 or newer, which has human-in-the-loop operators, and the connections `apimart_default` and
 `aws_default`. The bucket is the Airflow Variable `apimart_bucket`, or `apimart-pictures` where that is not set; it must

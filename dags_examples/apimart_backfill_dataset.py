@@ -1,14 +1,14 @@
 """
 ### A dated prompt dataset, one run for each date
 
-Each run buys the pictures of one date, a row of `prompts/campaign/<date>.jsonl` each, in one task. A date without a
-file has nothing to buy, and its run is skipped. Old dates are made up for with
+Each run buys the pictures of one date in one task, one for each row of `prompts/campaign/<date>.jsonl`. The run of a
+date without a file is skipped. Buy the pictures of old dates with
 
     airflow backfill create --dag-id apimart_backfill_dataset --from-date 2025-11-03 --to-date 2025-11-05
 
-and a single one by hand with the parameter `date`. Pictures and ledger are in S3 under a prefix with the date, so that
-every run of a date shares them: to run a date again, also with `--reprocess-behavior completed`, buys only rows that
-are new or changed.
+and those of a single date with a manual run and the parameter `date`. Pictures and ledger are in S3 under a prefix with
+the date, so all runs of a date share them: running a date again, also with `--reprocess-behavior completed`, buys only
+rows that are new or changed.
 
 Needs the connections `apimart_default` and `aws_default`. The bucket is the Airflow Variable `apimart_bucket`, or
 `apimart-pictures` where that is not set; it must exist.
@@ -25,8 +25,7 @@ from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperat
 
 PROMPTS = Path(__file__).parent / "prompts" / "campaign"
 
-# Every run has run_after: midnight of the date that it is for. A run by hand, or of a partition, has no logical date,
-# so no ds.
+# Every run has run_after: midnight of its date. A manual run, or that of a partition, may have no ds.
 DATE = "{{ params.date or dag_run.run_after | ds }}"
 
 with DAG(

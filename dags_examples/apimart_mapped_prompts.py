@@ -1,8 +1,8 @@
 """
 ### A prompt dataset, one mapped task for each picture
 
-Reads `prompts/products.jsonl`, orders one picture for each line, and copies all of them to S3 in one task. While the
-pictures are made, no task holds a worker: the mapped tasks are all deferred at once. One that fails is retried alone.
+Reads `prompts/products.jsonl`, buys one picture for each line, and copies all of them to S3 in one task. The mapped
+tasks wait in the triggerer at the same time and occupy no worker. One that fails is retried alone.
 
 Needs the connections `apimart_default` and `aws_default`. The bucket is the Airflow Variable `apimart_bucket`, or
 `apimart-pictures` where that is not set; it must exist.
@@ -44,7 +44,7 @@ with DAG(
         source=generate.output,
         s3_bucket="{{ var.value.get('apimart_bucket', 'apimart-pictures') }}",
         s3_key="products/{{ dag_run.run_after | ds }}/{task_id}-{index}.{ext}",
-        # What was paid for is copied, also when one prompt failed for good.
+        # Copies what was paid for even if one prompt failed permanently.
         trigger_rule="all_done_min_one_success",
     )
 

@@ -1,13 +1,13 @@
 """
 ### A catalogue of all posters
 
-Runs whenever `apimart_taskflow_prompts` has stored posters: it waits for the folder that they are in, which is an
-asset. What the events of that asset say of each picture goes into one file, `catalogue/posters.json`. Run by hand, it
-writes the file anew.
+Runs whenever `apimart_taskflow_prompts` has stored posters: it waits for events of their folder, which is an asset. It
+writes what the events say about each picture into one file, `catalogue/posters.json`. A manual run writes the file
+again.
 
-Needs the connection `aws_default`; the posters need `apimart_default` too. What a DAG waits for must be known when it
-is parsed, where no Variable is read. So if you have set the Airflow Variable `apimart_bucket`, name that bucket here,
-in place of `apimart-pictures`.
+Needs the connection `aws_default`; the posters need `apimart_default` too. The asset must be known when
+the DAG is parsed, and Variables are not read then. So if you have set the Airflow Variable `apimart_bucket`, write its
+value here in place of `apimart-pictures`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ POSTERS = Asset(f"s3://{BUCKET}/posters")
 with DAG(
     dag_id="apimart_poster_catalogue",
     schedule=POSTERS,
-    # Two runs at once would replace each other's file.
+    # Two simultaneous runs would overwrite each other's file.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["apimart", "example"],
@@ -35,7 +35,7 @@ with DAG(
     def write_catalogue(*, inlet_events: Any) -> str:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-        # An event lists the first hundred pictures, and says where the others are.
+        # An event lists the first hundred pictures, and the address of a file with all of them.
         listed = [poster for event in inlet_events[POSTERS] for poster in event.extra.get("images", ())]
         posters = {poster["uri"]: poster for poster in listed}
         address = f"s3://{BUCKET}/catalogue/posters.json"

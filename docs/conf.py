@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pygments.lexers.special import TextLexer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -153,6 +155,8 @@ GENERATED = {
 
 
 def setup(app: Sphinx) -> None:
+    # GitHub draws these diagrams; the built pages show their text.
+    app.add_lexer("mermaid", TextLexer)
     app.connect("source-read", _fill_in)
 
 

@@ -101,7 +101,7 @@ _GPT_IMAGE_2_OFFICIAL: Final = ModelSpec(
     },
 )
 
-# Both pages document n up to 10 or an example with n=2; live answers to n=2 delivered one picture. One task each
+# Both pages document n up to 10 or an example with n=2; live responses to n=2 delivered one picture. One task each
 # delivers what was asked for under either reading, at the same price per picture.
 _GPT_IMAGE_2: Final = ModelSpec(
     gateway=Gateway.APIMART,

@@ -1,4 +1,4 @@
-"""The HTTP client: sends endpoints, tries again where that is safe, and says what went wrong."""
+"""The HTTP client: sends requests, repeats them where that is safe, and explains failures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
 Estimates of what a request will cost, and sums and shares of money that may be unknown.
 
-The gateways' public price endpoint answers with the fields that apply to the model's way of billing, and with an empty
+The gateways' public price endpoint responds with the fields that apply to the model's way of billing, and with an empty
 template for a model that it does not know. An estimate serves a guard before the purchase, so it is never lower than
 the price: where the table leaves something open, the dearest figure counts, and where it does not tell at all, the
 price is unknown. The task says what was charged.

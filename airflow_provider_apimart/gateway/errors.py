@@ -23,8 +23,8 @@ Everything else: redirects, HTML pages, undocumented       SubmitOutcomeUnknown 
 JSON, 408, other 409, other 5xx, a lost or slow response
 =========================================================  ========================  ======================
 
-A status query is never refused for good: :func:`reading_error` makes each of its errors retryable, because the task
-that it is about is paid for.
+An error of a status query is never final: :func:`reading_error` makes each of them retryable, because the task is paid
+for.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def is_documented_error(payload: Any) -> bool:
     Return whether a body is an error in the gateway's own documented form.
 
     That is an object ``error`` with a ``message`` and a ``type``, or a ``code`` from the vendors' pages. Load balancers
-    and firewalls answer with HTML, text, or JSON of their own such as ``{"message": "Service Unavailable"}``.
+    and firewalls respond with HTML, text, or JSON of their own such as ``{"message": "Service Unavailable"}``.
     """
     error = payload.get("error") if isinstance(payload, dict) else None
     if not isinstance(error, dict) or not _is_text(error.get("message")):

@@ -50,7 +50,7 @@ _ID_KEYS: Final = ("task_id", "taskId", "taskID", "task-id")
 _TASK_ID: Final = re.compile(r"task[-_](?=[\w-]*\d)[\w-]+")
 #: First characters of the base64 form of picture formats. No two bytes decide: ``/wo`` may begin a path.
 _BASE64_TYPES: Final = {"iVBOR": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "PHN2Zy": "svg+xml"}
-#: Characters that a text has at least that is taken for a picture by its beginning alone.
+#: The fewest characters of a text that is taken for a picture by its beginning alone.
 _SHORTEST_BASE64: Final = 64
 
 

@@ -275,7 +275,7 @@ def look_up(settings: GatewaySettings, task_ids: Iterable[str], endpoint: BatchE
     left_out = [task_id for task_id in wanted if task_id not in batches.described]
     alone: Found = {}
     if batches.trouble is not None:
-        # Batches alone may be broken, or forbidden by a firewall. One query tells, before many are sent.
+        # Batches alone may be broken, or forbidden by a firewall. One single query shows that before many are sent.
         probe = left_out.pop(0)
         (alone[probe],) = yield [endpoints.get_task(settings, probe)]
         if not isinstance(alone[probe], Task | TaskNotFoundError):
@@ -354,7 +354,7 @@ def _is_vague(task: Task) -> bool:
 
 def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Sequence[Task | GatewayError]) -> None:
     """
-    Tell the endpoint what its batches can be like from now on.
+    Adapt the use of the batch endpoint to the outcome of a poll.
 
     :param asked: the number of ids that were queried.
     :param singly: outcomes of single queries of the tasks that no batch named.
@@ -374,7 +374,7 @@ def _learn(endpoint: BatchEndpoint, batches: _Batches, asked: int, singly: Seque
     elif batches.most_accepted:
         endpoint.limit_to(batches.most_accepted)
     elif any(isinstance(outcome, Task) for outcome in singly):
-        # Where single queries fail too, it is not about batches: a proxy may answer everything with its own page.
+        # Where single queries fail too, it is not about batches: a proxy may respond to everything with its own page.
         endpoint.turn_off(batches.refusal)
 
 

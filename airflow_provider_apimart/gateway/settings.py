@@ -107,8 +107,8 @@ class GatewaySettings:
         """
         Seconds in total for a submit.
 
-        APIMaster may answer a submit with the finished picture, so the default is longer there. Any ``timeout`` other
-        than the default applies to submits too.
+        APIMaster may respond to a submit with the finished picture, so the default is longer there. Any ``timeout``
+        other than the default applies to submits too.
         """
         if self.gateway is Gateway.APIMASTER and self.timeout == _DEFAULT_TIMEOUT:
             return _PICTURE_TIMEOUT

@@ -205,7 +205,7 @@ class Submission:
     """
     An accepted request.
 
-    :param tasks: the tasks that it became, usually one. A gateway that answers with pictures instead of an id gives a
+    :param tasks: the tasks that it became, usually one. A gateway that responds with pictures instead of an id gives a
         task that is finished already.
     :param replayed: whether the gateway recognised the ``Idempotency-Key`` and repeated its first response.
     """

@@ -143,8 +143,8 @@ class ApimartHook(BaseHook):
         Submit many requests side by side, as many at once as the connection's ``max_concurrency`` allows.
 
         When the gateway refuses one for now (HTTP 429), all wait as long as it asks, for up to a minute, and half as
-        many are on the wire afterwards; step by step they become as many again. When the generator is closed early,
-        nothing more is drawn; submits on the wire are waited for, and logged with their task ids.
+        many may be on the wire afterwards; the limit then grows again. When the generator is closed early, nothing
+        more is drawn; submits on the wire are waited for, and logged with their task ids.
 
         :param purchases: requests with their idempotency keys; each is drawn when there is room for it.
         :return: the place of each request in ``purchases`` and its outcome, an error being one too, as they arrive.
@@ -219,7 +219,7 @@ class ApimartHook(BaseHook):
         """
         Return the money that is left to spend. The query is free.
 
-        :raises GatewayError: for a wrong key; APIMaster offers no balance and answers ``NotFoundError``.
+        :raises GatewayError: for a wrong key; APIMaster has no balance endpoint, which is a ``NotFoundError``.
         """
         return self._call(endpoints.get_balance)
 

@@ -42,7 +42,7 @@ CONNECTION_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "timeout": {
         "label": "Timeout",
         "description": "Seconds in total for one HTTP request, not for a picture. Unless changed, a submit to "
-        "APIMaster has 330, because it may answer with the finished picture.",
+        "APIMaster has 330, because it may respond with the finished picture.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "minimum": 0, "default": 30},
     },
     "max_concurrency": {

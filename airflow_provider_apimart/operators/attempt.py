@@ -209,7 +209,7 @@ class ImageAttempt(ExitStack):
 
     def _query(self, record: PurchaseRecord, task_ids: Iterable[str], *, with_empty: bool = False) -> dict[str, Task]:
         """
-        Query some tasks once, and return those that are finished. No answer ends the wait for the others.
+        Query some tasks once, and return those that are finished. No response ends the wait for the others.
 
         :param with_empty: also return tasks that are completed without pictures, which may come later.
         """

@@ -157,7 +157,7 @@ class ApimartBaseOperator(BaseOperator):
         label = " ".join(printable.split()) or str(map_index)
         if len(label) > LABEL_LENGTH:
             label = _last_folders(label) if keep_end else f"{label[: LABEL_LENGTH - 1].rstrip()}…"
-        # A template that renders native objects would make a number of "42", which Airflow refuses after the task ran.
+        # A template that renders native objects would turn "42" into a number, which Airflow then refuses.
         is_native = getattr(self.get_dag(), "render_template_as_native_obj", False)
         return f"“{label}”" if is_native else label
 
@@ -186,7 +186,7 @@ class ApimartBaseOperator(BaseOperator):
             return []
         declared = [outlet for outlet in self.outlets if isinstance(outlet, Asset) and outlet.uri == folder.uri]
         if not declared:
-            # By its address alone: Airflow makes an event of it where it knows such an asset, and none where not.
+            # By its address alone: Airflow makes an event if it knows such an asset, and none otherwise.
             self.outlets = [*self.outlets, Asset.ref(uri=folder.uri)]
         return declared or [folder]
 

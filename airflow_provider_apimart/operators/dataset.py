@@ -67,7 +67,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         or the most that such a row has cost; the task stops before it would exceed the sum, collects what is running,
         and fails; raise it and clear the task to go on. ``timeout`` is what one try waits for a picture after its call
         was accepted; ``execution_timeout`` bounds the whole try.
-    :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was sent.
+    :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
     :raises IncompleteDatasetError: more rows failed than ``max_failed`` allows; says which, and why.
     :raises TaskTimeoutError: pictures still run at the gateway; a retry collects them.
@@ -142,7 +142,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._check_when_parsed(self._check_parameters)
 
     def _check_parameters(self) -> None:
-        """Refuse what is wrong for any dataset, as far as it is known when the DAG is parsed."""
+        """Refuse parameters that are wrong for any dataset, as far as they are known when the DAG is parsed."""
         self.check_settings(is_rendered=False)
         for name in ("max_in_flight", "max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
@@ -156,7 +156,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         check_anywhere(request, unknown={*unknown, "model", "image_urls", "mask_url"})
 
     def map_index_label(self, map_index: int | None) -> str:
-        """Return what stands for the number of a mapped task instance: the name of its file, and its shard."""
+        """Return the name of a mapped task instance: that of its file, and its shard."""
         is_address = isinstance(self.prompts, str | PathLike) or hasattr(self.prompts, "storage_options")
         file = str(self.prompts).rstrip("/").rpartition("/")[2] if is_address else ""
         is_pair = isinstance(self.shard, list | tuple) and len(self.shard) == len(("index", "count"))
@@ -169,7 +169,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._work(context, began_at=time.time())
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after a deferral: what has ended meanwhile is copied, and the next rows are bought."""
+        """Continue after a deferral: copy what has ended, and buy the next rows."""
         self.log.info("Woken (%s): %d of %d paid calls have ended", event["status"], event["ended"], event["of"])
         return self._work(context, began_at=event["began_at"])
 
@@ -184,7 +184,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return None
 
     def on_kill(self) -> None:
-        """Send nothing more, and write down what was sent."""
+        """Submit nothing more, and record what was submitted."""
         if self._stopping is not None:
             self._stopping.set()
 
@@ -196,7 +196,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                     return self._finish(context, session)
                 if self.deferrable:
                     self._defer(wait, began_at=began_at)
-            # On the worker too a new session follows, which sees what others have written, and has no old troubles.
+            # A new session on the worker too: it sees what others have written, and starts without old errors.
             time.sleep(self._seconds("poll_interval") if wait.task_ids else max(0.0, wait.wake_at - time.time()))
 
     def _finish(self, context: Context, session: Session) -> dict[str, Any]:

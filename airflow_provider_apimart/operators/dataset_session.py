@@ -1,4 +1,4 @@
-"""What a worker needs for a dataset, put together from the operator's parameters, and taken apart again."""
+"""The session of a dataset: built from the operator's parameters, and closed in good order."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ if TYPE_CHECKING:
 
 __all__ = ["events_of", "open_session"]
 
-#: The XCom that shows how far the task has come, also while it is deferred.
+#: The XCom that shows the task's progress, also while it is deferred.
 _PROGRESS: Final = "progress"
-#: Objects of a journal that make the next worker slow to read it.
+#: The number of objects from which on a journal is slow to read.
 _MANY_SEGMENTS: Final = 64
-#: Where the task state store keeps when the run first began.
+#: The key under which the task state store holds when the run first began.
 _BEGAN_AT: Final = "apimart_dataset_began_at"
 
 
@@ -88,9 +88,9 @@ def open_session(
     operator: DatasetParameters, context: Context, *, began_at: float, stopping: Event
 ) -> Iterator[Session]:
     """
-    Connect to the gateway and to S3, read the dataset and its ledger, and leave the ledger in good order.
+    Connect to the gateway and to S3, read the dataset and its ledger, and flush the ledger at the end.
 
-    :param began_at: Unix seconds, when this try of the task began.
+    :param began_at: Unix seconds at which this try of the task began.
     :param stopping: set when the worker is about to be killed.
     """
     prefix = operator.s3_prefix.strip("/")
@@ -143,7 +143,7 @@ def open_session(
 def events_of(
     operator: DatasetParameters, session: Session, result: Result
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return what is to be said of what this DAG run has bought, and of the pictures that are there now."""
+    """Return the extra data of two asset events: what this DAG run has bought, and the pictures that are in S3 now."""
     purchase = purchase_of(
         result.own,
         result.manifest,
@@ -164,7 +164,7 @@ def events_of(
 
 
 def _read(operator: DatasetParameters, hook: ApimartHook, shard: Shard | None) -> Intake:
-    """Return the dataset, after saying what is noteworthy about it."""
+    """Return the dataset, and log what is odd about it."""
     intake = read_dataset(
         operator.prompts,
         defaults=rendered_values(operator.field_values(DEFAULT_FIELDS)),
@@ -179,7 +179,7 @@ def _read(operator: DatasetParameters, hook: ApimartHook, shard: Shard | None) -
     for notice, rows in intake.notices.items():
         operator.log.warning("Note on %d row(s): %s", rows, notice)
     if not len(intake.spool):
-        operator.log.warning("There is no row to buy%s", "" if shard is None else f" in shard {shard[0]} of {shard[1]}")
+        operator.log.warning("No row to buy%s", "" if shard is None else f" in shard {shard[0]} of {shard[1]}")
     return intake
 
 
@@ -201,16 +201,16 @@ def _rules(operator: DatasetParameters, context: Context, *, ledger: str) -> Rul
 
 def _run_began_at(operator: DatasetParameters, context: Context) -> float:
     """
-    Return when the DAG run began, for the first time where that is known.
+    Return the Unix seconds at which the DAG run began; its first start, where that is known.
 
-    Clearing a run moves its start. What another run has regenerated meanwhile must not be regenerated for that.
+    A clear moves the start of a run, and what another run has regenerated before it must not be regenerated again.
     """
     start = context["dag_run"].start_date
     began_at = time.time() if start is None else start.timestamp()
     store = context.get("task_state_store")
     if store is None or operator.on_existing != "regenerate":
         return began_at
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - not there below Airflow 3.3
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
 
     noted = store.get(_BEGAN_AT)
     if noted is None:
@@ -241,7 +241,7 @@ def _show(operator: DatasetParameters, context: Context, progress: Progress) -> 
 
 @contextmanager
 def _kept(session: Session, log: Logger) -> Iterator[None]:
-    """Write down what is held back, and merge the journal, whatever ends the session."""
+    """Flush the ledger and merge its journal, whatever ends the session."""
     recorder = session.recorder
     try:
         yield
@@ -250,7 +250,7 @@ def _kept(session: Session, log: Logger) -> Iterator[None]:
         with suppress(RecordUnavailableError):
             recorder.flush()
         for entry in recorder.unwritten:
-            log.error("Not noted in the ledger: row %s is %s as %s", entry.id, entry.status, entry.task_ids)
+            log.error("Could not write to the ledger: row %s is %s, task %s", entry.id, entry.status, entry.task_ids)
         try:
             compact(recorder.journal.objects, at_least=_MANY_SEGMENTS if session.waits else 1)
         except RecordUnavailableError as error:

@@ -34,7 +34,7 @@ __all__ = ["Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
-#: HTTP status of a key that the gateway does not take (again). The call that it answers has bought nothing.
+#: HTTP status of a key that the gateway does not take (again). The submit that receives it has bought nothing.
 _CONFLICT: Final = 409
 _CLEAR_ADVICE: Final = (
     "Look at the vendor's console. Clear the task to go on: the same key is submitted while it lives (23 hours), then "
@@ -45,7 +45,7 @@ _CLEAR_ADVICE: Final = (
 @contextmanager
 def naming_paid_tasks(task_ids: Sequence[str]) -> Iterator[None]:
     """
-    Add to an error which tasks of the request are paid for, so that nobody takes them for lost or free.
+    Add the ids of the request's paid tasks to an error, so that nobody takes them for lost or free.
 
     :param task_ids: ids that the gateway has accepted.
     """

@@ -198,7 +198,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         try:
             outcomes = hook.get_tasks(source.task_ids) if source.task_ids else {}
         except ApimartError as trouble:
-            # The pictures whose URLs are known need no gateway: they are copied all the same.
+            # The pictures whose URLs are known do not need the gateway, so they are still copied.
             outcomes = dict.fromkeys(source.task_ids, trouble)
         for task_id in source.task_ids:
             outcome = outcomes.get(task_id)
@@ -315,7 +315,7 @@ def _reason_for(task_id: str, outcome: Task | ApimartError | None) -> ApimartErr
     if isinstance(outcome, ApimartError):
         return outcome
     if outcome is None:
-        return TransferError("the gateway's answer does not mention it", task_id=task_id, charged="unknown")
+        return TransferError("the gateway's response does not mention it", task_id=task_id, charged="unknown")
     if not outcome.is_finished:
         reason = f"it still runs at the gateway (status {outcome.status!r}); it may be charged when it completes"
         return TransferError(reason, task_id=task_id, charged="unknown")

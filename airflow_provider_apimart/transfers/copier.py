@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Copier", "ImageExpiredError", "open_copier"]
 
 #: Seconds between two requests for a picture that the image host refuses although its URL has not expired: a CDN that
-#: lags behind. A minute in all; after that the task's own retries go on.
+#: lags behind. A minute in all; after that the task's own retries continue.
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 #: How often a key is looked up and written while others write to it too.
 _WRITES: Final = 3

@@ -294,6 +294,6 @@ def fetch_delivered(
 
 @cache
 def _shared_downloader(*, allow_private: bool | str) -> Downloader:
-    # Kept for as long as the process lives: pages full of pictures come from one host.
+    # Kept for the life of the process: all pictures of a page come from one host.
     connections = HttpConnections(at_once=_SHOWN_AT_ONCE, timeout=_SHOWN_SILENCE, allow_private=allow_private)
     return Downloader(connections, max_bytes=MAX_SHOWN_BYTES, attempts=_SHOWN_ATTEMPTS)

@@ -83,7 +83,7 @@ def _client(aws_conn_id: str | None, *, at_once: int) -> tuple[S3Client, Credent
         session = hook.get_session(region_name=hook.region_name)
         config = hook.config or Config()
         connections = max(at_once, getattr(config, "max_pool_connections", 0) or 0)
-        # As the hook's own get_conn(), which spends as long as twenty pictures take on looking up its caller.
+        # Like the hook's own get_conn(), which spends as much time as twenty pictures on looking up its caller.
         client = session.client(
             "s3",
             endpoint_url=hook.conn_config.get_service_endpoint_url("s3"),

@@ -154,7 +154,7 @@ def read_source(source: Any) -> TransferSource:
         if isinstance(item, str):
             task_ids.append(item)
         else:
-            # Handed in twice, it was still paid for once.
+            # A source that is given twice was paid for once.
             results.setdefault(tuple(_ids(item)) or id(item), item)
     pictures: list[Picture] = []
     for result in results.values():

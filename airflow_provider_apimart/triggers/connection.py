@@ -21,7 +21,7 @@ _log: Final = logging.getLogger(__name__)
 
 #: Seconds after which the connection is looked up again, so that a changed key or address is picked up.
 _LIFETIME: Final = 300.0
-#: Seconds between two look-ups of a connection whose answers are doubted, or that cannot be looked up again.
+#: Seconds between two look-ups of a connection whose key was refused, or whose last look-up failed.
 _SHORTEST_LIFETIME: Final = 10.0
 
 

@@ -21,7 +21,7 @@ __all__ = ["ApimartDatasetTrigger", "due_at"]
 #: Seconds for which a finished picture waits for others, and before its URL expires at which it is collected.
 _LINGER: Final = 300.0
 _MARGIN: Final = 600.0
-#: Seconds between two looks at the clock.
+#: Seconds between two readings of the clock.
 _BEAT: Final = 1.0
 
 

@@ -4,17 +4,17 @@ One poller for every task of one connection that is waited for in one event loop
 A thousand triggers that each poll for themselves cost a thousand clients, connection look-ups and requests per
 interval. They register here instead; tasks that are due at about the same time share a request.
 
-What a query answers never stops the poller:
+No response to a query stops the poller:
 
 =============================================  ===================================================================
-Answer                                         Effect
+Response                                       Effect
 =============================================  ===================================================================
 an outcome that ``OutcomeFilter`` accepts      the task is settled for everyone who waits for it
 completed without pictures                     queried singly: at once, then at the poll interval
 401, 402, 403, 404, "no such task"             the connection is looked up again; polling continues
 an error that is not this provider's           the tasks are queried singly, to find the one that causes it
 any other error                                polling continues
-no answer for any task of a batch, or for      all queries of the connection pause, ever longer
+no outcome for any task of a batch, or for     all queries of the connection pause, ever longer
 three single queries in a row, or a 429
 =============================================  ===================================================================
 """
@@ -57,12 +57,12 @@ _log: Final = logging.getLogger(__name__)
 
 #: Seconds. Queries that fall due within one tick share a request; Airflow's triggerer itself works once a second.
 _TICK: Final = 0.5
-#: Seconds by which a query may come before its time, so that the answer is never later than the interval promises.
+#: Seconds by which a query may come before its time, so that the outcome is never later than the interval promises.
 _EARLY: Final = 0.35
 #: Requests under way at the same time, of batches and of single tasks. A slow request no longer counts.
 _BATCHES: Final = 2
 _SINGLES: Final = 8
-#: Seconds after which a request is slow, so that answers that drip do not stop the queries of other tasks.
+#: Seconds after which a request is slow, so that slow responses do not stop the queries of other tasks.
 _SLOW: Final = 3.0
 #: Single queries in a row that must fail before all queries pause: one bad id must not slow down the others.
 _FAILED_SINGLES: Final = 3
@@ -73,7 +73,7 @@ _LINGER: Final = 60.0
 #: Ids that a log message repeats.
 _NAMED_IDS: Final = 3
 
-#: What a gateway answers when the key, its account or the address is not the one that bought the task.
+#: Errors that may mean that the key, its account or the address is not the one that bought the task.
 _ABOUT_THE_CONNECTION: Final = (AuthenticationError, InsufficientBalanceError, PermissionDeniedError, NotFoundError)
 
 
@@ -306,7 +306,7 @@ class TaskPoller:
 
     def _adjust_pause(self, outcomes: Mapping[str, Task | Exception], *, is_single: bool) -> None:
         """Pause all queries of the connection after a failure that will probably hit the next one too."""
-        # That a task is unknown is an answer: the gateway itself works.
+        # A gateway that does not know a task works.
         errors = [
             outcome
             for outcome in outcomes.values()

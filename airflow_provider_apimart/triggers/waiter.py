@@ -67,7 +67,7 @@ class Waiter:
             self._context.run(self._warn, message)
 
     def observe(self, task_id: str, outcome: Task | str) -> None:
-        """Record an answer that does not end the wait: a description of the task, or the text of an error."""
+        """Record an outcome that does not end the wait: a description of the task, or the text of an error."""
         if isinstance(outcome, str):
             self.errors[task_id] = outcome
         else:
