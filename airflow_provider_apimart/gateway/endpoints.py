@@ -20,7 +20,7 @@ from airflow_provider_apimart.gateway.errors import (
 from airflow_provider_apimart.gateway.images import reference_format
 from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
 from airflow_provider_apimart.gateway.response import quoted, redact
-from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
+from airflow_provider_apimart.gateway.task import Submission, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +46,6 @@ T = TypeVar("T")
 
 _KEY: Final = re.compile(r"[!-~]{1,191}")
 _ID_FIELDS: Final = ("id", "task_id")
-_FAILURES: Final = (TaskState.FAILED, TaskState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +141,12 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
     def read(response: Response) -> Task:
         payload = response.payload
         data = _described(payload)
-        if isinstance(data, list) and len(data) == 1:
-            data = data[0]
+        if isinstance(payload, dict) and _is_named(payload, task_id) and not _has_status(data):
+            data = payload  # A task without an envelope, whose "data" holds its pictures.
+        if isinstance(data, list):
+            data = next((item for item in data if _is_named(item, task_id)), data[0] if len(data) == 1 else data)
         error = response_error(response)
-        has_status = isinstance(data, dict) and bool(data.get("status") or data.get("state"))
-        if error is not None and not (response.is_success and has_status):
+        if error is not None and not (response.is_success and _has_status(data)):
             raise error
         if data is None:
             data = {}  # Seen right after a submit: the task exists, its description does not yet.
@@ -157,8 +157,8 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
             raise _unreadable(f"The gateway described another task than {task_id}", response, settings)
         task = Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         has_envelope = isinstance(payload, dict) and "data" in payload and error is None
-        if task.state in _FAILURES and not names and not has_envelope:
-            # {"status": "error"} and no more is the word of something in between.
+        if task.has_failed and task_id not in names and (names or not has_envelope):
+            # {"status": "error"}, or the same with the id of a request, is the word of something in between.
             raise error or _unreadable(f"The gateway's response is not about task {task_id}", response, settings)
         return task
 
@@ -171,6 +171,14 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
         interpret=lambda error, response: reading_error(error, response, task_id),
         timeout=settings.timeout,
     )
+
+
+def _is_named(value: Any, task_id: str) -> bool:
+    return isinstance(value, dict) and task_id in (value.get(name) for name in _ID_FIELDS)
+
+
+def _has_status(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("status") or value.get("state"))
 
 
 def get_tasks(settings: GatewaySettings, task_ids: Sequence[str]) -> Endpoint[dict[str, Task | GatewayError]]:
@@ -219,7 +227,7 @@ def _outcome(
     inner: dict[str, Any] = data if isinstance(data, dict) else outer
     names = [*(str(part[name]) for part in (inner, outer) for name in _ID_FIELDS if part.get(name)), key]
     task_id = next((name for name in names if name in wanted), "")
-    if inner.get("status") or inner.get("state"):
+    if _has_status(inner):
         task = Task.from_json(inner, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         return task_id, task
     error = reading_error(error_of(200, outer, response), None, task_id)

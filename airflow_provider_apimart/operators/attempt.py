@@ -20,7 +20,7 @@ from airflow_provider_apimart.exceptions import (
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, fingerprint, rendered_request
 from airflow_provider_apimart.gateway.task import Task
-from airflow_provider_apimart.gateway.validation import check, dollars, notices
+from airflow_provider_apimart.gateway.validation import check, notices
 from airflow_provider_apimart.links import console_url
 from airflow_provider_apimart.operators.base import HOLD_EVENT, deferral_timeout
 from airflow_provider_apimart.operators.part_requests import (
@@ -231,7 +231,7 @@ class ImageAttempt:
             requests = build_part_requests(record, self._request)
             for notice in notices(requests[0], hook.settings.gateway):
                 self.log.warning("Note: %s", notice)
-            limit = dollars("max_cost", self.operator.max_cost)
+            limit = self.operator.cost_limit()
             check_cost(hook, [requests[index] for index in record.pending_indexes], limit)
             uploads = dict(record.uploads)
             if set(addresses_of(requests[0])) - set(uploads):

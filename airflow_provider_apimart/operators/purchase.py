@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -184,30 +184,43 @@ class Purchase:
         """Submit some parts, and return the places of those whose outcome is unknown."""
         unknown: list[int] = []
         sent = ((requests[index], submitted.record.parts[index].key) for index in indexes)
-        for place, outcome in self.hook.submit_many(sent):
+
+        def accept(place: int, submission: Submission) -> None:
             index = indexes[place]
-            part, earlier = submitted.record.parts[index], before.parts[index]
-            if isinstance(outcome, Submission):
-                self._log_accepted(outcome, part.key)
-                submitted.accept(index, outcome)
-            elif earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
-                self.log.warning(
-                    "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
-                    "exist and be billed: look at the vendor's console. Buying with a new key.",
-                    part.key,
-                    outcome,
-                )
-                submitted.put_back(index, PurchasePart(n=part.n, attempt=part.attempt))
-            elif isinstance(outcome, SubmitOutcomeUnknownError):
-                unknown.append(index)
-                submitted.fail(_explained(outcome, part.key, resubmit=self.resubmit))
-            elif earlier.key:
-                # A refusal does not tell what became of the earlier call with the same key.
-                submitted.fail(_still_unknown(outcome, part.key))
-            else:
-                submitted.put_back(index, earlier)
-                submitted.fail(outcome)
+            self._log_accepted(submission, submitted.record.parts[index].key)
+            submitted.accept(index, submission)
+
+        # A signal, such as that of execution_timeout, may end the wait for a response: it is paid for all the same.
+        outcomes = self.hook.submit_many(sent, on_unread=accept)
+        with closing(outcomes):
+            for place, outcome in outcomes:
+                if isinstance(outcome, Submission):
+                    accept(place, outcome)
+                elif self._refused(submitted, before, indexes[place], outcome):
+                    unknown.append(indexes[place])
         return unknown
+
+    def _refused(self, submitted: _Submitted, before: PurchaseRecord, index: int, outcome: ApimartError) -> bool:
+        """Take in that a part was not accepted, and return whether it may have been bought all the same."""
+        part, earlier = submitted.record.parts[index], before.parts[index]
+        if earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
+            self.log.warning(
+                "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
+                "exist and be billed: look at the vendor's console. Buying with a new key.",
+                part.key,
+                outcome,
+            )
+            submitted.put_back(index, PurchasePart(n=part.n, attempt=part.attempt))
+        elif isinstance(outcome, SubmitOutcomeUnknownError):
+            submitted.fail(_explained(outcome, part.key, resubmit=self.resubmit))
+            return True
+        elif earlier.key:
+            # A refusal does not tell what became of the earlier call with the same key.
+            submitted.fail(_still_unknown(outcome, part.key))
+        else:
+            submitted.put_back(index, earlier)
+            submitted.fail(outcome)
+        return False
 
     def _without_failed_replays(self, record: PurchaseRecord, replayed: Mapping[int, Sequence[Task]]) -> PurchaseRecord:
         """

@@ -27,7 +27,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS
-from airflow_provider_apimart.gateway.task import Task, TaskState, is_moderation
+from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Task, TaskState, is_moderation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -329,8 +329,10 @@ def _is_free_failure(tasks: Sequence[Task]) -> bool:
 
 def _is_lost(task: Task, now: float) -> bool:
     """Return whether a task that was bought before a clear has no picture that can still be downloaded."""
-    if task.state is not TaskState.COMPLETED:
+    if task.state is not TaskState.COMPLETED and not task.images:
         return True
+    if not task.images:  # They may follow, for as long as their URLs would live.
+        return task.completed is not None and task.completed + ASSUMED_URL_LIFETIME <= now
     return all(image.expires_at is not None and image.expires_at <= now for image in task.images)
 
 

@@ -57,6 +57,8 @@ class PurchaseStore:
         self._log = log
         self._clock = clock
         self._sleep = sleep
+        #: The record as this try last read or wrote it.
+        self._latest: PurchaseRecord | None = None
 
     @property
     def outlives_tries(self) -> bool:
@@ -69,6 +71,10 @@ class PurchaseStore:
 
         :raises RecordUnavailableError: when it cannot be read, which does not prove that there is none.
         """
+        self._latest = self._stored()
+        return self._latest
+
+    def _stored(self) -> PurchaseRecord | None:
         try:
             value = self._pull(_KEY) if self._store is None else self._store.get(_KEY)
             return None if value is None else PurchaseRecord.from_json(value)
@@ -101,10 +107,13 @@ class PurchaseStore:
         """
         Persist what is about to be submitted. An XCom is of no use for that: a retry would not find it.
 
-        :raises RecordUnavailableError: when it was not persisted. Nothing may be submitted then.
+        :raises RecordUnavailableError: when it was not persisted, or when another try has recorded something since this
+            one read the record. Nothing may be submitted then.
         """
         if self.outlives_tries:
             try:
+                if self._stored() != self._latest:
+                    raise RecordUnavailableError("Another try of this task has recorded a purchase meanwhile.")  # noqa: TRY301 - with the same advice
                 self.write(record)
             except RecordUnavailableError as error:
                 error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)

@@ -50,6 +50,11 @@ NO_PROOFS: dict[str, Act] = {
     "page with 200": replacing(RawReply(200, HTML_PAGE.format("Please log in"))),
     "nothing": replacing(RawReply(200, b"")),
     "an object without an id": replacing(RawReply(200, {"ok": True})),
+    "failure of a request, with its id": replacing(
+        RawReply(200, {"id": "req-1", "status": "error", "message": "late"})
+    ),
+    "failed request": replacing(RawReply(200, {"id": "7f3a", "status": "failed", "error": "upstream timed out"})),
+    "failed request in an envelope": replacing(RawReply(200, {"data": {"id": "7f3a", "status": "failed"}})),
     "a redirect": replacing(RawReply(302, b"", {"Location": "https://login.example/"})),
     "cut after the request": cutting_after(),
     "cut midway": cutting_after(80),
