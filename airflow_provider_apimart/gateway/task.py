@@ -24,7 +24,7 @@ from airflow_provider_apimart.gateway.parsing import (
     read_number,
     read_timestamp,
 )
-from airflow_provider_apimart.gateway.response import excerpt, quoted, redact
+from airflow_provider_apimart.gateway.response import excerpt, first_line, quoted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -179,7 +179,9 @@ class Task:
             progress=read_integer(data.get("progress")),
             error_code=excerpt(redact(code, api_key)),
             error_message=redact(message, api_key),
-            quote=str(data.get("quote") or quoted(data, api_key)) if is_odd else "",
+            quote=(first_line(redact(str(data.get("quote") or ""), api_key)) or quoted(data, api_key))
+            if is_odd
+            else "",
         )
 
     def to_json(self) -> dict[str, Any]:

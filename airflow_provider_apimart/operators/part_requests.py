@@ -32,7 +32,8 @@ def build_part_requests(record: PurchaseRecord, rendered: ImageRequest | None) -
         raise InvalidRequestError("The request was not recorded and cannot be rendered. Nothing was submitted.")
     present = describe_request(rendered, is_compact=False)
     texts = {shorten_text(text): text for text in _texts(present)}
-    request = build_request({name: _restored(value, texts) for name, value in (record.request or present).items()})
+    values = (record.request or present).items()
+    request = build_request({name: value if name == "prompt" else _restored(value, texts) for name, value in values})
     return [replace(request, n=part.n) for part in record.parts]
 
 

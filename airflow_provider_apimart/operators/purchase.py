@@ -102,7 +102,7 @@ class Purchase:
         if not parts or (self.resubmit and all(part.has_living_key(now) for part in parts)):
             return
         keys = [record.parts[index].key or self._key(record, index) for index in intended]
-        claimed = not all(is_unclaimed(part, now) for part in parts)
+        claimed = not all(is_unclaimed(part, now, submit_timeout=self.hook.settings.submit_timeout) for part in parts)
         with naming_paid_tasks(record.task_ids):
             raise SubmitOutcomeUnknownError(
                 f"A previous try submitted {len(keys)} paid request(s) whose outcome is unknown (idempotency key "
@@ -152,7 +152,7 @@ class Purchase:
             for index in indexes
         }
         marked = record.with_parts(intended, writer=self.try_number)
-        self.store.write_intent(marked)
+        self.store.write_intent(marked, before=record)
         return marked
 
     def _submit(

@@ -53,6 +53,8 @@ _VERSION: Final = 2
 KEY_LIFETIME: Final = 23 * 3600.0
 #: Seconds for which a worker of the previous try may still hold a paid call.
 _CALL_LIFETIME: Final = 300.0
+#: Seconds that pass at most before the last attempt at a call that the gateway refuses for now.
+_PAUSES: Final = 270.0
 #: Characters of a text, such as a data URI, beyond which the record holds its digest instead.
 _LONGEST_TEXT: Final = 4096
 #: Begins the digest of a long text.
@@ -92,7 +94,10 @@ class PurchasePart:
 
     def has_living_key(self, now: float) -> bool:
         """Return whether the key of an unanswered call can be submitted again."""
-        return bool(self.key) and self.intended_at is not None and now - self.intended_at < KEY_LIFETIME
+        if not self.key or self.intended_at is None:
+            return False
+        # A call in the future means that a clock was set: its age is not known.
+        return -_CALL_LIFETIME < now - self.intended_at < KEY_LIFETIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +165,8 @@ class PurchaseRecord:
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """All accepted ids, in order."""
-        return tuple(task_id for part in self.parts for task_id in part.task_ids)
+        """All accepted ids, each once, in order."""
+        return tuple(dict.fromkeys(task_id for part in self.parts for task_id in part.task_ids))
 
     @property
     def delivered(self) -> dict[str, Task]:
@@ -282,9 +287,13 @@ def resume_purchase(
     return purchase, [warning] if dropped else []
 
 
-def is_unclaimed(part: PurchasePart, now: float) -> bool:
-    """Return whether no worker can still be making the call of an intended part."""
-    return part.intended_at is None or now - part.intended_at >= _CALL_LIFETIME
+def is_unclaimed(part: PurchasePart, now: float, *, submit_timeout: float) -> bool:
+    """
+    Return whether no worker can still be making the call of an intended part.
+
+    :param submit_timeout: seconds that the last attempt at the call may take.
+    """
+    return part.intended_at is None or now - part.intended_at >= max(_CALL_LIFETIME, _PAUSES + submit_timeout)
 
 
 def reopen_lost_parts(

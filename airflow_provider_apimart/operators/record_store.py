@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import RecordUnavailableError
@@ -103,21 +104,29 @@ class PurchaseStore:
         if self.read() != record:
             raise RecordUnavailableError("The purchase could not be recorded: the task state store did not keep it.")
 
-    def write_intent(self, record: PurchaseRecord) -> None:
+    def write_intent(self, record: PurchaseRecord, *, before: PurchaseRecord) -> None:
         """
         Persist what is about to be submitted. An XCom is of no use for that: a retry would not find it.
 
+        :param before: the record to return to when the intent was persisted and its response was lost.
         :raises RecordUnavailableError: when it was not persisted, or when another try has recorded something since this
             one read the record. Nothing may be submitted then.
         """
         if self.outlives_tries:
             try:
-                if self._stored() != self._latest:
-                    raise RecordUnavailableError("Another try of this task has recorded a purchase meanwhile.")  # noqa: TRY301 - with the same advice
+                self._check_not_overtaken()
                 self.write(record)
             except RecordUnavailableError as error:
+                with suppress(RecordUnavailableError):
+                    # A retry would take an intent that arrived for a call that was made.
+                    if self._stored() == record:
+                        self.write(before)
                 error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
                 raise
+
+    def _check_not_overtaken(self) -> None:
+        if self._stored() != self._latest:
+            raise RecordUnavailableError("Another try of this task has recorded a purchase meanwhile.")
 
     def persist(self, record: PurchaseRecord, *, seconds: float) -> bool:
         """

@@ -331,6 +331,19 @@ class TestAnApiServerThatIsAwayJustAfterThePurchase:
         assert len(gateway.calls) == 1
         assert gateway.purchases[0].task_id in json.dumps(task.store.values if task.store else None)
 
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_before_the_purchase_leaves_no_trace_of_a_call_that_was_not_made(
+        self, gateway: PlainGateway, image_operator: Describe, n: int
+    ) -> None:
+        task = AirflowTask(store=_DeafStore())
+        make = image_operator(n=n)
+        with pytest.raises(RecordUnavailableError):
+            task.run(make)
+        task.begin_retry()
+
+        assert task.run(make)["delivered"] == n
+        assert len(gateway.calls) == n
+
     @pytest.mark.parametrize("lost", ["task_ids", "every XCom"])
     def test_does_not_end_the_try_that_cannot_push_its_xcoms(
         self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, lost: str, capsys: Any
@@ -388,6 +401,16 @@ def _interrupted_after(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+class _DeafStore(StateStore):
+    """A store whose first write arrives, and whose response to it is lost."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        is_first = not self.values
+        super().set(key, value, retention=retention)
+        if is_first:
+            raise RuntimeError("API_SERVER_ERROR: no answer")
 
 
 class _OvertakenStore(StateStore):

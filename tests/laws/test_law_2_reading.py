@@ -381,6 +381,50 @@ class TestASubmitResponse:
         assert result["cost"] == pytest.approx(0.0085)
         assert len(gateway.calls) == 1
 
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Content_Length": "100000"},
+            {"Content_Length": "2000", "Content_Type": "text/plain"},
+            {"Transfer_Encoding": "chunked", "Content_Length": "0"},
+        ],
+        ids=["a wrong length", "a wrong length and type", "chunks without an end"],
+    )
+    def test_that_is_whole_counts_though_its_connection_broke(  # fixtures
+        self,
+        gateway: PlainGateway,
+        proxy: MisbehavingProxy,
+        connect: Connect,
+        airflow_task: AirflowTask,
+        image_operator: Describe,
+        headers: dict[str, str],
+    ) -> None:
+        def act(request: ProxiedRequest) -> None:
+            if "Transfer_Encoding" not in headers:
+                return rewriting(**headers)(request)
+            body = request.forward().partition(b"\r\n\r\n")[2]
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            return request.send(head + f"{len(body):x}\r\n".encode() + body + b"\r\n")
+
+        connect(proxy.url)
+        proxy.add_rule(act, method="POST", path="/v1/images/")
+
+        result = airflow_task.run(image_operator())
+
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert len(gateway.calls) == 1
+
+    def test_that_names_one_task_for_several_requests_is_counted_once(
+        self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe
+    ) -> None:
+        gateway.reshape("submit", lambda _body: {"task_id": gateway.purchases[0].task_id}, times=3)
+
+        result = airflow_task.run(image_operator(apimart_conn_id=direct, n=3))
+
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert (result["status"], result["delivered"]) == ("partial", 1)
+        assert result["cost"] == pytest.approx(0.0085)
+
     def test_that_holds_a_finished_picture_beside_an_id_is_the_picture(
         self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe
     ) -> None:
