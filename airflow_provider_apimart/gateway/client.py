@@ -125,22 +125,26 @@ class GatewayClient:
     async def _exchange(self, endpoint: Endpoint[Any]) -> Response:
         """Send one request and return its response, whole and in time."""
         request = self._build(endpoint)
+        http_response: httpx.Response | None = None
+        body = bytearray()
         try:
             async with asyncio.timeout(endpoint.timeout):
                 http_response = await self._http.send(request, stream=True)
                 try:
-                    body = await self._receive(http_response)
+                    await self._receive(http_response, body)
                 finally:
                     await http_response.aclose()
         except UnreadableAnswerError as error:
             raise endpoint.interpret(error, None) from None
         except Exception as failure:
             # Whatever it is, the request may have been received: httpx lets errors of ssl and of the loop through.
-            raise self._no_response(failure, endpoint) from failure
-        return Response(http_response.status_code, http_response.headers, body.decode("utf-8", errors="replace"))
+            # A JSON object shows its own end: one that is whole counts, though its connection broke or never ended.
+            if http_response is None or not isinstance((whole := _response(http_response, body)).payload, dict):
+                raise self._no_response(failure, endpoint) from failure
+            return whole
+        return _response(http_response, body)
 
-    async def _receive(self, http_response: httpx.Response) -> bytes:
-        body = bytearray()
+    async def _receive(self, http_response: httpx.Response, body: bytearray) -> None:
         async for chunk in http_response.aiter_bytes():
             body += chunk
             if len(body) > self._max_body_bytes:
@@ -149,7 +153,6 @@ class GatewayClient:
                     f"{http_response.request.method} {http_response.request.url.path}.",
                     status_code=http_response.status_code,
                 )
-        return bytes(body)
 
     def _build(self, endpoint: Endpoint[Any]) -> httpx.Request:
         authorization = {"Authorization": f"Bearer {self.settings.api_key}"} if endpoint.authenticated else {}
@@ -206,6 +209,10 @@ def is_worth_retrying(error: BaseException, *, idempotent: bool) -> bool:
     if error.retry_after is not None and error.retry_after > _LONGEST_PAUSE:
         return False
     return isinstance(error, _PASSING if idempotent else RateLimitError | BusyError | ConnectionFailedError)
+
+
+def _response(http_response: httpx.Response, body: bytearray) -> Response:
+    return Response(http_response.status_code, http_response.headers, body.decode("utf-8", errors="replace"))
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

@@ -125,7 +125,10 @@ def _table(payload: Any, model: str) -> Mapping[str, Any]:
         return next(iter(named or (tables if len(tables) == 1 else ())), {})
     if not isinstance(payload, dict):
         return {}
-    return _table(payload["data"], model) if "data" in payload else payload
+    if "data" in payload:
+        return _table(payload["data"], model)
+    # A cache that ignores the query answers with the table of another model.
+    return payload if _word(payload.get("model_name")) in {"", _word(model)} else {}
 
 
 def _tiers(body: Mapping[str, Any]) -> list[str]:

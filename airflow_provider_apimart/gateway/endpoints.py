@@ -19,7 +19,7 @@ from airflow_provider_apimart.gateway.errors import (
 )
 from airflow_provider_apimart.gateway.images import reference_format
 from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
-from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
+from airflow_provider_apimart.gateway.task import Submission, Task
 from airflow_provider_apimart.gateway.validation import require
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ __all__ = [
 T = TypeVar("T")
 
 _KEY: Final = re.compile(r"[!-~]{1,191}")
-
-_FAILURES: Final = (TaskState.FAILED, TaskState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +135,10 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
     def read(response: Response) -> Task:
         payload = response.payload
         data = _described(payload)
-        if isinstance(data, list) and len(data) == 1:
-            data = data[0]
+        if isinstance(payload, dict) and _is_named(payload, task_id) and not _has_status(data):
+            data = payload  # A task without an envelope, whose "data" holds its pictures.
+        if isinstance(data, list):
+            data = next((item for item in data if _is_named(item, task_id)), data[0] if len(data) == 1 else data)
         error = response_error(response)
         if error is not None and not (response.is_success and _has_status(data)):
             raise error
@@ -151,8 +151,8 @@ def get_task(settings: GatewaySettings, task_id: str) -> Endpoint[Task]:
             raise response.unreadable(f"The gateway described another task than {task_id}", settings.api_key)
         task = Task.from_json(data, task_id=task_id, base_url=settings.base_url, api_key=settings.api_key)
         has_envelope = isinstance(payload, dict) and "data" in payload and error is None
-        if task.state in _FAILURES and not names and not has_envelope:
-            # {"status": "error"} and no more is the word of something in between.
+        if task.has_failed and task_id not in names and (names or not has_envelope):
+            # {"status": "error"}, or the same with the id of a request, comes from something in between.
             raise error or response.unreadable(f"The gateway's response is not about task {task_id}", settings.api_key)
         return task
 
@@ -305,6 +305,10 @@ def _successful(response: Response) -> Any:
 
 def _ids(data: Mapping[str, Any]) -> list[str]:
     return [str(data[name]) for name in ("id", "task_id") if data.get(name)]
+
+
+def _is_named(data: Any, task_id: str) -> bool:
+    return isinstance(data, dict) and task_id in _ids(data)
 
 
 def _has_status(data: Any) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "find_failure",
     "find_image_urls",
+    "find_named_id",
     "find_task_objects",
     "read_integer",
     "read_json_text",
@@ -37,7 +38,7 @@ _LATEST_SECOND: Final = 1e11
 _LATEST_NUMBER: Final = 1e20
 #: Where a task object holds its pictures, or something that holds them, the likeliest first. Not ``image_urls``: at the
 #: top of a task, that is the request's own list of reference images.
-_HOLDERS: Final = ("result", "output", "outputs", "images", "result_url", "urls", "image", "image_url")
+_HOLDERS: Final = ("result", "output", "outputs", "images", "data", "result_url", "urls", "image", "image_url", "url")
 #: Where a picture, or a holder of pictures, has its address.
 _ADDRESSES: Final = ("url", "urls", "uri", "image_url", "image_urls")
 #: Where it has its content, which counts where it has no address.
@@ -189,7 +190,7 @@ def _task_objects(value: Any, depth: int) -> list[dict[str, Any]]:
         return [item_object for item in value for item_object in _task_objects(item, depth + 1)]
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         return []
-    if (named := _named_id(value)) is not None:
+    if (named := find_named_id(value)) is not None:
         return [{**value, "id": named}]
     nested = [
         nested_object
@@ -200,13 +201,13 @@ def _task_objects(value: Any, depth: int) -> list[dict[str, Any]]:
     # A plain "id" is that of the request at the top without a status, that of a picture beside an address or a content,
     # and that of an envelope around something that names a task.
     is_task = "status" in value or (depth and not any(value.get(name) for name in (*_ADDRESSES, *_CONTENTS)))
-    if _is_id(own) and is_task and not any(_named_id(item) for item in nested):
+    if _is_id(own) and is_task and not any(find_named_id(item) for item in nested):
         return [{**value, "id": str(own)}]
     return nested
 
 
-def _named_id(value: Mapping[str, Any]) -> str | None:
-    """Return the id of an object that can only be one of a task."""
+def find_named_id(value: Mapping[str, Any]) -> str | None:
+    """Return the id of an object that can only be one of a task, or ``None``."""
     for name in _ID_KEYS:
         if _is_id(value.get(name)):
             return str(value[name])

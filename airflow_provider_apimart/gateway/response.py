@@ -150,9 +150,22 @@ def redact(text: str, *secrets: str) -> str:
 
     Only for messages. Applied to data, it would break the URL of a picture named ``sk-ii-essence.png``.
 
-    :param secrets: exact texts to remove; those shorter than 8 characters are ignored.
+    :param secrets: exact texts to remove; those shorter than 8 characters are ignored. An excerpt may have cut one off.
     """
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
+            text = _without(secret, text.replace(secret, "***"))
     return _KEY_LIKE.sub(lambda key: f"{key[1] or key[2]}***", text)
+
+
+def _without(secret: str, text: str) -> str:
+    """Return a text without the beginnings of a secret where an excerpt ends with them."""
+    place = text.find(secret[:_SHORTEST_SECRET])
+    while place >= 0:
+        end = place + _SHORTEST_SECRET
+        while end < len(text) and text[end] == secret[end - place : end - place + 1]:
+            end += 1
+        if end == len(text) or text.startswith(("...", "…", "'", '"'), end):
+            text = f"{text[:place]}***{text[end:]}"
+        place = text.find(secret[:_SHORTEST_SECRET], place + 1)
+    return text

@@ -17,12 +17,13 @@ from airflow_provider_apimart.exceptions import (
 from airflow_provider_apimart.gateway.parsing import (
     find_failure,
     find_image_urls,
+    find_named_id,
     find_task_objects,
     read_integer,
     read_number,
     read_timestamp,
 )
-from airflow_provider_apimart.gateway.response import excerpt, quoted, redact
+from airflow_provider_apimart.gateway.response import excerpt, first_line, quoted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +65,9 @@ _FIGURES: Final[Mapping[str, Callable[[Any], Any]]] = {
     "credits_cost": read_number,
 }
 _EXPIRED: Final = "expired"
+_COSTS: Final = ("cost", "credits_cost")
+#: Stands for a cost that was not understood, in the JSON of a task.
+_UNREAD: Final = "not understood"
 #: Fields that say which task an object is, and nothing about it.
 _IDENTITY: Final = frozenset({"id", "task_id", "status"})
 _STATES: Final[Mapping[str, TaskState]] = {
@@ -72,7 +76,8 @@ _STATES: Final[Mapping[str, TaskState]] = {
         TaskState.RUNNING,
     ),
     **dict.fromkeys(
-        ("completed", "complete", "success", "succeeded", "successful", "done", "finished"), TaskState.COMPLETED
+        ("completed", "complete", "success", "succeeded", "succeed", "successful", "done", "finished"),
+        TaskState.COMPLETED,
     ),
     **dict.fromkeys(("failed", "failure", "fail", "error", _EXPIRED), TaskState.FAILED),
     **dict.fromkeys(("cancelled", "canceled"), TaskState.CANCELLED),
@@ -116,6 +121,7 @@ class Task:
     :param images: finished pictures in the gateway's order.
     :param cost: US dollars charged; ``None`` where the gateway does not say. Unknown is never 0.
     :param credits_cost: the same in the gateway's credits.
+    :param has_unread_cost: whether the gateway names a cost in a form that was not understood.
     :param created: Unix seconds at which the gateway accepted it.
     :param completed: Unix seconds at which it was finished.
     :param actual_time: seconds that the task took.
@@ -133,6 +139,7 @@ class Task:
     images: tuple[Image, ...] = ()
     cost: float | None = None
     credits_cost: float | None = None
+    has_unread_cost: bool = False
     created: int | None = None
     completed: int | None = None
     actual_time: int | None = None
@@ -158,6 +165,8 @@ class Task:
             status = "completed"
         state = TaskState.from_status(status)
         images = tuple(_images(data, base_url)) if state is TaskState.COMPLETED else ()
+        if state is TaskState.FAILED and data.get("result"):  # Some of several pictures may have been made.
+            images = tuple(_images({name: data.get(name) for name in ("result", "completed")}, base_url))
         code, message = find_failure(data)
         is_odd = status not in _STATES or (state is TaskState.COMPLETED and not images)
         is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
@@ -168,7 +177,10 @@ class Task:
             images=images,
             error_code=excerpt(redact(code, api_key)),
             error_message=redact(message, api_key),
-            quote=str(data.get("quote") or quoted(data, api_key)) if is_odd else "",
+            quote=(first_line(redact(str(data.get("quote") or ""), api_key)) or quoted(data, api_key))
+            if is_odd
+            else "",
+            has_unread_cost=any(data.get(name) and read_number(data[name]) is None for name in _COSTS),
             **{name: read(data.get(name)) for name, read in _FIGURES.items()},
         )
 
@@ -176,6 +188,8 @@ class Task:
         """Return the task in the gateway's own shape, so that :meth:`from_json` gives an equal one back."""
         described: dict[str, Any] = {"id": self.task_id, "status": self.status}
         described |= {name: figure for name in _FIGURES if (figure := getattr(self, name)) is not None}
+        if self.has_unread_cost:
+            described.setdefault("cost", _UNREAD)
         if self.images:
             described["result"] = {"images": [{"url": [i.url], "expires_at": i.expires_at} for i in self.images]}
         if self.error_code or self.error_message:
@@ -190,9 +204,20 @@ class Task:
         return self.state is not TaskState.RUNNING
 
     @property
+    def has_failed(self) -> bool:
+        """Return whether the task ended without its pictures: it failed or was cancelled."""
+        return self.state in {TaskState.FAILED, TaskState.CANCELLED}
+
+    @property
+    def is_charged(self) -> bool:
+        """Return whether the gateway names a cost."""
+        return bool(self.cost or self.credits_cost)
+
+    @property
     def is_free(self) -> bool:
         """Return whether the task failed without a charge, so that it may be bought again."""
-        return self.state is TaskState.FAILED and not self.cost and self.status != _EXPIRED
+        is_priced = self.is_charged or self.has_unread_cost or bool(self.images)
+        return self.state is TaskState.FAILED and not is_priced and self.status != _EXPIRED
 
     @property
     def can_be_queried(self) -> bool:
@@ -222,16 +247,23 @@ class Submission:
         :param api_key: never part of the texts that are shown.
         :raises UnreadableAnswerError: when it names neither; quotes the response.
         """
-        objects = find_task_objects(response.payload)
-        if not response.is_success:
-            # The "id" of a proxy's error page is not one of a task.
-            objects = [item for item in objects if item["id"].startswith("task")]
-        tasks = [_accepted(item, base_url, api_key) for item in objects]
+        named: dict[str, dict[str, Any]] = {}
+        for item in find_task_objects(response.payload):
+            if _is_task(item, response):
+                named.setdefault(item["id"], item)  # Some responses repeat an id: it is one task all the same.
+        tasks = [_accepted(item, base_url, api_key) for item in named.values()]
         if not tasks and isinstance(response.payload, dict) and response.is_success:
             tasks = _delivered_at_once(response.payload, base_url)
         if not tasks:
             raise response.unreadable("The gateway answered the submit without a task id", api_key)
         return cls(tuple(tasks), replayed=response.headers.get("idempotency-replayed", "").lower() == "true")
+
+
+def _is_task(item: dict[str, Any], response: Response) -> bool:
+    """Return whether an object with an id is a task: a proxy's own error may have an "id" and a "status" too."""
+    if not response.is_success:
+        return bool(item["id"].startswith("task"))
+    return find_named_id(item) is not None or not Task.from_json(item).has_failed
 
 
 def _accepted(item: dict[str, Any], base_url: str, api_key: str) -> Task:
@@ -263,6 +295,9 @@ def _images(data: Mapping[str, Any], base_url: str) -> Iterator[Image]:
     if completed is not None and (expiry is None or expiry <= completed):
         expiry = completed + ASSUMED_URL_LIFETIME
     for url, expires_at in find_image_urls(data, base_url=base_url):
+        if url.startswith("data:"):  # It holds the picture, and cannot die.
+            yield Image(url, None)
+            continue
         # A URL that died before its picture was finished is a duration, or a mistake.
         is_sensible = expires_at is not None and (completed is None or expires_at > completed)
         yield Image(url, expires_at if is_sensible else expiry)
@@ -270,12 +305,14 @@ def _images(data: Mapping[str, Any], base_url: str) -> Iterator[Image]:
 
 def task_error(task: Task) -> ApimartError | None:
     """Return the error that a finished task stands for, or ``None`` when it delivered at least one picture."""
+    if task.images:
+        return None
     if task.state is TaskState.FAILED:
         is_moderated = is_moderation(task.error_code, task.error_message)
         cls = TaskModeratedError if is_moderated else TaskFailedError
         reason = task.error_message or task.quote or f"no reason given, status {task.status!r}"
-        charged = "It was charged." if task.cost else "It was not charged, as far as the gateway says."
-        if not task.cost and not task.is_free:
+        charged = "It was charged." if task.is_charged else "It was not charged, as far as the gateway says."
+        if not task.is_charged and not task.is_free:
             charged = "Whether it was charged is not known: look at the gateway's console."
         return cls(
             f"Task {task.task_id} failed at the gateway: {reason}{'' if reason.endswith('.') else '.'} {charged}",
@@ -283,7 +320,7 @@ def task_error(task: Task) -> ApimartError | None:
             task_id=task.task_id,
             # Buying it again is sensible only while it cost nothing.
             retryable=cls.default_retryable and task.is_free,
-            charged="no" if task.is_free else "yes" if task.cost else "unknown",
+            charged="no" if task.is_free else "yes" if task.is_charged else "unknown",
         )
     if task.state is TaskState.CANCELLED:
         return TaskCancelledError(
@@ -291,7 +328,7 @@ def task_error(task: Task) -> ApimartError | None:
             "look at the gateway's console.",
             task_id=task.task_id,
         )
-    if task.state is TaskState.COMPLETED and not task.images:
+    if task.state is TaskState.COMPLETED:
         return NoImagesError(
             f"Task {task.task_id} completed, but its description holds no picture that could be downloaded: "
             f"{task.quote or 'nothing'}. It was probably charged (cost: {task.cost}). A retry queries it again, at no "

@@ -7,6 +7,7 @@ import atexit
 import json
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -138,7 +139,12 @@ class ApimartHook(BaseHook):
         """Buy the pictures of one request; see :meth:`submit`."""
         return await self._send(endpoints.submit, request, idempotency_key=idempotency_key)
 
-    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str | None]]) -> Generator[Outcome, None, None]:
+    def submit_many(
+        self,
+        purchases: Iterable[tuple[ImageRequest, str | None]],
+        *,
+        on_unread: Callable[[int, Submission], None] = lambda _place, _submission: None,
+    ) -> Generator[Outcome, None, None]:
         """
         Submit many requests side by side, as many at once as the connection's ``max_concurrency`` allows.
 
@@ -147,6 +153,8 @@ class ApimartHook(BaseHook):
         more is drawn; submits on the wire are waited for, and logged with their task ids.
 
         :param purchases: requests with their idempotency keys; each is drawn when there is room for it.
+        :param on_unread: called with the place of each submit that was on the wire when the generator was closed, or
+            when a signal ended the wait for it, and that was accepted all the same.
         :return: the place of each request in ``purchases`` and its outcome, an error being one too, as they arrive.
         """
         portal = self._open_portal()
@@ -173,6 +181,8 @@ class ApimartHook(BaseHook):
             # Left over only if the caller has stopped, or drawing failed: they may be accepted all the same.
             for future, place in places.items():
                 self._log_unread(place, future)
+                with suppress(ApimartError, CancelledError):
+                    on_unread(place, future.result())
 
     def get_task(self, task_id: str) -> Task:
         """

@@ -281,6 +281,8 @@ class ApimartRequestOperator(ApimartBaseOperator):
         self.timeout = timeout
         self.on_unknown_submit = on_unknown_submit
         self.max_cost = max_cost
+        #: Whether a template or a task may give the limit: it must not become "no limit" by rendering to ``None``.
+        self._has_limit = max_cost is not None
         self.console_url = ""
         #: Ids of the gateway tasks that this worker waits for.
         self.waiting_for: Sequence[str] = ()
@@ -299,7 +301,16 @@ class ApimartRequestOperator(ApimartBaseOperator):
             if is_rendered or is_literal(getattr(self, name)) or isinstance(getattr(self, name), timedelta):
                 self._seconds(name)
         if is_rendered or is_literal(self.max_cost):
-            dollars("max_cost", self.max_cost)
+            self.cost_limit()
+
+    def cost_limit(self) -> float | None:
+        """
+        Return ``max_cost`` in US dollars; ``None`` for no limit.
+
+        :raises InvalidRequestError: also for a limit that has rendered to ``None``. Nothing was submitted.
+        """
+        is_lost = self._has_limit and self.max_cost is None
+        return dollars("max_cost", "None" if is_lost else self.max_cost)
 
     def _seconds(self, name: str) -> float:
         """

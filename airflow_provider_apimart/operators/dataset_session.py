@@ -23,7 +23,7 @@ from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
-from airflow_provider_apimart.gateway.validation import dollars, duration, require
+from airflow_provider_apimart.gateway.validation import duration, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url, s3_folder_url
 from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
         max_in_flight: int
         max_concurrency: int
         max_bytes: int
-        max_cost: float | str | None
         max_failed: float | None
         row_retries: int
         on_invalid: Any
@@ -69,6 +68,8 @@ if TYPE_CHECKING:
 
         @property
         def log(self) -> Logger: ...
+
+        def cost_limit(self) -> float | None: ...
 
         def field_values(self, names: Iterable[str]) -> dict[str, Any]: ...
 
@@ -194,7 +195,7 @@ def _rules(operator: DatasetParameters, context: Context, *, ledger: str) -> Rul
         on_unknown_submit=operator.on_unknown_submit,
         row_retries=operator.row_retries,
         max_in_flight=operator.max_in_flight,
-        max_cost=dollars("max_cost", operator.max_cost),
+        max_cost=operator.cost_limit(),
         max_failed=operator.max_failed,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,7 @@ from airflow_provider_apimart.exceptions import (
 from airflow_provider_apimart.gateway.cost import total
 from airflow_provider_apimart.gateway.request import idempotency_key
 from airflow_provider_apimart.gateway.task import Submission, Task
-from airflow_provider_apimart.gateway.validation import check, dollars, notices
+from airflow_provider_apimart.gateway.validation import check, notices
 from airflow_provider_apimart.operators.record import PurchasePart, PurchasePhase, PurchaseRecord, reopen_lost_parts
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ class Purchase:
             f"{', '.join(keys)}). The pictures may exist and be billed; nothing more was submitted. If the gateway "
             f"accepted one, its id may be in the log of try {record.writer or 'before'}. {_CLEAR_ADVICE}",
             idempotency_key=keys[0],
-            retryable=not all(part.is_unclaimed(now) for part in parts.values()),
+            retryable=not all(
+                part.is_unclaimed(now, submit_timeout=self.hook.settings.submit_timeout) for part in parts.values()
+            ),
         )
 
     def _check_cost(self, requests: Sequence[ImageRequest]) -> None:
@@ -150,7 +152,7 @@ class Purchase:
 
         :param requests: what is to be bought; all of one model.
         """
-        limit = dollars("max_cost", self.operator.max_cost)
+        limit = self.operator.cost_limit()
         if limit is None:
             return
         estimates: list[float | None] = [None]
@@ -197,7 +199,7 @@ class Purchase:
             for index in indexes
         }
         marked = record.with_parts(intended, writer=self.ti.try_number)
-        self.store.write_intent(marked)
+        self.store.write_intent(marked, before=record)
         return marked
 
     def _submit(
@@ -229,29 +231,48 @@ class Purchase:
         """Submit some parts, and return the places of those whose outcome is unknown."""
         unknown: list[int] = []
         sent = ((requests[index], submitted.record.parts[index].key) for index in indexes)
-        for place, outcome in self.hook.submit_many(sent):
+
+        def accept(place: int, submission: Submission) -> None:
             index = indexes[place]
-            part, earlier = submitted.record.parts[index], before.parts[index]
-            if isinstance(outcome, Submission):
-                self._log_accepted(outcome, part.key)
-                submitted.accept(index, outcome)
-            elif earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
+            key = submitted.record.parts[index].key
+            self._log_accepted(submission, key)
+            if before.parts[index].key and not submission.replayed:
                 self._log.warning(
-                    "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
-                    "exist and be billed: look at the vendor's console. Buying with a new key.",
-                    part.key,
-                    outcome,
+                    "The gateway did not say that it recognised idempotency key %s: the picture of the earlier request "
+                    "with this key may exist and be billed too. Look at the vendor's console.",
+                    key,
                 )
-                submitted.put_back(index, part.reopened(attempt=part.attempt))
-            elif isinstance(outcome, SubmitOutcomeUnknownError):
-                unknown.append(index)
-                submitted.fail(self._explained(outcome, part.key))
-            elif earlier.key:
-                submitted.fail(_still_unknown(outcome, part.key))
-            else:
-                submitted.put_back(index, earlier)
-                submitted.fail(outcome)
+            submitted.accept(index, submission)
+
+        # A signal, such as that of execution_timeout, may end the wait for a response: it is paid for all the same.
+        with closing(self.hook.submit_many(sent, on_unread=accept)) as outcomes:
+            for place, outcome in outcomes:
+                if isinstance(outcome, Submission):
+                    accept(place, outcome)
+                elif self._is_unknown(submitted, before, indexes[place], outcome):
+                    unknown.append(indexes[place])
         return unknown
+
+    def _is_unknown(self, submitted: _Submitted, before: PurchaseRecord, index: int, outcome: ApimartError) -> bool:
+        """Record that a part was not accepted, and return whether it may have been bought all the same."""
+        part, earlier = submitted.record.parts[index], before.parts[index]
+        if earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
+            self._log.warning(
+                "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
+                "exist and be billed: look at the vendor's console. Buying with a new key.",
+                part.key,
+                outcome,
+            )
+            submitted.put_back(index, part.reopened(attempt=part.attempt))
+        elif isinstance(outcome, SubmitOutcomeUnknownError):
+            submitted.fail(self._explained(outcome, part.key))
+            return True
+        elif earlier.key:
+            submitted.fail(_still_unknown(outcome, part.key))
+        else:
+            submitted.put_back(index, earlier)
+            submitted.fail(outcome)
+        return False
 
     def _latest(self, task: Task) -> Task:
         """Return the present state of a task, or the known one where it cannot be queried."""

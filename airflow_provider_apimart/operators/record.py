@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest
-from airflow_provider_apimart.gateway.task import Task, TaskState, is_moderation
+from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Task, TaskState, is_moderation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -49,6 +49,8 @@ _VERSION: Final = 2
 KEY_LIFETIME: Final = 23 * 3600.0
 #: Seconds for which a worker of the previous try may still hold a paid call.
 _CALL_LIFETIME: Final = 300.0
+#: Seconds that pass at most before the last attempt at a call that the gateway refuses for now.
+_PAUSES: Final = 270.0
 #: Characters of a text, such as a data URI, beyond which the record holds its digest instead.
 _LONGEST_TEXT: Final = 4096
 #: Begins the digest of a long text.
@@ -103,11 +105,19 @@ class PurchasePart:
 
     def has_living_key(self, now: float) -> bool:
         """Return whether the key of an unanswered call can be submitted again."""
-        return bool(self.key) and self.intended_at is not None and now - self.intended_at < KEY_LIFETIME
+        if not self.key or self.intended_at is None:
+            return False
+        # A call in the future means that a clock was set: its age is not known.
+        return -_CALL_LIFETIME < now - self.intended_at < KEY_LIFETIME
 
-    def is_unclaimed(self, now: float) -> bool:
-        """Return whether no worker can still be making the call of an intended part."""
-        return self.intended_at is None or now - self.intended_at >= _CALL_LIFETIME
+    def is_unclaimed(self, now: float, *, submit_timeout: float) -> bool:
+        """
+        Return whether no worker can still be making the call of an intended part.
+
+        :param submit_timeout: seconds that the last attempt at the call may take.
+        """
+        lifetime = max(_CALL_LIFETIME, _PAUSES + submit_timeout)
+        return self.intended_at is None or now - self.intended_at >= lifetime
 
     def reopened(self, *, attempt: int = 0) -> PurchasePart:
         """Return the part as it is to be bought again, with a new key."""
@@ -178,8 +188,8 @@ class PurchaseRecord:
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """All accepted ids, in order."""
-        return tuple(task_id for part in self.parts for task_id in part.task_ids)
+        """All accepted ids, each once, in order."""
+        return tuple(dict.fromkeys(task_id for part in self.parts for task_id in part.task_ids))
 
     @property
     def delivered(self) -> dict[str, Task]:
@@ -328,8 +338,10 @@ def _is_free_failure(task: Task) -> bool:
 
 def _is_lost(task: Task, now: float) -> bool:
     """Return whether a task that was bought before a clear has no picture that can still be downloaded."""
-    if task.state is not TaskState.COMPLETED:
+    if task.state is not TaskState.COMPLETED and not task.images:
         return True
+    if not task.images:  # They may follow, for as long as their URLs would live.
+        return task.completed is not None and task.completed + ASSUMED_URL_LIFETIME <= now
     return all(image.expires_at is not None and image.expires_at <= now for image in task.images)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import RecordUnavailableError
@@ -37,6 +38,8 @@ class PurchaseStore:
         self._store = store
         self._ti = ti
         self._log = log
+        #: The record as this try last read or wrote it.
+        self._latest: PurchaseRecord | None = None
 
     def read(self) -> PurchaseRecord | None:
         """
@@ -44,6 +47,10 @@ class PurchaseStore:
 
         :raises RecordUnavailableError: when it cannot be read, which does not prove that there is none.
         """
+        self._latest = self._stored()
+        return self._latest
+
+    def _stored(self) -> PurchaseRecord | None:
         try:
             value = self._pull(_KEY) if self._store is None else self._store.get(_KEY)
             return None if value is None else PurchaseRecord.from_json(value)
@@ -53,18 +60,30 @@ class PurchaseStore:
                 "A retry reads it again."
             ) from error
 
-    def write_intent(self, record: PurchaseRecord) -> None:
+    def write_intent(self, record: PurchaseRecord, *, before: PurchaseRecord) -> None:
         """
         Persist what is about to be submitted. An XCom is of no use for that: a retry would not find it.
 
-        :raises RecordUnavailableError: when it was not persisted. Nothing may be submitted then.
+        :param before: the record to return to when the intent was persisted and its response was lost.
+        :raises RecordUnavailableError: when it was not persisted, or when another try has recorded something since this
+            one read the record. Nothing may be submitted then.
         """
+        if self._store is None:
+            return
         try:
-            if self._store is not None:
-                self._write(record)
+            self._check_not_overtaken()
+            self._write(record)
         except RecordUnavailableError as error:
+            with suppress(RecordUnavailableError):
+                # A retry would take an intent that arrived for a call that was made.
+                if self._stored() == record:
+                    self._write(before)
             error.args = (f"{error} Nothing was submitted for it. A retry reads the record again.",)
             raise
+
+    def _check_not_overtaken(self) -> None:
+        if self._stored() != self._latest:
+            raise RecordUnavailableError("Another try of this task has recorded a purchase meanwhile.")
 
     def persist(self, record: PurchaseRecord, *, seconds: float = 0.0) -> bool:
         """

@@ -117,9 +117,9 @@ class Copier:
                 for ext in extensions[1:]:
                     if existing := self._existing(picture, ext):
                         return existing
-                if not isinstance(error, ImageRefusedError):
-                    raise
-                download = self._fetch_refused(picture, file, error)
+                is_refused = isinstance(error, ImageRefusedError)
+                fetch_again = self._fetch_refused if is_refused else self._fetch_elsewhere
+                download = fetch_again(picture, file, error)
             return self._store(picture, download, guessed=extensions[0])
 
     def _existing(self, picture: Picture, ext: str) -> dict[str, Any] | None:
@@ -164,6 +164,17 @@ class Copier:
                 return self.downloader.fetch(url, file)
             except ImageRefusedError as error:
                 refusal = error
+
+    def _fetch_elsewhere(self, picture: Picture, file: IO[bytes], failure: TransferError) -> Download:
+        """
+        Download a picture whose URL leads to no picture from the URL that the gateway gives now, if that is another.
+
+        Some image hosts answer for a dead URL with a page and HTTP 200, or do not exist any more.
+        """
+        fresh, _ = self._fresh(picture) if failure.retryable else (None, "")
+        if fresh is None or fresh.url == picture.url:
+            raise failure
+        return self.downloader.fetch(fresh.url, file)
 
     def _fresh(self, picture: Picture) -> tuple[Image | None, str]:
         """Return URL and expiry by the gateway's word now, and why there are none."""

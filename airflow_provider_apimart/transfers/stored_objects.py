@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from airflow_provider_apimart.exceptions import TransferError
 
@@ -53,13 +54,18 @@ def object_metadata(
     dimensions = {"width": width, "height": height}
     return {
         **facts,
-        "apimart-task-id": picture.task_id,
+        "apimart-task-id": _as_header(picture.task_id),
         "apimart-index": str(picture.index),
         "apimart-writer": writer,
         "bytes": str(size),
         "sha256": sha256,
         **{name: str(pixels) for name, pixels in dimensions.items() if pixels is not None},
     }
+
+
+def _as_header(task_id: str) -> str:
+    """Return an id as metadata can hold it: percent-encoded where it is not printable ASCII."""
+    return task_id if task_id.isascii() and task_id.isprintable() else quote(task_id, errors="backslashreplace")
 
 
 def is_metadata_of(written: Mapping[str, str], existing: ExistingObject) -> bool:
@@ -111,7 +117,7 @@ def _is_same(picture: Picture, existing: ExistingObject) -> bool:
     held: Mapping[str, Any] = existing.metadata
     return (
         "sha256" in held
-        and held.get("apimart-task-id") == picture.task_id
+        and held.get("apimart-task-id") == _as_header(picture.task_id)
         and held.get("apimart-index") == str(picture.index)
         and held.get("bytes") == str(existing.size)
     )

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import time
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from laws.airflow_task import AirflowTask, FlakyStore
+from operators.task_instance import StateStore
 from services.plain_gateway import RawReply
 
-from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestError, TaskFailedError
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    InvalidRequestError,
+    RecordUnavailableError,
+    TaskFailedError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from services.plain_gateway import PlainGateway
 
@@ -322,6 +331,19 @@ class TestAnApiServerThatIsAwayJustAfterThePurchase:
         assert len(gateway.calls) == 1
         assert gateway.purchases[0].task_id in json.dumps(task.store.values if task.store else None)
 
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_before_the_purchase_leaves_no_trace_of_a_call_that_was_not_made(
+        self, gateway: PlainGateway, image_operator: Describe, n: int
+    ) -> None:
+        task = AirflowTask(store=_DeafStore())
+        make = image_operator(n=n)
+        with pytest.raises(RecordUnavailableError):
+            task.run(make)
+        task.begin_retry()
+
+        assert task.run(make)["delivered"] == n
+        assert len(gateway.calls) == n
+
     @pytest.mark.parametrize("lost", ["task_ids", "every XCom"])
     def test_does_not_end_the_try_that_cannot_push_its_xcoms(
         self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, lost: str, capsys: Any
@@ -337,6 +359,105 @@ class TestAnApiServerThatIsAwayJustAfterThePurchase:
         assert result["task_ids"] == [gateway.purchases[0].task_id]
         assert len(gateway.calls) == 1
         assert gateway.purchases[0].task_id in capsys.readouterr().out
+
+
+class TestASignalDuringASubmit:
+    """As Airflow sends it when ``execution_timeout`` has passed."""
+
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_does_not_lose_the_response(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, n: int
+    ) -> None:
+        def late(body: Any) -> Any:
+            time.sleep(0.8 / n)
+            return body
+
+        gateway.reshape("submit", late, times=n)
+        make = image_operator(n=n)
+
+        with pytest.raises(_TimedOutError), _interrupted_after(0.4):
+            airflow_task.run(make)
+        airflow_task.begin_retry()
+        result = airflow_task.run(make)
+
+        assert result["delivered"] == n
+        assert sorted(result["task_ids"]) == [purchase.task_id for purchase in gateway.purchases]
+        assert len(gateway.calls) == n
+
+
+class _TimedOutError(BaseException):
+    """As ``AirflowTaskTimeout``, not an ``Exception``."""
+
+
+@contextmanager
+def _interrupted_after(seconds: float) -> Iterator[None]:
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise _TimedOutError
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+class _DeafStore(StateStore):
+    """A store whose first write arrives, and whose response to it is lost."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        is_first = not self.values
+        super().set(key, value, retention=retention)
+        if is_first:
+            raise RuntimeError("API_SERVER_ERROR: no answer")
+
+
+class _OvertakenStore(StateStore):
+    """A store whose first answer is outdated when it arrives."""
+
+    def __init__(self, overtake: Callable[[], None]) -> None:
+        super().__init__()
+        self._overtake = overtake
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = super().get(key, default)
+        if self.calls == 1:
+            self._overtake()
+        return value
+
+
+class TestATryThatIsOvertaken:
+    """Airflow takes a worker for dead that is slow, and begins the next try."""
+
+    @pytest.mark.parametrize("honours_keys", [True, False])
+    @pytest.mark.parametrize(
+        "render", [dict, lambda: {"prompt": f"kite {uuid.uuid4()}"}], ids=["same prompt", "random prompt"]
+    )
+    def test_buys_nothing_and_forgets_nothing(
+        self,
+        gateway: PlainGateway,
+        airflow_task: AirflowTask,
+        image_operator: Describe,
+        honours_keys: bool,
+        render: Rendering,
+    ) -> None:
+        gateway.honours_keys = honours_keys
+        make = image_operator(render)
+        triggers: list[Any] = []
+        store = _OvertakenStore(lambda: triggers.append(airflow_task.run_until_deferred(make)))
+        airflow_task.store = StateStore()
+        airflow_task.store.values = store.values
+
+        with pytest.raises(RecordUnavailableError) as caught:
+            AirflowTask(store=store).run_until_deferred(make)
+
+        assert caught.value.retryable
+        assert len(gateway.purchases) == 1
+        result = airflow_task.finish(make, triggers[0])
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        airflow_task.begin_retry()
+        assert airflow_task.run(make)["task_ids"] == result["task_ids"]
 
 
 def test_an_unknown_outcome_of_one_part_names_the_ids_of_the_others(

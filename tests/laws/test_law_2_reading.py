@@ -71,6 +71,9 @@ TROUBLES = {
     "nothing at all": answering(RawReply(200, b"")),
     "an empty object": answering(RawReply(200, {})),
     "a number": answering(RawReply(200, b"42")),
+    "failure with the id of a request": answering(RawReply(200, {"id": "req-1", "status": "error"})),
+    "cancelled request": answering(RawReply(200, {"id": "7f3a", "state": "cancelled", "message": "client closed"})),
+    "failure of a request in an envelope": answering(RawReply(200, {"data": {"id": "req-1", "status": "failed"}})),
     "cut before": cutting_before(),
     "cut midway": cutting_after(60),
     "a wrong length": rewriting(Content_Length="100000"),
@@ -307,7 +310,7 @@ class TestATaskThatIsCompletedWithoutPictures:
 
 
 class TestAStatusWord:
-    @pytest.mark.parametrize("word", ["done", "finished", "Success", "SUCCEEDED", "Complete", " completed "])
+    @pytest.mark.parametrize("word", ["done", "finished", "Success", "SUCCEEDED", "Complete", "succeed", " completed "])
     def test_that_plainly_means_finished_is_read_so(
         self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe, word: str
     ) -> None:
@@ -357,6 +360,8 @@ class TestASubmitResponse:
             pytest.param(lambda body: {"result": {"task_id": identity(body), "status": "queued"}}, id="in a result"),
             pytest.param(lambda body: RawReply(200, b"\xef\xbb\xbf" + json.dumps(body).encode()), id="byte order mark"),
             pytest.param(lambda body: RawReply(202, body, {"Content-Type": "text/plain"}), id="as text"),
+            pytest.param(lambda body: {**body, "task_ids": [identity(body)]}, id="twice, also in a list"),
+            pytest.param(lambda body: {**body, "task": {"id": identity(body)}}, id="twice, also in a task"),
         ],
     )
     def test_that_holds_an_id_is_an_acceptance(  # fixtures
@@ -373,7 +378,65 @@ class TestASubmitResponse:
 
         assert result["task_ids"] == [gateway.purchases[0].task_id]
         assert result["delivered"] == 1
+        assert result["cost"] == pytest.approx(0.0085)
         assert len(gateway.calls) == 1
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Content_Length": "100000"},
+            {"Content_Length": "2000", "Content_Type": "text/plain"},
+            {"Transfer_Encoding": "chunked", "Content_Length": "0"},
+        ],
+        ids=["a wrong length", "a wrong length and type", "chunks without an end"],
+    )
+    def test_that_is_whole_counts_though_its_connection_broke(  # fixtures
+        self,
+        gateway: PlainGateway,
+        proxy: MisbehavingProxy,
+        connect: Connect,
+        airflow_task: AirflowTask,
+        image_operator: Describe,
+        headers: dict[str, str],
+    ) -> None:
+        def act(request: ProxiedRequest) -> None:
+            if "Transfer_Encoding" not in headers:
+                return rewriting(**headers)(request)
+            body = request.forward().partition(b"\r\n\r\n")[2]
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            return request.send(head + f"{len(body):x}\r\n".encode() + body + b"\r\n")
+
+        connect(proxy.url)
+        proxy.add_rule(act, method="POST", path="/v1/images/")
+
+        result = airflow_task.run(image_operator())
+
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert len(gateway.calls) == 1
+
+    def test_that_names_one_task_for_several_requests_is_counted_once(
+        self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe
+    ) -> None:
+        gateway.reshape("submit", lambda _body: {"task_id": gateway.purchases[0].task_id}, times=3)
+
+        result = airflow_task.run(image_operator(apimart_conn_id=direct, n=3))
+
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert (result["status"], result["delivered"]) == ("partial", 1)
+        assert result["cost"] == pytest.approx(0.0085)
+
+    def test_that_holds_a_finished_picture_beside_an_id_is_the_picture(
+        self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe
+    ) -> None:
+        def at_once(_body: Any) -> dict[str, Any]:
+            (purchase,) = gateway.purchases
+            return {"id": "img-1", "status": "completed", "data": [{"url": gateway.issue(purchase)}]}
+
+        gateway.reshape("submit", at_once)
+
+        result = airflow_task.run(image_operator(apimart_conn_id=direct))
+
+        assert [image["url"] for image in result["images"]] == [gateway.issue(gateway.purchases[0])]
 
 
 def identity(body: Any) -> str:
@@ -422,6 +485,37 @@ class TestADownload:
         source = airflow_task.run(image_operator(apimart_conn_id=direct))
         gateway.forget_urls()
         gateway.image_path = lambda purchase, _index: f"/moved/{purchase.task_id}.png?signature=2"
+
+        copy(source)
+
+        assert list(stored().values()) == [gateway.picture]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            page(200, "This link has expired"),
+            RawReply(200, b""),
+            RawReply(200, {"error": "expired"}),
+            RawReply(500, "<Error>NoSuchBucket</Error>"),
+            None,
+        ],
+        ids=["page with 200", "nothing", "JSON", "500", "no host"],
+    )
+    def test_uses_the_fresh_url_also_where_the_old_one_leads_to_something_else(  # fixtures
+        self,
+        gateway: PlainGateway,
+        direct: str,
+        airflow_task: AirflowTask,
+        image_operator: Describe,
+        copy: Copy,
+        stored: Stored,
+        answer: RawReply | None,
+    ) -> None:
+        source = airflow_task.run(image_operator(apimart_conn_id=direct))
+        if answer is None:
+            source["images"][0]["url"] = "http://127.0.0.1:9/gone.png"
+        gateway.reply("image", *[answer] * 4)
+        gateway.image_path = lambda purchase, _index: f"/moved/{purchase.task_id}.png"
 
         copy(source)
 

@@ -16,7 +16,6 @@ from services.misbehaving_proxy import (
     dripping,
     flooding,
     replacing,
-    rewriting,
 )
 from services.plain_gateway import RawReply
 
@@ -50,11 +49,15 @@ NO_PROOFS: dict[str, Act] = {
     "page with 200": replacing(RawReply(200, HTML_PAGE.format("Please log in"))),
     "nothing": replacing(RawReply(200, b"")),
     "an object without an id": replacing(RawReply(200, {"ok": True})),
+    "failure of a request, with its id": replacing(
+        RawReply(200, {"id": "req-1", "status": "error", "message": "late"})
+    ),
+    "failed request": replacing(RawReply(200, {"id": "7f3a", "status": "failed", "error": "upstream timed out"})),
+    "failed request in an envelope": replacing(RawReply(200, {"data": {"id": "7f3a", "status": "failed"}})),
     "a redirect": replacing(RawReply(302, b"", {"Location": "https://login.example/"})),
     "cut after the request": cutting_after(),
     "cut midway": cutting_after(80),
     "closed without a word": cutting_before(),
-    "a wrong length": rewriting(Content_Length="100000"),
     "no end": flooding(64 * 1024 * 1024),
     "drips": dripping(),
 }
@@ -171,7 +174,7 @@ class TestAnUnknownOutcome:
         assert gateway.keys == [lost, lost]
         assert result["task_ids"] == [gateway.purchases[0].task_id]
 
-    @pytest.mark.parametrize("seconds", [23.5 * 3600, DAY + 60, 2 * DAY])
+    @pytest.mark.parametrize("seconds", [23.5 * 3600, DAY + 60, 2 * DAY, -DAY])
     def test_is_not_submitted_again_with_a_key_that_has_died(  # fixtures
         self, gateway: PlainGateway, lost: str, airflow_task: AirflowTask, image_operator: Describe, seconds: float
     ) -> None:

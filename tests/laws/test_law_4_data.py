@@ -124,6 +124,10 @@ SHAPES = {
     "output": view_of(result="ABSENT", output=["URL"]),
     "output as text": view_of(result=None, output="URL"),
     "images at the top": view_of(result="ABSENT", images=[{"url": "URL"}]),
+    "url at the top": view_of(result="ABSENT", url="URL"),
+    "data": view_of(result="ABSENT", data=[{"url": "URL"}]),
+    "images in data": view_of(result=None, data={"images": [{"url": "URL"}]}),
+    "result of a task that failed in part": view_of(status="failed", result={"images": [{"url": "URL"}]}),
     "result_url": view_of(result="ABSENT", result_url="URL"),
     "b64_json": view_of(result={"images": [{"b64_json": PNG}]}),
     "data of b64_json": view_of(result={"data": [{"b64_json": PNG}]}),
@@ -147,6 +151,45 @@ def test_a_picture_is_found_and_stored_wherever_it_plainly_stands(  # fixtures
     copy(result)
 
     assert result["delivered"] == 1
+    assert list(stored().values()) == [gateway.picture]
+
+
+@pytest.mark.parametrize(
+    "data", [lambda url: [{"url": url}], lambda url: {"url": url}, lambda url: url], ids=["list", "object", "text"]
+)
+def test_a_picture_is_found_in_the_data_of_a_task_without_an_envelope(
+    gateway: PlainGateway,
+    connect: Callable[..., str],
+    airflow_task: AirflowTask,
+    image_operator: Describe,
+    data: Callable[[str], Any],
+) -> None:
+    connect(gateway.url, batch_polling="off")
+    url = "https://pictures.example/kite.png"
+    gateway.reshape("task", lambda body: {"id": body["data"]["id"], "status": "completed", "data": data(url)})
+
+    result = airflow_task.run(image_operator())
+
+    assert [image["url"] for image in result["images"]] == [url]
+
+
+@pytest.mark.parametrize("task_id", ["task_für-1", "任务-1", "task 1", "task_1\n2"])
+def test_a_task_is_stored_whatever_its_id_is(
+    gateway: PlainGateway,
+    airflow_task: AirflowTask,
+    image_operator: Describe,
+    copy: Copy,
+    stored: Stored,
+    task_id: str,
+) -> None:
+    result = airflow_task.run(image_operator())
+    renaming = json.dumps(result).replace(gateway.purchases[0].task_id, json.dumps(task_id)[1:-1])
+    source = json.loads(renaming)
+    source["images"][0]["url"] = result["images"][0]["url"]
+
+    outcomes = [copy(source, s3_key="kite.{ext}")["objects"][0]["outcome"] for _ in range(2)]
+
+    assert outcomes == ["copied", "skipped"]
     assert list(stored().values()) == [gateway.picture]
 
 

@@ -121,8 +121,10 @@ class TestAMessage:
             {"status": "failed", "error": {"code": LONG, "message": f"<html>{LONG}"}},
             {"status": LONG},
             {"status": "completed", "result": {"unknown": LONG}},
+            {"status": "completed", "result": None, "quote": f"first line\n{LONG}"},
+            {"status": "completed", "result": None, "quote": LONG},
         ],
-        ids=["message", "text", "code", "status word", "result"],
+        ids=["message", "text", "code", "status word", "result", "lines", "quote"],
     )
     def test_about_a_task_is_short(
         self, gateway: PlainGateway, direct: str, airflow_task: AirflowTask, image_operator: Describe, view: Any
@@ -133,6 +135,7 @@ class TestAMessage:
             airflow_task.run(image_operator(apimart_conn_id=direct, timeout=1))
 
         assert len(str(caught.value)) < LONGEST_MESSAGE
+        assert "\n" not in str(caught.value)
         assert gateway.purchases[0].task_id in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -176,3 +179,19 @@ def test_a_host_with_a_typo_shows_no_secret(
 
     shown = f"{caught.value!r} {caught.value.__cause__!r} {capsys.readouterr()}"
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("key", ["apimart.0123456789abcdef.ABCDEF", "sk-laws-0123456789abcdef"])
+@pytest.mark.parametrize("room", [8, 16, 20])
+def test_a_message_that_is_cut_shows_no_part_of_the_key(
+    gateway: PlainGateway, connect: Connect, airflow_task: AirflowTask, image_operator: Describe, key: str, room: int
+) -> None:
+    connect(gateway.url, password=key)
+    text = "x" * (297 - room) + key
+    gateway.reply("submit", RawReply(400, {"error": {"message": text, "type": "invalid_request_error"}}))
+
+    with pytest.raises(ApimartError) as caught:
+        airflow_task.run(image_operator())
+
+    assert "xxx***" in str(caught.value)
+    assert key[:8] not in str(caught.value)

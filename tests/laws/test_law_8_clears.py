@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_apimart.exceptions import ApimartError, BudgetExceededError
+from airflow_provider_apimart.exceptions import ApimartError, BudgetExceededError, NoImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +169,42 @@ class TestAClear:
         assert result["delivered"] == 3
         assert len(gateway.purchases) == 4
         assert old.task_id not in result["task_ids"]
+
+    @pytest.mark.parametrize("deferrable", [True, False])
+    @pytest.mark.parametrize("empty", [{"images": []}, {"images": [{"url": None}]}, None], ids=str)
+    def test_waits_for_pictures_that_lag_behind_their_status(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, empty: Any, deferrable: bool
+    ) -> None:
+        make = image_operator(timeout=1, deferrable=deferrable)
+        airflow_task.run_until_deferred(make)
+        airflow_task.clear_task()
+        gateway.life = [{"status": "completed", "result": empty}]
+        with pytest.raises(NoImagesError) as caught:
+            airflow_task.run(make)
+        airflow_task.begin_retry()
+        gateway.life = ["completed"]
+
+        result = airflow_task.run(make)
+
+        assert caught.value.retryable
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert len(gateway.calls) == 1
+
+    @pytest.mark.parametrize("form", ["b64_json", "url"])
+    def test_uses_a_picture_that_came_inside_the_response_for_ever(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, form: str
+    ) -> None:
+        content = base64.b64encode(gateway.picture).decode()
+        picture = {form: content if form == "b64_json" else f"data:image/png;base64,{content}"}
+        gateway.reshape("submit", lambda _body: {"created": int(time.time()) - 200_000, "data": [picture]})
+        make = image_operator()
+        first = airflow_task.run(make)
+        airflow_task.clear_task()
+
+        second = airflow_task.run(make)
+
+        assert second["images"] == first["images"]
+        assert len(gateway.calls) == 1
 
     def test_is_no_purchase_that_max_cost_forbids(
         self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from services.plain_gateway import RawReply
 
-from airflow_provider_apimart.exceptions import BudgetExceededError, InvalidRequestError
+from airflow_provider_apimart.exceptions import (
+    BudgetExceededError,
+    InsufficientBalanceError,
+    InvalidRequestError,
+    TaskFailedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +30,9 @@ BY_RESOLUTION = {
     "input_image_paid_price": 0.004,
 }
 REFERENCES = ["https://pictures.example/a.png", "https://pictures.example/b.png"]
+
+
+BROKE = RawReply(402, {"error": {"code": 402, "message": "balance too low", "type": "payment_required"}})
 
 
 class TestMaxCost:
@@ -83,6 +92,33 @@ class TestMaxCost:
 
         assert gateway.calls == []
 
+    @pytest.mark.parametrize("way", ["first try", "retry"])
+    def test_is_no_open_purse_when_it_renders_to_none(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, way: str
+    ) -> None:
+        if way == "retry":
+            gateway.reply("submit", BROKE)
+            with pytest.raises(InsufficientBalanceError):
+                airflow_task.run(image_operator(lambda: {"max_cost": "0.02"}))
+            airflow_task.begin_retry()
+
+        with pytest.raises(InvalidRequestError, match="max_cost"):
+            airflow_task.run(image_operator(lambda: {"max_cost": None}))
+
+        assert gateway.purchases == []
+
+    @pytest.mark.parametrize("model_name", ["gpt-image-mini", "a-cheap-model"])
+    def test_is_not_compared_with_the_price_of_another_model(
+        self, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe, model_name: str
+    ) -> None:
+        """As a cache answers that takes no notice of the query."""
+        gateway.prices = {"model_name": model_name, "resolution_paid_prices": {"1K": 0.0001}}
+
+        with pytest.raises(BudgetExceededError):
+            airflow_task.run(image_operator(max_cost=0.001))
+
+        assert gateway.calls == []
+
     @pytest.mark.parametrize("max_cost", [0.0085, "0.02", "  0.02 ", 1])
     @pytest.mark.parametrize(
         "prices", [BY_RESOLUTION, {"resolution_paid_prices": {"1k": "0.0085"}}], ids=["numbers", "texts"]
@@ -98,3 +134,34 @@ class TestMaxCost:
         gateway.prices = prices
 
         assert airflow_task.run(image_operator(lambda: {"max_cost": max_cost}))["delivered"] == 1
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        {"credits_cost": 0.085},
+        {"cost": None, "credits_cost": "0.085"},
+        {"cost": "$0.0085"},
+        {"cost": {"amount": 0.0085, "currency": "USD"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_failure_that_was_charged_in_any_form_is_not_bought_again_by_a_retry(
+    gateway: PlainGateway,
+    airflow_task: AirflowTask,
+    image_operator: Describe,
+    cost: dict[str, Any],
+    deferrable: bool,
+) -> None:
+    gateway.life = [{"status": "failed", "error": "the kiln was cold", **cost}]
+    make = image_operator(retries=2, deferrable=deferrable)
+
+    for _ in range(3):
+        with pytest.raises(TaskFailedError) as caught:
+            airflow_task.run(make)
+        assert caught.value.charged != "no"
+        assert not caught.value.retryable
+        airflow_task.begin_retry()
+
+    assert len(gateway.calls) == 1
