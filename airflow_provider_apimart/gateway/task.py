@@ -158,8 +158,6 @@ class Task:
         if not status and any(find_image_urls(data, base_url=base_url)):
             status, state = "completed", TaskState.COMPLETED
         images = tuple(_images(data, base_url, completed)) if state is TaskState.COMPLETED else ()
-        if state is TaskState.FAILED and data.get("result"):  # Some of several pictures may have been made.
-            images = tuple(_images({"result": data["result"]}, base_url, completed))
         code, message = find_failure(data)
         is_odd = status not in _STATES or (state is TaskState.COMPLETED and not images)
         is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
@@ -224,7 +222,7 @@ class Task:
     @property
     def is_free(self) -> bool:
         """Return whether the task failed without a charge, so that it may be bought again."""
-        is_priced = self.is_charged or self.has_unread_cost or bool(self.images)
+        is_priced = self.is_charged or self.has_unread_cost
         return self.state is TaskState.FAILED and not is_priced and self.status != _EXPIRED
 
     @property
