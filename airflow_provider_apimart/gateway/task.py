@@ -165,8 +165,6 @@ class Task:
             status = "completed"
         state = TaskState.from_status(status)
         images = tuple(_images(data, base_url)) if state is TaskState.COMPLETED else ()
-        if state is TaskState.FAILED and data.get("result"):  # Some of several pictures may have been made.
-            images = tuple(_images({name: data.get(name) for name in ("result", "completed")}, base_url))
         code, message = find_failure(data)
         is_odd = status not in _STATES or (state is TaskState.COMPLETED and not images)
         is_odd = is_odd or (not status and not data.keys() <= _IDENTITY)
@@ -216,7 +214,7 @@ class Task:
     @property
     def is_free(self) -> bool:
         """Return whether the task failed without a charge, so that it may be bought again."""
-        is_priced = self.is_charged or self.has_unread_cost or bool(self.images)
+        is_priced = self.is_charged or self.has_unread_cost
         return self.state is TaskState.FAILED and not is_priced and self.status != _EXPIRED
 
     @property

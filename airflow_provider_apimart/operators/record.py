@@ -338,7 +338,7 @@ def _is_free_failure(task: Task) -> bool:
 
 def _is_lost(task: Task, now: float) -> bool:
     """Return whether a task that was bought before a clear has no picture that can still be downloaded."""
-    if task.state is not TaskState.COMPLETED and not task.images:
+    if task.state is not TaskState.COMPLETED:
         return True
     if not task.images:  # They may follow, for as long as their URLs would live.
         return task.completed is not None and task.completed + ASSUMED_URL_LIFETIME <= now

@@ -127,7 +127,6 @@ SHAPES = {
     "url at the top": view_of(result="ABSENT", url="URL"),
     "data": view_of(result="ABSENT", data=[{"url": "URL"}]),
     "images in data": view_of(result=None, data={"images": [{"url": "URL"}]}),
-    "result of a task that failed in part": view_of(status="failed", result={"images": [{"url": "URL"}]}),
     "result_url": view_of(result="ABSENT", result_url="URL"),
     "b64_json": view_of(result={"images": [{"b64_json": PNG}]}),
     "data of b64_json": view_of(result={"data": [{"b64_json": PNG}]}),
