@@ -137,6 +137,8 @@ class ImageAttempt(ExitStack):
     def _continued(self, recorded: PurchaseRecord, rendered: PurchaseRecord | None) -> PurchaseRecord | None:
         """Return the purchase to continue with, and log in what it differs from the present parameters."""
         generation, now = self.ti.max_tries, time.time()
+        if recorded.generation != generation and self.is_reuse:
+            self._purchase(recorded).check_claims(recorded)
         record, warnings = resume_purchase(recorded, rendered, generation=generation, is_reuse=self.is_reuse, now=now)
         for warning in warnings:
             self.log.warning("%s", warning)
@@ -191,9 +193,11 @@ class ImageAttempt(ExitStack):
             self._try_to_render()
         if not record.request and self._rendering_error is not None:
             raise self._rendering_error
-        purchase = Purchase(self._hook(record.connection_id), self.store, self.operator, self.ti)
-        record, self.is_persisted = purchase.complete(record, self._request)
+        record, self.is_persisted = self._purchase(record).complete(record, self._request)
         return record
+
+    def _purchase(self, record: PurchaseRecord) -> Purchase:
+        return Purchase(self._hook(record.connection_id), self.store, self.operator, self.ti)
 
     def _waiting(self, record: PurchaseRecord) -> list[str]:
         """Return the ids of the tasks that are not finished, as far as is known."""

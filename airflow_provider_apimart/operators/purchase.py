@@ -125,6 +125,24 @@ class Purchase:
     def _may_resubmit(self) -> bool:
         return self.operator.on_unknown_submit == "resubmit"
 
+    def check_claims(self, record: PurchaseRecord) -> None:
+        """
+        Refuse to continue after a clear while a worker of the cleared run may still be making a paid call.
+
+        :raises SubmitOutcomeUnknownError: naming the keys; retryable.
+        """
+        now, limit = time.time(), self.hook.settings.submit_timeout
+        intended = {i: part for i, part in enumerate(record.parts) if part.phase is PurchasePhase.INTENDED}
+        claimed = [i for i, part in intended.items() if not part.is_unclaimed(now, submit_timeout=limit)]
+        if claimed:
+            keys = ", ".join(self._key(record, index) for index in claimed)
+            raise SubmitOutcomeUnknownError(
+                f"Before the task was cleared, a worker submitted {len(claimed)} paid request(s), and it may still be "
+                f"waiting for the response (idempotency key {keys}). Nothing was submitted now. Retry or clear the task "
+                "in a few minutes: it then uses the ids that the worker recorded, or submits the same key.",
+                retryable=True,
+            )
+
     def _check_unknown(self, record: PurchaseRecord) -> None:
         """
         Refuse to buy while the outcome of an earlier call is unknown, unless its key may be submitted again.
@@ -195,6 +213,7 @@ class Purchase:
                 phase=PurchasePhase.INTENDED,
                 key=self._key(record, index),
                 intended_at=record.parts[index].intended_at or now,
+                is_unanswered=False,
             )
             for index in indexes
         }
@@ -265,6 +284,7 @@ class Purchase:
             )
             submitted.put_back(index, part.reopened(attempt=part.attempt))
         elif isinstance(outcome, SubmitOutcomeUnknownError):
+            submitted.put_back(index, replace(part, is_unanswered=True))
             submitted.fail(self._explained(outcome, part.key))
             return True
         elif earlier.key:

@@ -79,6 +79,7 @@ class PurchasePart:
     :param task_ids: ids of the gateway tasks.
     :param delivered: gateway tasks that came finished with the response, in the gateway's own shape.
     :param is_reused: the part was accepted before the task was cleared.
+    :param is_unanswered: the try that made the call has given up waiting for its response.
     """
 
     phase: PurchasePhase = PurchasePhase.OPEN
@@ -89,6 +90,7 @@ class PurchasePart:
     task_ids: tuple[str, ...] = ()
     delivered: tuple[dict[str, Any], ...] = ()
     is_reused: bool = False
+    is_unanswered: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PurchasePart:
@@ -117,7 +119,7 @@ class PurchasePart:
         :param submit_timeout: seconds that the last attempt at the call may take.
         """
         lifetime = max(_CALL_LIFETIME, _PAUSES + submit_timeout)
-        return self.intended_at is None or now - self.intended_at >= lifetime
+        return self.is_unanswered or self.intended_at is None or now - self.intended_at >= lifetime
 
     def reopened(self, *, attempt: int = 0) -> PurchasePart:
         """Return the part as it is to be bought again, with a new key."""
@@ -350,7 +352,7 @@ def _cleared(part: PurchasePart, now: float) -> PurchasePart:
     if part.phase is PurchasePhase.ACCEPTED:
         return replace(part, is_reused=True, attempt=0)
     if part.has_living_key(now):
-        return replace(part.reopened(), key=part.key, intended_at=part.intended_at)
+        return replace(part, phase=PurchasePhase.OPEN, attempt=0)
     return part.reopened()
 
 
