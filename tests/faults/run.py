@@ -78,12 +78,15 @@ class ScenarioRun:
             outcome = self._try()
             if outcome["kind"] == "returned":
                 return outcome
+            if outcome["kind"] == "died":
+                self._tries.let_heartbeat_time_out()
             if outcome["kind"] == "cleared" or (outcome["kind"] == "died" and self._happens("clear_crashed")):
                 self._tries.clear()
             elif self._is_retried("generate", outcome):
                 continue
             elif outcome.get("type") == UNKNOWN and len(self.journal.clears) < CLEARS:
                 self._try_in_vain()
+                self._tries.let_heartbeat_time_out()
                 self._tries.clear()
             else:
                 return outcome

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faults.task_instance import write_json
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["SEGMENT_SECONDS", "Started", "Tries"]
 
 SEGMENT_SECONDS = 60.0
+#: Seconds. Airflow's default is 300; the scheduler looks for dead workers once in a while.
+HEARTBEAT_TIMEOUT = 400.0
 #: Seconds until a retry: URLs live for a day.
 LONGEST_DELAY = 6 * 3600
 
@@ -70,6 +73,16 @@ class Tries:
     def are_left(self, task_id: str) -> bool:
         """Return whether Airflow would retry once more."""
         return self._number[task_id] <= self._max_tries[task_id]
+
+    def let_heartbeat_time_out(self) -> None:
+        """Let the time pass after which Airflow takes a worker for dead: a record is that much older then."""
+        path = self.directory / "state-generate.json"
+        values = json.loads(path.read_text()) if path.exists() else {}
+        for record in values.values():
+            for part in record["parts"]:
+                if "intended_at" in part:
+                    part["intended_at"] -= HEARTBEAT_TIMEOUT
+        write_json(path, values)
 
     def clear(self) -> None:
         """Do what Airflow does when a person clears the image task and what follows it."""
