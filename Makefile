@@ -34,7 +34,7 @@ screenshots: .venv/.installed ## Run the browser tests and renew docs/images/*.p
 faults: .venv/.installed ## Inject 1,500 faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
 
-bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (an hour)
+bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (half an hour to an hour)
 	PYTHONPATH=tests $(BENCH_BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 lint: .venv/.locked ## Check style, types and the direction of imports
@@ -54,7 +54,7 @@ build: .venv/.locked ## Build wheel and sdist into dist/
 	rm -rf dist
 	$(UV) build --no-build-isolation --quiet --out-dir dist
 
-lock: $(UV) ## Resolve the environments anew into the hash-checked locks
+lock: $(UV) ## Resolve the environments again into the hash-checked locks
 	$(COMPILE) --group dev --upgrade --output-file $(LOCK)
 	$(COMPILE) --group bench --constraint $(LOCK) --upgrade --output-file $(BENCH_LOCK)
 

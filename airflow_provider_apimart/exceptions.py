@@ -34,7 +34,8 @@ The exceptions of this provider.
     └── TransferError               a finished picture could not be stored
         └── ImageRejectedError          what was downloaded is not a complete picture
 
-The module does not import Airflow, so that a ``RetryRule`` can name its classes, and clients work without a scheduler.
+The module does not import Airflow, so that a ``RetryRule`` of Airflow's retry policies can name its classes, and the
+client of ``gateway`` works without Airflow.
 Every instance can be pickled: Airflow moves exceptions between processes.
 """
 

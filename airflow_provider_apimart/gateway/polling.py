@@ -159,7 +159,7 @@ class Schedule:
             heapq.heapify(self._heap)
 
 
-#: Ids in the first request. The vendors publish no limit; the only known one is an imitation's 50.
+#: Ids in the first request. The vendors publish no limit; an imitation of their API takes 50.
 FIRST_SIZE: Final = 50
 #: The most ids in one request, and the fewest that make an endpoint worth using.
 LARGEST_SIZE: Final = 200

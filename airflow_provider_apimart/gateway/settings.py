@@ -46,10 +46,12 @@ class GatewaySettings:
     :param base_url: scheme, host and an optional path prefix, without a trailing ``/`` or ``/v1``.
     :param gateway: the dialect that is spoken there.
     :param submit_path: where requests for pictures are posted.
-    :param timeout: seconds in total for one HTTP request.
-    :param max_concurrency: limit on simultaneous requests of one client, and on simultaneous submits of all clients
-        with the same base URL and key in one process.
-    :param requests_per_second: limit on submits of these clients; ``None`` for no limit.
+    :param timeout: seconds in total for one HTTP request. Not the operator's ``timeout``, which bounds the wait for a
+        picture. For submits see :attr:`submit_timeout`.
+    :param max_concurrency: limit on simultaneous requests of one client, submits included, at least 1. Each hook has
+        a client of its own, and so has the poller of a triggerer.
+    :param requests_per_second: limit on the submits of one client, above 0; ``None`` for no limit. 0.5 is one submit
+        every two seconds.
     :param batch_polling: whether the status of many tasks may be queried in one request.
     :param notices: warnings about the connection, for the log: fields that are not known and therefore ignored.
     """

@@ -158,7 +158,7 @@ class ImageAttempt(ExitStack):
         return record
 
     def _try_to_render(self) -> PurchaseRecord | None:
-        """Return the purchase that the present parameters describe; whatever is missing now, a record decides."""
+        """Return the purchase that the present parameters describe, or ``None``: a retry with a record needs none."""
         operator, conn_id = self.operator, self.operator.apimart_conn_id
         try:
             request = rendered_request(operator.field_values(REQUEST_PARAMETERS))
@@ -289,6 +289,7 @@ class ImageAttempt(ExitStack):
         operator.waiting_for = waiting
         event = run_inline(trigger)
         if is_unrecorded and until < deadline:
+            # The wait ended early to write the record again, not at the deadline: what still runs is polled again.
             event["status"] = "unfinished"
         self._take_event(record, event)
         if is_unrecorded:

@@ -193,13 +193,17 @@ class ApimartBaseOperator(BaseOperator):
 
 class ApimartRequestOperator(ApimartBaseOperator):
     """
-    An operator that buys pictures. A request field that is left ``None`` is not sent.
+    An operator that buys pictures. A request field that is left ``None``, its default, is not sent.
 
-    :param model: the vendor's name of the model. A model that the catalogue does not know passes unchecked.
+    Times are a number of seconds, a ``timedelta``, or the text of either, at most a year.
+
+    :param model: the vendor's name of the model; default ``"gpt-image-2"``. A model that the catalogue does not know
+        passes unchecked.
     :param size: ``"auto"``, a ratio such as ``"16:9"``, or pixels such as ``"1881x836"`` where the model takes them.
     :param resolution: ``"1k"``, ``"2k"`` or ``"4k"``.
     :param quality: ``"auto"``, ``"low"``, ``"medium"`` or ``"high"``.
-    :param n: number of pictures. More than the gateway delivers in one task become several tasks.
+    :param n: number of pictures, 1 (default) to 500. More than the gateway delivers in one gateway task become several
+        gateway tasks.
     :param background: ``"auto"``, ``"opaque"`` or ``"transparent"``.
     :param moderation: strength of the model provider's filter, ``"auto"`` or ``"low"``.
     :param output_format: ``"png"``, ``"jpeg"`` or ``"webp"``.
@@ -209,16 +213,19 @@ class ApimartRequestOperator(ApimartBaseOperator):
     :param mask_url: mask with an alpha channel, of the size of the first reference image.
     :param official_fallback: allow the gateway to use the dearer official channel when its own fails.
     :param extra_body: further fields of the request, sent unchanged and unchecked; a mapping or JSON text.
-    :param apimart_conn_id: the Airflow connection of the gateway.
-    :param deferrable: wait in the triggerer; ``False`` occupies the worker.
-    :param initial_delay: seconds between the submit and the first poll; the vendors advise 10 to 20.
-    :param poll_interval: seconds between polls; the vendors advise 3 to 5.
-    :param timeout: seconds that one try waits for a picture. The gateway's task continues after it and may be charged;
+    :param apimart_conn_id: the Airflow connection of the gateway, by default ``"apimart_default"``.
+    :param deferrable: wait in the triggerer (default); ``False`` occupies the worker.
+    :param initial_delay: time between the submit and the first poll, 0 or more; default 12 s. The vendors advise 10 to
+        20.
+    :param poll_interval: time between polls, above 0; default 4 s. The vendors advise 3 to 5.
+    :param timeout: time that one try waits for a picture, above 0; default 600 s. Not the connection's ``timeout``,
+        which bounds one HTTP request. The gateway task continues after it and may be charged;
         a retry collects it. ``execution_timeout``, which Airflow does not apply while a task is deferred, shortens it.
-    :param on_unknown_submit: what to do when the response to a paid call was lost: ``"fail"`` until the task is
-        cleared, or ``"resubmit"`` with the same idempotency key, which buys once only where the gateway honours keys.
-    :param max_cost: US dollars that a purchase may cost. Nothing is submitted when the estimated price is higher or
-        cannot be determined.
+    :param on_unknown_submit: what to do when the response to a paid call was lost: ``"fail"`` (default) until the task
+        is cleared, or ``"resubmit"`` with the same idempotency key for 23 hours, which buys once only where the gateway
+        honours keys.
+    :param max_cost: limit in US dollars, above 0; ``None`` (default) for no limit. Nothing is submitted when the
+        estimated price is higher or cannot be determined.
     :param kwargs: arguments of :class:`ApimartBaseOperator`.
     """
 

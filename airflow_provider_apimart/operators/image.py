@@ -36,10 +36,11 @@ class ApimartImageOperator(ApimartRequestOperator):
     no state store: the record is an XCom, which does not outlive a try, and the key alone protects a retry.
 
     :param prompt: description of the picture.
-    :param durable: record purchases in the task state store, so that they outlive a try.
-    :param on_clear: ``"reuse"`` uses what was bought before the task was cleared, while it can be had, and buys only
-        what cannot; ``"regenerate"`` buys in any case. A template such as ``"{{ params.on_clear }}"`` lets a run
-        choose. Clearing a task while it runs on its worker counts as a retry.
+    :param durable: record purchases in the task state store (default), so that they outlive a try; ``False`` records
+        them in an XCom, as below Airflow 3.3.
+    :param on_clear: ``"reuse"`` (default) uses what was bought before the task was cleared, while it can be had, and
+        buys only what cannot; ``"regenerate"`` buys in any case. A template such as ``"{{ params.on_clear }}"`` lets a
+        run choose. Clearing a task while it runs on its worker counts as a retry.
     :param kwargs: the request fields and settings of
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`.
     :raises InvalidRequestError: before anything is submitted; names the field, its value and what is allowed.

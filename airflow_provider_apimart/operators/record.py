@@ -315,8 +315,8 @@ def reopen_lost_parts(
 
     :param tasks: finished gateway tasks, by id.
     :param denied: ids that the gateway has denied for minutes.
-    :param retries: how often a part may fail free of charge and be bought again; ``None`` where this try is the one
-        that sees the failure, and fails.
+    :param retries: how often a part that failed free of charge may be bought again. ``None`` reopens none of them: the
+        try that sees the failure fails, and its retry buys.
     :param now: Unix seconds, to find URLs that have expired.
     """
     changed: dict[int, PurchasePart] = {}

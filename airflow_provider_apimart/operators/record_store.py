@@ -87,11 +87,12 @@ class PurchaseStore:
 
     def persist(self, record: PurchaseRecord, *, seconds: float = 0.0) -> bool:
         """
-        Write the record again and again with backoff, and return whether it was persisted.
+        Write the record, repeatedly with backoff where that fails, and return whether it was persisted.
 
         What it holds is paid for, so a failure is logged with the ids and does not end the try.
 
-        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout.
+        :param seconds: the longest time to repeat it, at most three quarters of Airflow's heartbeat timeout; 0 for one
+            attempt.
         """
         ends_at = time.monotonic() + min(seconds, _write_time_limit())
         pause = _FIRST_PAUSE

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_KEY", "ApimartToS3Operator"]
 
-#: Unique per DAG, run and gateway task; no part of it is missing in a run without a logical date.
+#: Unique per DAG, run, gateway task and picture; no part of it is missing in a run without a logical date.
 DEFAULT_KEY: Final = "apimart/{{ dag.dag_id }}/{{ run_id }}/{task_id}-{index}.{ext}"
 
 
@@ -76,15 +76,17 @@ class ApimartToS3Operator(ApimartBaseOperator):
     :param source: what ``ApimartImageOperator`` returned, gateway task ids, or any nesting of lists, tuples and sets of
         these.
     :param s3_bucket: name of the bucket.
-    :param s3_key: template of each picture's key, with ``{task_id}``, ``{index}`` and ``{ext}`` besides Jinja. It may
-        come from another task.
-    :param aws_conn_id: connection of type ``aws``.
-    :param apimart_conn_id: connection of the gateway, to query task ids and fresh URLs.
-    :param on_existing: when the key holds something already: ``"skip"`` leaves the same picture alone, ``"overwrite"``
-        writes it again, ``"fail"`` takes it for an error. Another object is replaced by ``"overwrite"`` only. What a
-        previous try of the same task wrote is left alone in any case.
-    :param max_concurrency: pictures that are copied at the same time.
-    :param max_bytes: the largest picture that is accepted.
+    :param s3_key: template of each picture's key, with ``{task_id}`` (of the gateway task, not of the Airflow task),
+        ``{index}`` (of the picture in its gateway task, from 0) and ``{ext}`` besides Jinja. It may come from another
+        task. Default :data:`DEFAULT_KEY`.
+    :param aws_conn_id: connection of type ``aws``, by default ``"aws_default"``.
+    :param apimart_conn_id: connection of the gateway, to query task ids and fresh URLs; by default
+        ``"apimart_default"``.
+    :param on_existing: when the key holds something already: ``"skip"`` (default) leaves the same picture alone,
+        ``"overwrite"`` writes it again, ``"fail"`` takes it for an error. Another object is replaced by
+        ``"overwrite"`` only. What a previous try of the same task wrote is left alone in any case.
+    :param max_concurrency: pictures that are copied at the same time, at least 1; default 16.
+    :param max_bytes: bytes of the largest picture that is accepted; default 64 MiB. A larger one is not stored.
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param map_index_template: label of a mapped task instance in Airflow's pages; the beginning of its keys by default.
     :raises TransferError: naming each picture that was not copied, with task id, expiry and cost.
@@ -124,6 +126,7 @@ class ApimartToS3Operator(ApimartBaseOperator):
         self.source = source
         self.s3_bucket = s3_bucket
         self.s3_key = s3_key
+        #: Not a parameter: the part of the key that all runs share. A template field, so that Airflow shows it.
         self.s3_prefix = ""
         self.aws_conn_id = aws_conn_id
         self.apimart_conn_id = apimart_conn_id

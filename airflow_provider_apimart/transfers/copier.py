@@ -9,9 +9,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import ApimartError, TransferError
 from airflow_provider_apimart.gateway.images import guess_extensions
-from airflow_provider_apimart.transfers.address import loggable
+from airflow_provider_apimart.transfers.address import ImageRefusedError, loggable
 from airflow_provider_apimart.transfers.connections import HttpConnections
-from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
+from airflow_provider_apimart.transfers.download import Downloader
 from airflow_provider_apimart.transfers.keys import key_of
 from airflow_provider_apimart.transfers.s3_bucket import open_bucket
 from airflow_provider_apimart.transfers.stored_objects import ExistingObject, must_copy, object_metadata
@@ -31,12 +31,16 @@ __all__ = ["Copier", "ImageExpiredError", "open_copier"]
 #: Seconds between two requests for a picture that the image host refuses although its URL has not expired: a CDN that
 #: lags behind. A minute in all; after that the task's own retries continue.
 _PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-#: How often a key is looked up and written while others write to it too.
+#: Attempts at writing a key that others write to, and delete, at the same time.
 _WRITES: Final = 3
 
 
 class ImageExpiredError(TransferError):
-    """The URL of a picture has expired, at the gateway too: the picture cannot be had any more."""
+    """
+    The URL of a picture has expired, at the gateway too: the picture can only be bought again.
+
+    Users see it as a part of the message of the ``TransferError`` that ends the task.
+    """
 
     default_retryable = False
 
@@ -158,7 +162,7 @@ class Copier:
                 self.sleep(pause)
             else:
                 also = f" (the gateway gave no other URL: {trouble})" if trouble else ""
-                reason = f"{refusal} again and again for a minute{also}"
+                reason = f"{refusal}, at every request for a minute{also}"
                 raise TransferError(reason, status_code=refusal.status_code, task_id=picture.task_id) from refusal
             try:
                 return self.downloader.fetch(url, file)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_apimart.gateway.images import ImageFormat
 
-__all__ = ["MAX_SHOWN_BYTES", "Download", "Downloader", "ImageRefusedError", "fetch_delivered"]
+__all__ = ["MAX_SHOWN_BYTES", "Download", "Downloader", "fetch_delivered"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ _HEADERS: Final = {
 }
 _MAX_REDIRECTS: Final = 5
 _ATTEMPTS: Final = 4
-#: Seconds for one attempt, however steadily the bytes arrive. 64 MiB take that long at 0.1 MiB a second.
+#: Seconds for one attempt in total. The default ``max_bytes``, 64 MiB, takes about that long at 0.1 MiB a second.
 _PATIENCE: Final = 600.0
-#: Statuses that pass by themselves, besides 5xx.
+#: Statuses that are requested again, besides 5xx.
 _TRANSIENT: Final = frozenset({408, 425, 429})
 
 
@@ -81,7 +81,8 @@ class Downloader:
     a picture must be whole before its first byte goes to S3, and memory is for the worker's other tasks.
 
     :param connections: carry the requests, and know whether pictures may come from a private address.
-    :param max_bytes: the largest picture that is accepted.
+    :param max_bytes: bytes of the largest picture that is accepted.
+    :param attempts: at one picture, the first included.
     :param patience: seconds for one attempt in total.
     """
 

@@ -56,10 +56,10 @@ class GatewayWaitTrigger(BaseTrigger):
     :param deadline: Unix seconds at which to give up.
     :param timeout: seconds that this wait may last, whatever the clock says; ``None`` for no other limit than the
         deadline. It begins again when the trigger moves to another triggerer, the deadline does not.
-    :param first_look: Unix seconds of the first query.
-    :param not_before: Unix seconds before which no event may fire, at most 10 s ahead. Airflow up to at least 3.3.2 can
-        lose a task whose event comes within seconds of its deferral, and burn a retry.
-    :param poll_interval: seconds between queries.
+    :param first_look: Unix seconds of the first query; at once where that is past, as by default.
+    :param not_before: Unix seconds before which no event may fire, at most 10 s ahead; 0 for no such moment. Airflow
+        up to at least 3.3.2 can lose a task whose event comes within seconds of its deferral, which costs a retry.
+    :param poll_interval: seconds between queries, default 4.
     """
 
     #: Names of the parameters, which are also its attributes.

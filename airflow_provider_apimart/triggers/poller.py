@@ -185,7 +185,9 @@ class TaskPoller:
             while self._waiters:
                 await self._serve()
         except asyncio.CancelledError:
-            self._fail_all(ApimartError("The poller was stopped; the tasks continue at the gateway."))
+            self._fail_all(
+                ApimartError("The poller was stopped; the tasks continue at the gateway.", charged="unknown")
+            )
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, no wait may be left without an end
             _log.exception("The poller of connection %s failed", self._apimart_conn_id)

@@ -23,7 +23,7 @@ from airflow_provider_apimart.plugins.web.named import Named, NamedQuery
 from airflow_provider_apimart.plugins.web.origins import Origin
 from airflow_provider_apimart.plugins.web.reported import find_delivered, find_stored
 from airflow_provider_apimart.plugins.web.thumbnails import kept_or_made, make_thumbnail
-from airflow_provider_apimart.transfers.download import ImageRefusedError
+from airflow_provider_apimart.transfers.address import ImageRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
