@@ -138,8 +138,8 @@ class Purchase:
             keys = ", ".join(self._key(record, index) for index in claimed)
             raise SubmitOutcomeUnknownError(
                 f"Before the task was cleared, a worker submitted {len(claimed)} paid request(s), and it may still be "
-                f"waiting for the response (idempotency key {keys}). Nothing was submitted now. Retry or clear the task "
-                "in a few minutes: it then uses the ids that the worker recorded, or submits the same key.",
+                f"waiting for the response (idempotency key {keys}). Nothing was submitted now. Retry or clear the "
+                "task in a few minutes: it then uses the ids that the worker recorded, or submits the same key.",
                 retryable=True,
             )
 
