@@ -45,3 +45,5 @@ Values and formats:
 
 May import ``transfers``, ``hooks`` and what these may import.
 """
+
+from __future__ import annotations

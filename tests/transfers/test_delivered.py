@@ -11,7 +11,8 @@ from transfers.http_server import Answer, HttpServer
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import TransferError
-from airflow_provider_apimart.transfers.download import ImageRefusedError, fetch_delivered
+from airflow_provider_apimart.transfers.address import ImageRefusedError
+from airflow_provider_apimart.transfers.download import fetch_delivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

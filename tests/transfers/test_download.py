@@ -20,9 +20,9 @@ from transfers.http_server import Answer, HttpServer, closed_port
 from transfers.picture_files import png
 
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
-from airflow_provider_apimart.transfers.address import check_address, host_and_port
+from airflow_provider_apimart.transfers.address import ImageRefusedError, check_address, host_and_port
 from airflow_provider_apimart.transfers.connections import HttpConnections
-from airflow_provider_apimart.transfers.download import Downloader, ImageRefusedError
+from airflow_provider_apimart.transfers.download import Downloader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
