@@ -11,6 +11,7 @@ from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     BudgetExceededError,
+    BusyError,
     NotFoundError,
     SubmitOutcomeUnknownError,
 )
@@ -275,7 +276,9 @@ class Purchase:
     def _is_unknown(self, submitted: _Submitted, before: PurchaseRecord, index: int, outcome: ApimartError) -> bool:
         """Record that a part was not accepted, and return whether it may have been bought all the same."""
         part, earlier = submitted.record.parts[index], before.parts[index]
-        if earlier.phase is PurchasePhase.OPEN and earlier.key and outcome.status_code == _CONFLICT:
+        # A key that is in progress is of use: the gateway is still working on the earlier request.
+        is_refused_key = outcome.status_code == _CONFLICT and not isinstance(outcome, BusyError)
+        if earlier.phase is PurchasePhase.OPEN and earlier.key and is_refused_key:
             self._log.warning(
                 "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "
                 "exist and be billed: look at the vendor's console. Buying with a new key.",

@@ -100,3 +100,20 @@ def test_a_clear_that_asks_for_new_pictures_does_not_wait(
 
     assert airflow_task.run(image_operator(on_clear="regenerate"))["delivered"] == 1
     assert gateway.keys[-1] != record_of_a_killed_worker
+
+
+def test_a_key_that_the_gateway_is_still_working_on_is_not_replaced_after_a_clear(
+    record_of_a_killed_worker: str, gateway: PlainGateway, airflow_task: AirflowTask, image_operator: Describe
+) -> None:
+    assert airflow_task.store is not None
+    age_record(airflow_task.store, LONG, now=time.time())
+    airflow_task.clear_task()
+    error = {"code": "idempotency_in_progress", "message": "still working on it", "type": "apimart_error"}
+    gateway.reply("submit", RawReply(409, {"error": error}, headers={"Retry-After": "86400"}))
+
+    with pytest.raises(SubmitOutcomeUnknownError) as caught:
+        airflow_task.run(image_operator())
+
+    assert caught.value.retryable
+    assert set(gateway.keys) == {record_of_a_killed_worker}
+    assert len(gateway.purchases) == 1
