@@ -267,7 +267,7 @@ def _require_present(values: Mapping[str, Any]) -> None:
 
 def build_request(values: Mapping[str, Any]) -> ImageRequest:
     """
-    Return the request of these values, without those that are ``None`` and without an empty list of references.
+    Return the request of these values. Values that are ``None`` and an empty list of references are left out.
 
     :param values: by the names in :data:`REQUEST_PARAMETERS`; ``prompt`` is required.
     """

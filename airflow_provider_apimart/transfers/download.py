@@ -112,7 +112,7 @@ class Downloader:
             try:
                 file = tempfile.TemporaryFile()  # noqa: SIM115 - lent again and again, closed by close()
             except OSError as error:
-                raise TransferError(f"there is no place for a temporary file ({error})") from error
+                raise TransferError(f"a temporary file could not be made ({error})") from error
         try:
             yield file
         except BaseException:

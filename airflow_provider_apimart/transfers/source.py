@@ -111,7 +111,7 @@ def sort_by_expiry(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def facts_of(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the known facts of a picture's making, as text: without those that are ``None``."""
+    """Return the known facts about how a picture was made, as text. Facts that are ``None`` are left out."""
     return tuple((name, str(value)) for name, value in values.items() if value is not None)
 
 

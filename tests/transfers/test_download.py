@@ -607,7 +607,7 @@ class TestATemporaryFile:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
 
         with (
-            pytest.raises(TransferError, match=r"no place for a temporary file .*No such file or directory"),
+            pytest.raises(TransferError, match=r"a temporary file could not be made .*No such file or directory"),
             downloader.temporary_file(),
         ):
             pass
