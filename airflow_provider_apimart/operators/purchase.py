@@ -35,8 +35,10 @@ __all__ = ["Purchase", "naming_paid_tasks"]
 
 #: Parts that are submitted between two writes of the record, at most.
 _GROUP: Final = 16
-#: HTTP status of a key that the gateway does not take (again). The submit that receives it has bought nothing.
+#: HTTP status of a key that the gateway does not take (again). The submit that receives it has bought nothing, unless
+#: the gateway itself does not know the result; the vendor's advice is to keep the key then.
 _CONFLICT: Final = 409
+_INDETERMINATE: Final = "idempotency_result_indeterminate"
 _CLEAR_ADVICE: Final = (
     "Look at the vendor's console. Clear the task to go on: the same key is submitted while it lives (23 hours), then "
     "a new one."
@@ -277,7 +279,8 @@ class Purchase:
         """Record that a part was not accepted, and return whether it may have been bought all the same."""
         part, earlier = submitted.record.parts[index], before.parts[index]
         # A key that is in progress is of use: the gateway is still working on the earlier request.
-        is_refused_key = outcome.status_code == _CONFLICT and not isinstance(outcome, BusyError)
+        is_conflict = outcome.status_code == _CONFLICT and not isinstance(outcome, BusyError)
+        is_refused_key = is_conflict and outcome.code != _INDETERMINATE
         if earlier.phase is PurchasePhase.OPEN and earlier.key and is_refused_key:
             self._log.warning(
                 "The gateway does not take idempotency key %s again (%s). The picture of the earlier request may "

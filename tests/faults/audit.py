@@ -186,9 +186,9 @@ def _check_result(facts: Audit, finding: Finding) -> None:
 def _check_unknown(
     facts: Audit, purchases: Sequence[Purchase], told: Sequence[Mapping[str, Any]], finding: Finding
 ) -> None:
-    """A purchase that no later try knows of must have been reported, by the name of its key."""
+    """A purchase that cost money and that no later try knows of must have been reported, by the name of its key."""
     for purchase in purchases:
-        if purchase.task_id in facts.known:
+        if purchase.task_id in facts.known or not purchase.cost:
             continue
         reports = [error for error in told if error["type"] == UNKNOWN and error["charged"] == "unknown"]
         if any(_names(error, purchase) for error in reports):

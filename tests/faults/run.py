@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -139,8 +138,7 @@ class ScenarioRun:
 
     def _wait_once(self, deferred: Outcome) -> Outcome:
         if self._happens("forget_one"):
-            known = (self.directory / "xcom.jsonl").read_text().splitlines()
-            self._surroundings.forget(json.loads(known[-1])[1][0])
+            self._surroundings.forget(deferred["arguments"]["task_ids"][0])
         if details := self._happens("race_waiting"):
             time.sleep(details["seconds"])
             return {"kind": "raced"}

@@ -221,9 +221,7 @@ class TestAnUnknownOutcome:
         assert airflow_task.run(image_operator())["delivered"] == 1
         assert gateway.keys == [lost, lost]
 
-    @pytest.mark.parametrize(
-        "why", ["changed request", "dead key", "idempotency_key_reused", "idempotency_result_indeterminate"]
-    )
+    @pytest.mark.parametrize("why", ["changed request", "dead key", "idempotency_key_reused"])
     def test_takes_a_new_key_where_the_old_one_is_of_no_use(
         self, gateway: PlainGateway, lost: str, airflow_task: AirflowTask, image_operator: Describe, why: str
     ) -> None:
@@ -240,3 +238,19 @@ class TestAnUnknownOutcome:
         assert result["delivered"] == 1
         assert gateway.keys[-1] != lost
         assert result["task_ids"] == [gateway.purchases[-1].task_id]
+
+    def test_is_kept_where_the_gateway_does_not_know_its_result(
+        self, gateway: PlainGateway, lost: str, airflow_task: AirflowTask, image_operator: Describe
+    ) -> None:
+        error = {"code": "idempotency_result_indeterminate", "message": "not known", "type": "apimart_error"}
+        gateway.reply("submit", RawReply(409, {"error": error}))
+        airflow_task.clear_task()
+
+        with pytest.raises(SubmitOutcomeUnknownError, match=lost):
+            airflow_task.run(image_operator())
+        airflow_task.clear_task()
+        result = airflow_task.run(image_operator())
+
+        assert gateway.keys == [lost, lost, lost]
+        assert result["task_ids"] == [gateway.purchases[0].task_id]
+        assert len(gateway.purchases) == 1
