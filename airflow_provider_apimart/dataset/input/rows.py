@@ -86,7 +86,7 @@ class RequestTemplate:
         for name, value in (
             ("kind", kind_of(self.request)),
             ("stored", to_json(stored)),
-            ("_before", f"{{{before}{',' if before else ''}\"prompt\":"),
+            ("_before", f'{{{before}{"," if before else ""}"prompt":'),
             ("_after", f"{',' if after else ''}{after}}}"),
         ):
             object.__setattr__(self, name, value)

@@ -110,6 +110,7 @@ class Input:
     def __init__(
         self,
         facts: InputFacts,
+        *,
         keys: bytes,
         kinds: list[tuple[Kind, int | None]],
         kind_places: array[int],
@@ -245,7 +246,7 @@ class Input:
                     "to read the dataset again."
                 ) from error
 
-        return cls(facts, keys, kinds, places, members, fetch)
+        return cls(facts, keys=keys, kinds=kinds, kind_places=places, members=members, fetch=fetch)
 
     def close(self) -> None:
         """Remove the temporary file."""
@@ -326,7 +327,13 @@ class InputWriter:
             return os.pread(descriptor, end - start, start)
 
         return Input(
-            facts, bytes(self._keys), list(self._kinds), self._kind_places, self._members, fetch, file=self._file
+            facts,
+            keys=bytes(self._keys),
+            kinds=list(self._kinds),
+            kind_places=self._kind_places,
+            members=self._members,
+            fetch=fetch,
+            file=self._file,
         )
 
     def close(self) -> None:

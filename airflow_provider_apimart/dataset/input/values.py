@@ -97,21 +97,19 @@ def own_id(value: Any) -> str | None:
         try:
             value = json_value(value)
         except TypeError as error:
-            raise ValueError from error
+            raise ValueError(ID_ALLOWED) from error
     if is_missing(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError
-    text = str(value).strip()
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else "\0"
     if text.endswith("0") and (number := _WHOLE_NUMBER.fullmatch(text)):
         return number[1]
     is_plain = text.isascii() and text.isprintable()
     if len(text) > _MAX_ID_LENGTH or not (is_plain or all(map(_is_in_id, text))):
-        raise ValueError
+        raise ValueError(ID_ALLOWED)
     return text
 
 
-def json_value(value: Any) -> Any:  # noqa: PLR0911 - a table
+def json_value(value: Any) -> Any:
     """
     Return the obvious JSON form of a value.
 
@@ -234,7 +232,11 @@ class PromptTemplate:
                 problems.append(f"{name}={fields[name]!r:.80}: must be a text or a number, for prompt_template")
         if problems:
             return "", problems, False
-        return "".join(literal + (values[name] if name is not None else "") for literal, name in self._parts), [], is_odd
+        return (
+            "".join(literal + (values[name] if name is not None else "") for literal, name in self._parts),
+            [],
+            is_odd,
+        )
 
 
 def _bad_template(text: str, reason: str) -> InvalidRequestError:
