@@ -31,13 +31,21 @@ def test_the_id_comes_first_and_the_gateway_task_tells_pictures_apart(prefix: st
     assert key(prefix, row_id) == expected
 
 
+@pytest.mark.parametrize("row_id", ["猫" * 80, "ж" * 200, "a" * 200, "a" + "😀é猫" * 60])
+def test_a_name_fits_into_a_file_name_in_any_script(row_id: str) -> None:
+    name = key("prefix", row_id).removeprefix("prefix/images/")
+
+    assert len(name.encode()) <= 150
+    assert "\ufffd" not in name
+
+
 @given(st.text(max_size=200))
 def test_an_id_never_leaves_its_folder(row_id: str) -> None:
     made = key("prefix", row_id)
 
     assert made.startswith("prefix/images/")
     assert "/" not in made.removeprefix("prefix/images/")
-    assert len(made.encode()) < 1024
+    assert len(made.removeprefix("prefix/images/").encode()) <= 150
     assert list(string.Formatter().parse(made)) == list(string.Formatter().parse(made.replace("{", "")))
 
 

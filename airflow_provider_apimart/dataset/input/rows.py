@@ -7,13 +7,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from airflow_provider_apimart.dataset.row import Kind, Row, kind_of
+from airflow_provider_apimart.dataset.row import Kind, Row, kind_of, row_of
 from airflow_provider_apimart.gateway.request import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CheckedRow", "InvalidRow", "Record", "RequestTemplate", "Unreadable", "to_json"]
+__all__ = ["CheckedRow", "InvalidRow", "Record", "RequestTemplate", "Unreadable", "row_from_line"]
 
 _FINGERPRINT_DIGITS: Final = 32
 _ID_DIGITS: Final = 16
@@ -85,7 +85,7 @@ class RequestTemplate:
         stored = {name: value for name, value in self.request.to_json().items() if name != "prompt"}
         for name, value in (
             ("kind", kind_of(self.request)),
-            ("stored", to_json(stored)),
+            ("stored", _to_json(stored)),
             ("_before", f'{{{before}{"," if before else ""}"prompt":'),
             ("_after", f"{',' if after else ''}{after}}}"),
         ):
@@ -126,20 +126,18 @@ class CheckedRow(NamedTuple):
     def to_line(self) -> bytes:
         """Return the row as a line of JSON, without its end, from which :func:`row_from_line` restores it."""
         own_id = "null" if self.own_id is None else _encode(self.own_id)
-        columns = f",{to_json(self.columns)}" if self.columns else ""
+        columns = f",{_to_json(self.columns)}" if self.columns else ""
         prompt = _encode(self.prompt)
-        line = f'[{self.number},{own_id},"{self.fingerprint}",{prompt},{self.template.stored}{columns}]'
+        line = f"[{self.number},{own_id},{prompt},{self.template.stored}{columns}]"
         return line.encode()
 
 
 def row_from_line(line: bytes) -> Row:
-    """Return the row of a line that :meth:`CheckedRow.to_line` made."""
-    number, own_id, fingerprint, prompt, fields, *columns = json.loads(line)
-    request = ImageRequest.from_json({**fields, "prompt": prompt})
-    row_id = fingerprint[:_ID_DIGITS] if own_id is None else own_id
-    return Row(number, row_id, fingerprint, request, columns[0] if columns else {})
+    """Return the row of a line that :meth:`CheckedRow.to_line` made. Its fingerprint is computed again."""
+    number, own_id, prompt, fields, *columns = json.loads(line)
+    return row_of(number, own_id, ImageRequest.from_json({**fields, "prompt": prompt}), *columns)
 
 
-def to_json(value: Any) -> str:
+def _to_json(value: Any) -> str:
     """Return the compact JSON of a value in ASCII, in which a lone surrogate is an escape."""
     return _ASCII.encode(value)
