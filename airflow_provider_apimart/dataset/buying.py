@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.plan import Rules
     from airflow_provider_apimart.dataset.queue import Queue
     from airflow_provider_apimart.dataset.recorder import Recorder
-    from airflow_provider_apimart.dataset.references import References
+    from airflow_provider_apimart.dataset.references.resolver import References
     from airflow_provider_apimart.gateway.cost import Price
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.hooks.apimart import ApimartHook

@@ -18,7 +18,7 @@ from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.plan import Rules
 from airflow_provider_apimart.dataset.queue import Queue
 from airflow_provider_apimart.dataset.recorder import Recorder
-from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.dataset.references.resolver import References
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
+from airflow_provider_apimart.dataset.references.addresses import addresses_of, resolved
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     BudgetExceededError,
@@ -198,7 +198,7 @@ class Purchase:
         places = addresses_of(request)
         if not places.keys() - record.uploads.keys():
             return record.uploads
-        from airflow_provider_apimart.dataset.reference_files import ReferenceFiles  # noqa: PLC0415 - loads boto3
+        from airflow_provider_apimart.dataset.references.files import ReferenceFiles  # noqa: PLC0415 - loads boto3
         from airflow_provider_apimart.gateway.images import data_uri  # noqa: PLC0415 - loads imagesize
 
         make_url = self.hook.upload_image if self.hook.settings.gateway.takes_uploads else data_uri

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.addresses import (
+from airflow_provider_apimart.dataset.references.addresses import (
     S3Object,
     addresses_of,
     locate,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from airflow_provider_apimart.dataset.addresses import S3Object
+    from airflow_provider_apimart.dataset.references.addresses import S3Object
 
 __all__ = ["ReferenceFiles"]
 

@@ -11,7 +11,7 @@ from dataset.entries import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.upload import LIFETIME, Upload, read_line, to_line
+from airflow_provider_apimart.dataset.references.upload import LIFETIME, Upload, read_line, to_line
 
 UPLOAD = Upload(
     address="s3://bucket/猫.png",

@@ -12,7 +12,7 @@ from dataset.entries import NOW
 from gateway.clock import Clock
 from hooks.hook_without_pauses import HookWithoutPauses
 
-from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.dataset.references.resolver import References
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     InvalidRequestError,

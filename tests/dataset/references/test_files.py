@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from services.s3_proxy import S3Proxy, S3Rule
 
-from airflow_provider_apimart.dataset.addresses import S3Object
-from airflow_provider_apimart.dataset.reference_files import ReferenceFiles
+from airflow_provider_apimart.dataset.references.addresses import S3Object
+from airflow_provider_apimart.dataset.references.files import ReferenceFiles
 from airflow_provider_apimart.exceptions import InvalidRequestError, ReferenceUnavailableError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES
 

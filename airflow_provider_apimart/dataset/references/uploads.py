@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.upload import LIFETIME, read_line, to_line
+from airflow_provider_apimart.dataset.references.upload import LIFETIME, read_line, to_line
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
-    from airflow_provider_apimart.dataset.upload import Upload
+    from airflow_provider_apimart.dataset.references.upload import Upload
 
 __all__ = ["FOLDER", "UploadJournal"]
 

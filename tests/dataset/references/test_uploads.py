@@ -12,8 +12,8 @@ from botocore.config import Config
 from dataset.entries import NOW
 from services.s3_proxy import S3Proxy, S3Rule
 
-from airflow_provider_apimart.dataset.upload import LIFETIME, Upload, to_line
-from airflow_provider_apimart.dataset.upload_journal import FOLDER, UploadJournal
+from airflow_provider_apimart.dataset.references.upload import LIFETIME, Upload, to_line
+from airflow_provider_apimart.dataset.references.uploads import FOLDER, UploadJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,10 +16,10 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
-from airflow_provider_apimart.dataset.reference_files import ReferenceFiles
-from airflow_provider_apimart.dataset.upload import LIFETIME, Upload
-from airflow_provider_apimart.dataset.upload_journal import UploadJournal
+from airflow_provider_apimart.dataset.references.addresses import addresses_of, resolved
+from airflow_provider_apimart.dataset.references.files import ReferenceFiles
+from airflow_provider_apimart.dataset.references.upload import LIFETIME, Upload
+from airflow_provider_apimart.dataset.references.uploads import UploadJournal
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     ConnectionFailedError,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from airflow_provider_apimart.dataset.addresses import S3Object
     from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.references.addresses import S3Object
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.hooks.apimart import ApimartHook
 
