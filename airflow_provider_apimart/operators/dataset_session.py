@@ -18,7 +18,7 @@ from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.plan import Rules
 from airflow_provider_apimart.dataset.queue import Queue
 from airflow_provider_apimart.dataset.recorder import Recorder
-from airflow_provider_apimart.dataset.references.resolver import References
+from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.session import Session
 from airflow_provider_apimart.exceptions import RecordUnavailableError
@@ -118,7 +118,7 @@ def open_session(
         recorder = Recorder(Journal(objects), Ledger())
         recorder.ledger.add(recorder.journal.read())
         rules = _rules(operator, context, ledger=objects.address)
-        references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
+        references = ReferenceResolver(hook, objects, aws_conn_id=operator.aws_conn_id)
         queue = Queue(recorder.journal, writer)
         queue.remove_earlier()
         limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf

@@ -9,3 +9,5 @@ with :mod:`.resolver`.
 
 The checks of an image's content are in ``gateway/reference_images.py``. May import ``hooks`` and ``gateway``.
 """
+
+from __future__ import annotations
