@@ -12,8 +12,8 @@ Status                Meaning                                       Next step
 ``released``          a person decided that it is to be bought      buy
 ``unanswered``        its sender has received no usable response    as ``presumed_lost``
 ``accepted``          the gateway gave task ids: it is paid for     poll, then copy
-``written_off``       a person accepted the loss                    nothing
 ``failed``            it ended without a picture                    buy, where it was not charged
+``written_off``       a person accepted the loss                    nothing
 ``copied``            the pictures are in S3                        nothing
 ====================  ============================================  ================================================
 
@@ -34,13 +34,25 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow_provider_apimart.dataset.row import call_key
 from airflow_provider_apimart.exceptions import Charged
+from airflow_provider_apimart.gateway.request import idempotency_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_apimart.dataset.row import Kind
 
-__all__ = ["STATUSES", "UNSETTLED", "Entry", "EntryStatus", "Failure", "Rank", "rank", "rank_of", "read_entry"]
+__all__ = [
+    "STATUSES",
+    "UNSETTLED",
+    "Entry",
+    "EntryStatus",
+    "Failure",
+    "Rank",
+    "purchase_key",
+    "rank",
+    "rank_of",
+    "read_entry",
+]
 
 _VERSION: Final = 2
 #: Generation, attempt, refusals and place of the status: of two entries of one call the greater one is the newer.
@@ -58,8 +70,8 @@ class EntryStatus(StrEnum):
     RELEASED = "released"
     UNANSWERED = "unanswered"
     ACCEPTED = "accepted"
-    WRITTEN_OFF = "written_off"
     FAILED = "failed"
+    WRITTEN_OFF = "written_off"
     COPIED = "copied"
 
 
@@ -199,8 +211,9 @@ _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _REQUIRED: Final = frozenset(field.name for field in fields(Entry) if field.default is MISSING)
 _TIMES: Final = ("intended_at", "answer_by", "accepted_at", "updated_at")
 _NUMBERS: Final = ("row", "first", "n", "generation", "attempt", "refusals", "retries", "try_number", "max_tries")
+_TEXT: Final[tuple[type, ...]] = (str,)
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    **{name: (str,) for name in _COLUMNS},
+    **dict.fromkeys(_COLUMNS, _TEXT),
     **dict.fromkeys(_NUMBERS, (int,)),
     **dict.fromkeys(("size", "resolution", "quality"), (str, NoneType)),
     **dict.fromkeys(("cost", "credits_cost", "reserved"), (int, float, NoneType)),
@@ -237,12 +250,10 @@ def _entry(values: dict[str, Any]) -> Entry:
     if values["charged"] not in get_args(Charged):
         raise ValueError(f"charged is {values['charged']!r}")
     error = values.get("error")
-    times = {name: _seconds(values[name]) for name in _TIMES if name in values}
-    converted: dict[str, Any] = {
-        "status": EntryStatus(values["status"]),
-        "error": None if error is None else Failure(**error),
-    }
-    return Entry(**{**values, **times, **converted, "objects": objects, "delivered": delivered, "task_ids": task_ids})
+    converted: dict[str, Any] = {name: _seconds(values[name]) for name in _TIMES if name in values}
+    converted |= {"status": EntryStatus(values["status"]), "error": None if error is None else Failure(**error)}
+    converted |= {"objects": objects, "delivered": delivered, "task_ids": task_ids}
+    return Entry(**values | converted)
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -250,6 +261,15 @@ def _checked(name: str, value: Any) -> Any:
     if type(value) not in _TYPES[name] or (isinstance(value, float) and not math.isfinite(value)):
         raise TypeError(f"{name} is {value!r:.80}")
     return value
+
+
+def purchase_key(ledger: str, fingerprint: str, row_id: str, first: int, *, generation: int, attempt: int) -> str:
+    """
+    Return the idempotency key of a purchase.
+
+    :param ledger: its address: the same row in another ledger is another picture.
+    """
+    return idempotency_key("dataset", ledger, fingerprint, row_id, first, generation, attempt)
 
 
 def _iso(moment: float) -> str:

@@ -208,6 +208,11 @@ class Index:
         packed = self._records.get(key)
         return None if packed is None else self._origins[_unpack(packed).origin][-1]
 
+    def is_newest(self, entry: Entry) -> bool:
+        """Return whether no other entry of the call outranks this one."""
+        packed = self._records.get(entry.key)
+        return packed is None or rank_of(entry) >= _rank(packed)
+
     def is_copied(self, key: bytes) -> bool:
         """Return whether the pictures of the newest purchase of a call are in S3; fast, for many calls."""
         packed = self._records.get(key)
