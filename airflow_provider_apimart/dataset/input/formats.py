@@ -303,15 +303,13 @@ def _lines(file: IO[bytes], name: str, *, newline: str) -> Iterator[str]:
     start = file.read(4)
     file.seek(0)
     encoding = _mark_of(start) or "utf-8"
-    text = io.TextIOWrapper(file, encoding, newline=newline)
-    try:
-        yield from text
-    except UnicodeDecodeError as error:
-        position = file.tell() - len(error.object) + error.start
-        byte = f"0x{error.object[error.start]:02x}"
-        _refuse_encoding(file, name, encoding, position, f"{byte}, {error.reason}")
-    finally:
-        text.detach()
+    with io.TextIOWrapper(file, encoding, newline=newline) as text:
+        try:
+            yield from text
+        except UnicodeDecodeError as error:
+            position = file.tell() - len(error.object) + error.start
+            byte = f"0x{error.object[error.start]:02x}"
+            _refuse_encoding(file, name, encoding, position, f"{byte}, {error.reason}")
 
 
 def _mark_of(start: bytes) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_apimart.dataset.input.checking import Checker, Columns, Tally
@@ -72,9 +72,10 @@ def read_dataset(
         writer = InputWriter()
         on_error.callback(writer.close)
         selection = _Selection(source, writer, shard, limit, skips_suspicious=on_suspicious == "skip")
-        for record in source.records:
-            if (row := checker.check(record)) is not None:
-                selection.take(row)
+        with closing(source.records) as records:
+            for record in records:
+                if (row := checker.check(record)) is not None:
+                    selection.take(row)
         checker.require_columns()
         selection.require(is_skipping=on_invalid == "skip", fails_on_suspicious=on_suspicious == "fail")
         result = writer.finish(selection.facts(checker.duplicates))

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from airflow_provider_apimart.dataset.input.formats import READERS, foreign_format, record_of, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Generator
 
     from mypy_boto3_s3 import S3Client
 
@@ -45,7 +45,7 @@ class Source(NamedTuple):
 
     name: str
     unit: str
-    records: Iterator[Record | Unreadable]
+    records: Generator[Record | Unreadable]
 
 
 def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]) -> Source:
@@ -97,7 +97,7 @@ def _suffix(address: str) -> tuple[str, bool]:
 
 def _read_file(
     address: Any, suffix: str, aws_conn_id: str | None, known: Collection[str], *, must_be_gzip: bool
-) -> Iterator[Record | Unreadable]:
+) -> Generator[Record | Unreadable]:
     name = str(address)
     with _opened(address, aws_conn_id) as file:
         content = file
