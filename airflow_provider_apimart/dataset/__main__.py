@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -> LedgerStore:
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook  # noqa: PLC0415 - loaded by the command alone
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     if TYPE_CHECKING:
         from mypy_boto3_s3 import S3Client

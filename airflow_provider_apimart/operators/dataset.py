@@ -188,8 +188,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         require("max_failed", self.max_failed, in_range, allowed)
         rate = self.max_failure_rate
         require("max_failure_rate", rate, rate is None or 0 <= rate <= 1, "a share from 0.0 to 1.0")
-        allowed = ("True", "False", "true", "false")
-        require("plan_only", self.plan_only, not is_literal(self.plan_only) or str(self.plan_only) in allowed, "a boolean")
+        is_boolean = not is_literal(self.plan_only) or str(self.plan_only).lower() in {"true", "false"}
+        require("plan_only", self.plan_only, is_boolean, "True or False")
         check_extra_args(self.extra_args)
         s3_location(self.s3_bucket, f"{self.s3_prefix}/key")
         request, unknown = literal_request(self.field_values(DEFAULT_FIELDS))
@@ -219,7 +219,11 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     def _recover(self, context: Context) -> dict[str, Any] | None:
         """Continue after the trigger failed, at no cost; ``None`` where nothing is recorded, or it has failed too often."""
         settings = read_settings(context)
-        if settings is None or settings.generation != context["ti"].max_tries or settings.recoveries >= _MOST_RECOVERIES:
+        if (
+            settings is None
+            or settings.generation != context["ti"].max_tries
+            or settings.recoveries >= _MOST_RECOVERIES
+        ):
             return None
         self.log.warning("The trigger ended without a result; polling on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
@@ -295,6 +299,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                 self._emit(context, IMAGES, images)
                 return report
         self._defer(wait, dataset.settings, began_at=began_at)
+        return None
 
     def _defer(self, wait: DatasetWait, settings: DatasetSettings, *, began_at: float) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415

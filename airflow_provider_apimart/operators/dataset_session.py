@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_apimart.assets import MOST_LISTED
-from airflow_provider_apimart.dataset.input import Input, read_dataset
-from airflow_provider_apimart.dataset.ledger import Ledger, LedgerStore, write_manifest
-from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.dataset.input import Input, delete_input, empty_input, read_dataset
+from airflow_provider_apimart.dataset.ledger.ledger import Ledger
+from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
+from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.run.buying import Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
@@ -126,7 +129,7 @@ class OpenDataset:
         rules, settings, ledger, tally = self.session.rules, self.settings, self.ledger, self.session.tally
         ledger.flush()
         keys = list(islice(tally.call_keys(), max(MOST_OBJECTS, MOST_LISTED)))
-        manifest = write_manifest(ledger, tally.call_keys(), listed=set(keys))
+        manifest = write_manifest(tally.call_keys(), ledger, listed=keys)
         accounts = ledger.index.accounts(buyer=rules.writer)
         address = ledger.store.address
         report = task_report(tally, self.rows, accounts, manifest, ledger=address)
@@ -148,7 +151,7 @@ class OpenDataset:
         )
         if settings.rows:
             with suppress(RecordUnavailableError):
-                Input.delete(ledger.store, settings.rows)
+                delete_input(ledger.store, settings.rows)
         return report, purchase, images
 
 
@@ -231,10 +234,10 @@ def _session(
 ) -> Session:
     shard, hook = settings.shard, collector.hook
     limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
-    references = References(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
+    references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
     return Session(
         tally=Tally(
-            rows, ledger.index, rules, is_own_shard=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0]
+            rows, ledger, rules, is_own_shard=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0]
         ),
         ledger=ledger,
         rules=rules,
@@ -251,7 +254,7 @@ def _session(
         report=lambda progress: _show(operator, context, progress),
         warn=lambda message: operator.log.warning("%s", message),
         stopping=stopping,
-        pause=lambda seconds: stopping.wait(seconds) and None,
+        pause=partial(_pause, stopping),
     )
 
 
@@ -285,8 +288,8 @@ def _rows(
     except (InvalidRequestError, OSError) as error:
         if not any(entry.buyer == writer for entry in ledger.index.open_entries()):
             raise
-        operator.log.error("The dataset cannot be read; collecting what is in flight first. %s", error)
-        return Input.empty(), error
+        operator.log.exception("The dataset cannot be read; collecting what is in flight first. %s", error)
+        return empty_input(), error
     if rows.invalid:
         operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))
     for notice in rows.notices:
@@ -313,6 +316,10 @@ def _rules(settings: DatasetSettings, context: Context, *, ledger: str, writer: 
         row_retries=settings.row_retries,
         timeout=settings.timeout,
     )
+
+
+def _pause(stopping: Event, seconds: float) -> None:
+    stopping.wait(seconds)
 
 
 def _show(operator: DatasetParameters, context: Context, progress: Progress) -> None:

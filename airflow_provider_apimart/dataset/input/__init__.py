@@ -18,6 +18,6 @@ from __future__ import annotations
 
 from airflow_provider_apimart.dataset.input.reading import Shard, read_dataset
 from airflow_provider_apimart.dataset.input.rows import InvalidRow
-from airflow_provider_apimart.dataset.input.stored import Input
+from airflow_provider_apimart.dataset.input.stored import Input, delete_input, empty_input
 
-__all__ = ["Input", "InvalidRow", "Shard", "read_dataset"]
+__all__ = ["Input", "InvalidRow", "Shard", "delete_input", "empty_input", "read_dataset"]

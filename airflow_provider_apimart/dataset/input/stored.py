@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from airflow_provider_apimart.dataset.input.rows import InvalidRow, row_from_line
 from airflow_provider_apimart.dataset.row import KEY_BYTES, call_key
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_apimart.dataset.input.rows import CheckedRow, RequestTemplate
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
     from airflow_provider_apimart.dataset.row import Kind, Row
 
-__all__ = ["Input", "InputWriter", "ObjectStore"]
+__all__ = ["Input", "InputWriter", "delete_input", "empty_input"]
 
 _VERSION: Final = 1
 _FOLDER: Final = "inputs/"
@@ -40,23 +41,6 @@ _MEMBER_ROWS: Final = 500
 _MEMBER_BYTES: Final = 1024 * 1024
 #: Members that are held in memory: rows are read in order, except those of a retry.
 _CACHED_MEMBERS: Final = 3
-
-
-class StoredBytes(Protocol):
-    """An object that was read."""
-
-    @property
-    def body(self) -> bytes: ...
-
-
-class ObjectStore(Protocol):
-    """The part of a ledger's store that an input needs."""
-
-    def put(self, name: str, content: bytes | IO[bytes]) -> bool:
-        """Write an object."""
-
-    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> StoredBytes:
-        """Read the bytes of an object from ``start`` to before ``end``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +187,7 @@ class Input:
             )
         return row
 
-    def save(self, store: ObjectStore, name: str) -> None:
+    def save(self, store: LedgerStore, name: str) -> None:
         """
         Store the input beside the ledger, the rows first, so that keys never stand for rows that are not there.
 
@@ -217,7 +201,7 @@ class Input:
         store.put(_keys_name(name), self._to_bytes())
 
     @classmethod
-    def load(cls, store: ObjectStore, name: str) -> Input:
+    def load(cls, store: LedgerStore, name: str) -> Input:
         """
         Return the input that :meth:`save` has stored. Rows are read when they are needed.
 
@@ -350,6 +334,20 @@ class InputWriter:
             self._members.rows.append(len(self._lines))
             self._members.sizes.append(len(data))
             self._lines, self._size = [], 0
+
+
+def empty_input() -> Input:
+    """Return an input without rows."""
+    return InputWriter().finish(InputFacts())
+
+
+def delete_input(store: LedgerStore, name: str) -> None:
+    """
+    Delete a stored input.
+
+    :raises RecordUnavailableError: when the store refuses.
+    """
+    store.delete([_keys_name(name), _rows_name(name)])
 
 
 def _keys_name(name: str) -> str:

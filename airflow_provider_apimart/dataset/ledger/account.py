@@ -61,6 +61,16 @@ class Account:
     unknown: Decimal = Decimal(0)
     bought_at: float = 0.0
 
+    @property
+    def cost(self) -> float | None:
+        """US dollars; ``None`` where part of them is not known."""
+        return None if self.untold or self.unknown else float(self.spent)
+
+    @property
+    def credits_cost(self) -> float | None:
+        """The same in credits."""
+        return None if self.untold or self.unknown else float(self.credits)
+
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Account:
         """Return what :meth:`to_json` gave."""

@@ -30,7 +30,8 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError, Supersed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from logging import Logger
+
+    from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
     from airflow_provider_apimart.dataset.references.addresses import S3Object
     from airflow_provider_apimart.gateway.reference_images import ReferenceImage
     from airflow_provider_apimart.gateway.request import ImageRequest
@@ -77,7 +77,7 @@ class ReferenceResolver:
     """
 
     hook: ApimartHook
-    objects: LedgerObjects | None = None
+    objects: LedgerStore | None = None
     _: KW_ONLY
     aws_conn_id: str | None = "aws_default"
     clock: Callable[[], float] = time.time

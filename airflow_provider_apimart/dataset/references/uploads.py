@@ -7,7 +7,6 @@ is free of charge: an image whose upload cannot be read or recorded here is uplo
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import uuid
@@ -22,7 +21,7 @@ from airflow_provider_apimart.gateway.reference_images import ReferenceImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 __all__ = ["UPLOADS_FOLDER", "UPLOAD_LIFETIME", "Upload", "UploadJournal", "encode_upload", "read_upload"]
 
@@ -114,7 +113,7 @@ class UploadJournal:
     :param clock: returns Unix seconds.
     """
 
-    objects: LedgerObjects | None
+    objects: LedgerStore | None
     gateway: str
     warn: Callable[[str], None]
     clock: Callable[[], float] = time.time
@@ -128,13 +127,12 @@ class UploadJournal:
             return
         oldest = _object_name(self.clock() - UPLOAD_LIFETIME, "")
         try:
-            names = [found.name for found in objects.listing() if found.name.startswith(UPLOADS_FOLDER)]
+            names = [found.name for found in objects.list(UPLOADS_FOLDER, after=oldest)]
         except RecordUnavailableError as error:
             self.warn(f"Could not list earlier uploads of reference images, which are uploaded again: {error}")
             return
         with ThreadPoolExecutor(_READERS) as pool:
-            recent = [name for name in names if name >= oldest]
-            for uploads in pool.map(lambda name: self._read_object(objects, name), recent):
+            for uploads in pool.map(lambda name: self._read_object(objects, name), names):
                 self.remember(uploads)
 
     def find(self, address: str) -> Upload | None:
@@ -162,11 +160,11 @@ class UploadJournal:
             return
         lines = b"".join(encode_upload(upload) + b"\n" for upload in uploads)
         try:
-            self.objects.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), io.BytesIO(lines))
+            self.objects.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
         except RecordUnavailableError as error:
             self.warn(f"Could not record uploads of reference images ({len(uploads)}), which may be repeated: {error}")
 
-    def _read_object(self, objects: LedgerObjects, name: str) -> list[Upload]:
+    def _read_object(self, objects: LedgerStore, name: str) -> list[Upload]:
         uploads, address = [], f"{objects.address}{name}"
         try:
             for number, line in enumerate(objects.lines(name), 1):

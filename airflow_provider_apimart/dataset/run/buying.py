@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
-    from airflow_provider_apimart.dataset.references import References
+    from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.plan import Rules
     from airflow_provider_apimart.gateway.cost import Price
@@ -51,7 +51,7 @@ class Buyer:
     ledger: Ledger
     rules: Rules
     max_cost: float | None
-    references: References
+    references: ReferenceResolver
     stopping: Event
     trouble: ApimartError | None = None
     _prices: dict[str, Price | None] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Buyer:
     def _with_references(self, calls: Sequence[Call]) -> dict[bytes, ImageRequest]:
         """Return the requests as they are submitted, and record the rows whose reference images cannot be had."""
         requests: dict[bytes, ImageRequest] = {}
-        for call, request in zip(calls, self.references.resolved([call.request for call in calls]), strict=True):
+        for call, request in zip(calls, self.references.resolve([call.request for call in calls]), strict=True):
             if not isinstance(request, ApimartError):
                 requests[call.key] = request
                 continue

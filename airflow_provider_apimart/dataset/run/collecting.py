@@ -15,7 +15,6 @@ from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_en
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
 from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
-from airflow_provider_apimart.gateway.task import Task
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
 from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.outcome import CallResult
     from airflow_provider_apimart.dataset.run.plan import Rules
     from airflow_provider_apimart.exceptions import TaskNotFoundError
+    from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
 
@@ -204,8 +204,10 @@ class Collector:
 
     def _remember(self, entry: Entry, task: Task) -> None:
         """Remember how long a picture took, by the gateway's word where it says so."""
-        known = task.created is not None and task.completed is not None
-        seconds = float(task.completed - task.created) if known else self.ledger.store.now() - entry.accepted_at
+        if task.created is not None and task.completed is not None:
+            seconds = float(task.completed - task.created)
+        else:
+            seconds = self.ledger.store.now() - entry.accepted_at
         if len(self._recent) == _REMEMBERED:
             self.durations.remove(self._recent[0])
         self._recent.append(max(0.0, seconds))

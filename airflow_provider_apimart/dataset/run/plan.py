@@ -115,7 +115,7 @@ class Rules:
         return (max(state.accepted_at, self.try_began_at) if is_own else state.accepted_at) + self.timeout
 
 
-def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNeed:
+def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNeed:  # noqa: PLR0911 - a row of the table each
     """
     Return the next step of a call.
 

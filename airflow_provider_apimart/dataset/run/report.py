@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.assets import ModelFigures, images_extra, purchase_extra
-from airflow_provider_apimart.dataset.ledger.table import TABLE
+from airflow_provider_apimart.dataset.ledger.reading import TABLE
 from airflow_provider_apimart.dataset.object_names import IMAGES, made_by
 from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.gateway.cost import share, total
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.input import Input
+    from airflow_provider_apimart.dataset.ledger.account import Account
     from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.index import Account, CallState
+    from airflow_provider_apimart.dataset.ledger.index import CallState
     from airflow_provider_apimart.dataset.ledger.manifest import Manifest
     from airflow_provider_apimart.dataset.run.buying import Buyer
     from airflow_provider_apimart.dataset.run.tally import Tally
@@ -99,9 +100,11 @@ def plan_report(tally: Tally, rows: Input, buyer: Buyer, *, ledger: str) -> dict
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Return a plan as lines for the log."""
     lines = [
-        f"Plan: {plan['to_buy']:,} of {plan['total']:,} calls to buy, {plan['done']:,} in S3, "
-        f"{plan['in_flight']:,} in flight, {plan['failed']:,} failed, {plan['invalid']:,} invalid rows, "
-        f"{plan['left_out']:,} left out. Nothing was bought."
+        (
+            f"Plan: {plan['to_buy']:,} of {plan['total']:,} calls to buy, {plan['done']:,} in S3, "
+            f"{plan['in_flight']:,} in flight, {plan['failed']:,} failed, {plan['invalid']:,} invalid rows, "
+            f"{plan['left_out']:,} left out. Nothing was bought."
+        )
     ]
     for kind in plan["by_kind"]:
         name = " ".join(str(kind[field]) for field in ("model", "size", "resolution") if kind[field])

@@ -240,7 +240,7 @@ class Session:
         """Submit the next group of calls, and return whether there was one that is worth a record."""
         room = self.limits.in_flight - len(self.collector.running)
         most = min(self.tally.left, room, self.buyer.group)
-        is_group = most == self.buyer.group or most == self.tally.left
+        is_group = most in (self.buyer.group, self.tally.left)
         if most <= 0 or not (is_group or self.clock() - self._bought_at >= _GATHERING):
             return False
         if not self._may_submit() or self._objection() is not None:
@@ -323,9 +323,7 @@ class Session:
         if not in_any_case and self._reported and self._reported.at + 1.0 > self._now():
             return
         budget = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost)
-        current = progress_of(
-            self.tally, budget, done_before=self._done_before, since=self._began_at, now=self._now()
-        )
+        current = progress_of(self.tally, budget, done_before=self._done_before, since=self._began_at, now=self._now())
         if in_any_case or (self._reported is not None and is_report_due(self._reported, current)):
             self.report(current)
         if in_any_case or self._reported is None or is_report_due(self._reported, current):

@@ -61,7 +61,9 @@ class DatasetSettings:
         return {**asdict(self), "shard": list(self.shard) if self.shard else None}
 
 
-def continued_settings(recorded: DatasetSettings | None, rendered: DatasetSettings) -> tuple[DatasetSettings, list[str]]:
+def continued_settings(
+    recorded: DatasetSettings | None, rendered: DatasetSettings
+) -> tuple[DatasetSettings, list[str]]:
     """
     Return the settings that a try uses, and the names of the parameters that are rendered otherwise now.
 

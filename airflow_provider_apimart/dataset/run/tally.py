@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.input import Input
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.index import CallState, Index
+    from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.plan import CallNeed, Rules
 
-__all__ = ["NO_ROW", "DatasetEnd", "Tally", "TallyEnd", "TalliedCall", "allowed_failures", "decide_end"]
+__all__ = ["NO_ROW", "DatasetEnd", "TalliedCall", "Tally", "TallyEnd", "allowed_failures", "decide_end"]
 
 #: The row of a call that the dataset no longer has.
 NO_ROW: Final = -1
@@ -50,20 +51,25 @@ class Tally:
     those whose loss a person has accepted, and those to be bought.
 
     :param rows: the checked rows.
-    :param index: what the ledger says of each call.
+    :param ledger: holds what is known of each call.
     :param rules: of this task.
     :param is_own_shard: returns whether an entry without a row belongs to this task's shard.
     """
 
-    def __init__(self, rows: Input, index: Index, rules: Rules, *, is_own_shard: Callable[[Entry], bool]) -> None:
+    def __init__(self, rows: Input, ledger: Ledger, rules: Rules, *, is_own_shard: Callable[[Entry], bool]) -> None:
         self.rows = rows
-        self.index = index
+        self.ledger = ledger
         self.rules = rules
         self._is_own_shard = is_own_shard
         self.total = self.done = self.written_off = self.left = 0
         self._queue: deque[tuple[int, bytes]] = deque()
         self._open: dict[bytes, TalliedCall] = {}
         self._steps: Counter[CallStep] = Counter()
+
+    @property
+    def index(self) -> Index:
+        """The present index of the ledger, which may replace it when it reads the log."""
+        return self.ledger.index
 
     def scan(self, *, now: float) -> None:
         """Decide about every call, in the order of the dataset."""

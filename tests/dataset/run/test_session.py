@@ -35,7 +35,13 @@ def test_the_slots_are_used_and_no_worker_is_held_to_wait(rows: int, mean: float
     began_at = world.time
 
     counts = world.run(prompts(rows), timeout=3600.0)
-    print(used_share(world, in_flight=200, began_at=began_at), world.worker_seconds/(world.time-began_at), world.longest_idle, world.sessions, len(world.s3.requests)/rows)
+    print(
+        used_share(world, in_flight=200, began_at=began_at),
+        world.worker_seconds / (world.time - began_at),
+        world.longest_idle,
+        world.sessions,
+        len(world.s3.requests) / rows,
+    )
 
     assert counts == {"total": rows, "done": rows, "failed": 0, "left": 0}
     assert len(world.gateway.submits) == len(world.copied) == rows

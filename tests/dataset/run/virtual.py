@@ -289,12 +289,10 @@ class World:
         stopping = Event()
         hook: Any = self.gateway
         copier: Any = ModelCopier(self.copied)
-        references: Any = SimpleNamespace(resolved=lambda requests: requests)
-        collector = Collector(
-            hook, copier, ledger, all_rules, "prefix", 16, 12.0, 4.0, stopping, log, clock=self.now
-        )
+        references: Any = SimpleNamespace(resolve=lambda requests: requests)
+        collector = Collector(hook, copier, ledger, all_rules, "prefix", 16, 12.0, 4.0, stopping, log, clock=self.now)
         return Session(
-            tally=Tally(rows, ledger.index, all_rules, is_own_shard=lambda _: True),
+            tally=Tally(rows, ledger, all_rules, is_own_shard=lambda _: True),
             ledger=ledger,
             rules=all_rules,
             limits=Limits(
