@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -9,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
-from dataset.entries import entry
 
-from airflow_provider_apimart.dataset.checking import check_rows
-from airflow_provider_apimart.dataset.journal import Journal
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
-from airflow_provider_apimart.dataset.reading import read_records
-from airflow_provider_apimart.dataset.row import Row
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     AuthenticationError,
@@ -71,9 +66,8 @@ def stored(s3_server: SeaweedFS, bucket: str) -> Callable[[str], dict[str, bytes
 @pytest.fixture
 def ledger(stored: Callable[[str], dict[str, bytes]]) -> Callable[[], list[dict[str, Any]]]:
     """Return the lines of the ledger as people open it."""
-    return lambda: [
-        json.loads(line) for line in stored("ledger/ledger.jsonl")["catalogue/ledger/ledger.jsonl"].splitlines()
-    ]
+    name = "ledger/ledger.jsonl.gz"
+    return lambda: [json.loads(line) for line in gzip.decompress(stored(name)[f"catalogue/{name}"]).splitlines()]
 
 
 @pytest.fixture(autouse=True)
@@ -93,18 +87,20 @@ class TestTheResult:
 
         sold = {task["body"]["prompt"]: task["id"] for task in simulator.tasks()}
         ((manifest, lines),) = stored("ledger/manifests/").items()
-        assert [json.loads(line)["id"] for line in lines.splitlines()] == ["sku-0", "sku-1"]
+        assert [json.loads(line)["id"] for line in gzip.decompress(lines).splitlines()] == ["sku-0", "sku-1"]
         assert result == {
             "schema_version": 1,
             "total": 2,
             "done": 2,
             "failed": 0,
+            "written_off": 0,
             "invalid": 0,
+            "left_out": 0,
             "bought": 2,
             "cost": pytest.approx(2 * PRICE),
             "credits_cost": pytest.approx(20 * PRICE),
             "currency": "USD",
-            "ledger": f"s3://{bucket}/catalogue/ledger/ledger.jsonl",
+            "ledger": f"s3://{bucket}/catalogue/ledger/ledger.jsonl.gz",
             "images": f"s3://{bucket}/catalogue/images/",
             "manifest": f"s3://{bucket}/{manifest}",
             "objects": [

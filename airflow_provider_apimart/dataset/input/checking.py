@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import problems_before_upload
+from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.input.rows import CheckedRow, InvalidRow, RequestTemplate, Unreadable
 from airflow_provider_apimart.dataset.input.values import (
     ID_ALLOWED,
