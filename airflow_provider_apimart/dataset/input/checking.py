@@ -103,6 +103,7 @@ class Checker:
         #: The names of the request fields, without the prompt, of each set of columns that occurred.
         self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._templates: dict[Any, tuple[RequestTemplate | None, ImageRequest]] = {}
+        self._seen: set[str] = set()
         self._first = _FirstRows()
         self.duplicates = Tally()
         self.suspicious = Tally()
@@ -148,9 +149,9 @@ class Checker:
 
         :raises InvalidRequestError: naming the parameter. Rows without their ids would be other rows than before.
         """
-        if not self._layouts:
+        seen = self._seen
+        if not seen:
             return
-        seen = {name for layout in self._layouts for name in layout}
         named = {"columns": self._columns.passed, "id_column": (self._columns.id_column,)}
         for parameter, names in named.items():
             for name in names:
@@ -187,6 +188,7 @@ class Checker:
                 allowed=f"one of {', '.join(known)}",
             )
         names = tuple(name for name in REQUEST_PARAMETERS if name in fields and name != "prompt")
+        self._seen.update(fields)
         if len(self._layouts) < _MOST_HELD:
             self._layouts[tuple(fields)] = names
         return names
