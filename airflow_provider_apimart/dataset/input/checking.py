@@ -42,6 +42,7 @@ _MOST_NUMBERS: Final = 20
 _MOST_HELD: Final = 1000
 #: Values by which a template can be found again: equal ones of the same type mean the same.
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_LONGEST_KEY: Final = 500
 
 
 @dataclass
@@ -106,7 +107,6 @@ class Checker:
         self._seen: set[str] = set()
         self._first = _FirstRows()
         self.duplicates = Tally()
-        self.suspicious = Tally()
 
     def check(self, record: Record | Unreadable) -> CheckedRow | InvalidRow | None:
         """
@@ -232,7 +232,7 @@ class Checker:
         """Return the template of a record, ``None`` where something is wrong with it, and its request."""
         values = [fields[name] for name in names]
         key: Any = None
-        if all(type(value) in _SCALARS for value in values):
+        if all(map(_is_key, values)):
             key = (names, *values, *map(type, values))
             if held := self._templates.get(key):
                 return held
@@ -297,6 +297,11 @@ class _FirstRows:
                 slot = (slot + 1) & mask
             table[slot] = place
         self._table = table
+
+
+def _is_key(value: Any) -> bool:
+    """Return whether a template can be found again by a value: an image as a data URI is too long to be held."""
+    return type(value) in _SCALARS and (type(value) is not str or len(value) <= _LONGEST_KEY)
 
 
 def _is_prompt(prompt: Any) -> bool:
