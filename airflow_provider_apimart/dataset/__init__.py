@@ -10,8 +10,7 @@ The work of one worker:
 ``queue``            the order in which workers may record what they are about to buy
 ``buying``           the paid calls, each recorded before and after it
 ``collecting``       status queries, and copies to S3
-``references``       reference images, uploaded or put into the request
-``reference_files``  the content of reference images, from S3 and from files of the worker
+``references``       a room: reference images, checked and uploaded
 
 The ledger in S3:
 
@@ -19,7 +18,6 @@ The ledger in S3:
 ``ledger_objects``   those objects: list, read, write, delete
 ``recorder``         entries on their way to the journal, at most a second later
 ``compaction``       many objects become one, and the table for people
-``upload_journal``   the reference images that were uploaded
 ``manifest``         one line for each row of a task, when it ends
 ``inputs``           rows that a function returned, stored beside the ledger
 
@@ -36,8 +34,6 @@ Values and formats:
 
 ``row``, ``part``    a row, and one paid call of it
 ``entry``, ``line``  an entry of the ledger, and its JSON
-``upload``           an uploaded reference image
-``addresses``        the forms in which a row names its reference images
 ``object_names``     the names of the pictures in S3
 ``reading``          rows from a list or a file, of the formats in ``formats``
 ``spool``            checked rows in a temporary file

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.plan import Rules
     from airflow_provider_apimart.dataset.queue import Queue
     from airflow_provider_apimart.dataset.recorder import Recorder
-    from airflow_provider_apimart.dataset.references import References
+    from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
     from airflow_provider_apimart.gateway.cost import Price
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -46,7 +46,7 @@ class Buyer:
     recorder: Recorder
     queue: Queue
     rules: Rules
-    references: References
+    references: ReferenceResolver
     stopping: Event
     clock: Callable[[], float] = time.time
     trouble: ApimartError | None = None
@@ -134,7 +134,7 @@ class Buyer:
     def _with_references(self, parts: Sequence[Part]) -> dict[bytes, ImageRequest]:
         """Return the requests as they go out, and note the rows whose reference images cannot be had."""
         requests: dict[bytes, ImageRequest] = {}
-        for part, request in zip(parts, self.references.resolved([part.request for part in parts]), strict=True):
+        for part, request in zip(parts, self.references.resolve([part.request for part in parts]), strict=True):
             if not isinstance(request, ApimartError):
                 requests[part.key] = request
                 continue

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import problems_before_upload
+from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.row import InvalidRow, Row, Unreadable, row_of
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, build_request, typed

@@ -1,5 +1,5 @@
 """
-An entry of the ledger: the state of one paid call, written by somebody at some moment, as a value and as a line of JSON.
+An entry of the ledger: the state of one paid call, written by somebody at some moment; a value, and a line of JSON.
 
 ====================  ============================================  ================================================
 Status                Meaning                                       Next step
@@ -12,13 +12,14 @@ Status                Meaning                                       Next step
 ``released``          a person decided that it is to be bought      buy
 ``unanswered``        its sender has received no usable response    as ``presumed_lost``
 ``accepted``          the gateway gave task ids: it is paid for     poll, then copy
-``written_off``       a person accepted the loss                    nothing
 ``failed``            it ended without a picture                    buy, where it was not charged
+``written_off``       a person accepted the loss                    nothing
 ``copied``            the pictures are in S3                        nothing
 ====================  ============================================  ================================================
 
 Of two entries about the same paid call the later status in this list counts, whatever the order in which they were
-written: what the sender says outranks what a bystander presumes.
+written: what the sender says outranks what a bystander presumes (:func:`rank_of`). Submitting a key again therefore
+takes an ``intended`` entry with one more of ``refusals``.
 """
 
 from __future__ import annotations
@@ -33,15 +34,31 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from airflow_provider_apimart.dataset.row import call_key
 from airflow_provider_apimart.exceptions import Charged
+from airflow_provider_apimart.gateway.request import idempotency_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_apimart.dataset.row import Kind
 
-__all__ = ["UNSETTLED", "Entry", "EntryStatus", "Failure", "read_entry"]
+__all__ = [
+    "STATUSES",
+    "UNSETTLED",
+    "Entry",
+    "EntryStatus",
+    "Failure",
+    "Rank",
+    "purchase_key",
+    "rank",
+    "rank_of",
+    "read_entry",
+]
 
 _VERSION: Final = 2
+#: Generation, attempt, refusals and place of the status: of two entries of one call the greater one is the newer.
+Rank = tuple[int, int, int, int]
+#: Refusals of a call that was accepted, more than any other has.
+_ACCEPTED: Final = 2**32 - 1
 
 
 class EntryStatus(StrEnum):
@@ -53,10 +70,14 @@ class EntryStatus(StrEnum):
     RELEASED = "released"
     UNANSWERED = "unanswered"
     ACCEPTED = "accepted"
-    WRITTEN_OFF = "written_off"
     FAILED = "failed"
+    WRITTEN_OFF = "written_off"
     COPIED = "copied"
 
+
+#: All states, in the order in which they outrank each other.
+STATUSES: Final = tuple(EntryStatus)
+_PLACES: Final[Mapping[str, int]] = {status.value: place for place, status in enumerate(STATUSES)}
 
 #: The states in which the outcome of a paid call is not known yet.
 UNSETTLED: Final = frozenset(
@@ -171,12 +192,28 @@ class Entry:
         return json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace")
 
 
+def rank(generation: int, attempt: int, refusals: int, status: str) -> Rank:
+    """
+    Return the rank of an entry among those of the same call.
+
+    A call that was accepted once, by whichever request with its key, outranks any refusal of another request.
+    """
+    place = _PLACES[status]
+    return (generation, attempt, _ACCEPTED if place >= _PLACES["accepted"] else min(refusals, _ACCEPTED - 1), place)
+
+
+def rank_of(entry: Entry) -> Rank:
+    """Return the rank of an entry among those of the same call; of two equal ones the later in the log is the newer."""
+    return rank(entry.generation, entry.attempt, entry.refusals, entry.status)
+
+
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _REQUIRED: Final = frozenset(field.name for field in fields(Entry) if field.default is MISSING)
 _TIMES: Final = ("intended_at", "answer_by", "accepted_at", "updated_at")
 _NUMBERS: Final = ("row", "first", "n", "generation", "attempt", "refusals", "retries", "try_number", "max_tries")
+_TEXT: Final[tuple[type, ...]] = (str,)
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    **dict.fromkeys(_COLUMNS, (str,)),
+    **dict.fromkeys(_COLUMNS, _TEXT),
     **dict.fromkeys(_NUMBERS, (int,)),
     **dict.fromkeys(("size", "resolution", "quality"), (str, NoneType)),
     **dict.fromkeys(("cost", "credits_cost", "reserved"), (int, float, NoneType)),
@@ -213,9 +250,10 @@ def _entry(values: dict[str, Any]) -> Entry:
     if values["charged"] not in get_args(Charged):
         raise ValueError(f"charged is {values['charged']!r}")
     error = values.get("error")
-    times = {name: _seconds(values[name]) for name in _TIMES if name in values}
-    converted = {"status": EntryStatus(values["status"]), "error": None if error is None else Failure(**error)}
-    return Entry(**{**values, **times, **converted, "objects": objects, "delivered": delivered, "task_ids": task_ids})
+    converted: dict[str, Any] = {name: _seconds(values[name]) for name in _TIMES if name in values}
+    converted |= {"status": EntryStatus(values["status"]), "error": None if error is None else Failure(**error)}
+    converted |= {"objects": objects, "delivered": delivered, "task_ids": task_ids}
+    return Entry(**values | converted)
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -225,9 +263,21 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
+def purchase_key(ledger: str, fingerprint: str, row_id: str, first: int, *, generation: int, attempt: int) -> str:
+    """
+    Return the idempotency key of a purchase.
+
+    :param ledger: its address: the same row in another ledger is another picture.
+    """
+    return idempotency_key("dataset", ledger, fingerprint, row_id, first, generation, attempt)
+
+
 def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.timestamp()

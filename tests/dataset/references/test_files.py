@@ -1,4 +1,4 @@
-"""Reference images out of files and out of a real S3 server, and what is told when they cannot be had."""
+"""Reference images in files and in a real S3 server, and the errors of those that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from services.s3_proxy import S3Proxy, S3Rule
 
-from airflow_provider_apimart.dataset.addresses import S3Object
-from airflow_provider_apimart.dataset.reference_files import ReferenceFiles
+from airflow_provider_apimart.dataset.references.addresses import S3Object
+from airflow_provider_apimart.dataset.references.files import ReferenceFiles
 from airflow_provider_apimart.exceptions import InvalidRequestError, ReferenceUnavailableError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES
 
@@ -63,7 +63,9 @@ class TestFiles:
         (tmp_path / "a.gif").write_bytes(GIF)
         monkeypatch.chdir(tmp_path)
 
-        with pytest.raises(InvalidRequestError, match=rf"could not be read: .*{tmp_path}/{name}.*Nothing was sent"):
+        with pytest.raises(
+            InvalidRequestError, match=rf"could not be read: .*{tmp_path}/{name}.*Nothing was submitted"
+        ):
             files.read(Path(name))
 
     def test_a_folder_is_none(self, files: ReferenceFiles, tmp_path: Path) -> None:
@@ -111,7 +113,9 @@ class TestObjects:
     def test_one_that_is_not_there_is_the_datasets_mistake(
         self, files: ReferenceFiles, bucket: str, in_bucket: str | None, reason: str
     ) -> None:
-        with pytest.raises(InvalidRequestError, match=rf"could not be read: .*{reason}.*Nothing was sent") as refusal:
+        with pytest.raises(
+            InvalidRequestError, match=rf"could not be read: .*{reason}.*Nothing was submitted"
+        ) as refusal:
             files.read(S3Object(None, in_bucket or bucket, "missing.png"))
 
         assert not refusal.value.retryable
@@ -125,7 +129,7 @@ class TestObjects:
             proxy.add_rule(S3Rule("a.gif", "GET", action))
             conn_id = define("behind_proxy", extra={"endpoint_url": proxy.url})
             with ReferenceFiles(conn_id) as files:
-                with pytest.raises(ReferenceUnavailableError, match=r"not be read: .*Nothing was sent") as failure:
+                with pytest.raises(ReferenceUnavailableError, match=r"not be read: .*Nothing was submitted") as failure:
                     files.read(S3Object(None, bucket, "a.gif"))
                 assert files.read(S3Object(None, bucket, "a.gif")) == GIF
 

@@ -11,15 +11,16 @@ import pytest
 from dataset.entries import NOW
 from gateway.clock import Clock
 from hooks.hook_without_pauses import HookWithoutPauses
+from services.reference_files import image_file
 
-from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     InvalidRequestError,
     ReferenceUnavailableError,
     RequestRejectedError,
 )
-from airflow_provider_apimart.gateway.images import data_uri
+from airflow_provider_apimart.gateway.reference_images import encode_data_uri
 from airflow_provider_apimart.gateway.request import ImageRequest
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
     from airflow_provider_apimart.simulator import Simulator
 
-    Opened = Callable[..., References]
+    Opened = Callable[..., ReferenceResolver]
     Placed = Callable[..., str]
 
 URL = "https://example.com/a.png"
 HOUR = 3600
-CAT, DOG = b"GIF89a a cat", b"GIF89a a dog"
+CAT, DOG, MASK = image_file("GIF", "P"), image_file("GIF", "P"), image_file("PNG", "RGBA")
 
 
 def request(*images: str, mask: str | None = None, model: str = "gpt-image-2-official") -> ImageRequest:
@@ -73,10 +74,10 @@ def hook(apimart_connection: str) -> Iterator[HookWithoutPauses]:
 
 @pytest.fixture
 def opened(hook: HookWithoutPauses, objects: LedgerObjects, aws_connection: str) -> Opened:
-    """Begin anew, as another worker does that knows what is in S3 and nothing else."""
+    """Begin as another worker does, which knows what is in S3 and nothing else."""
 
-    def open_it(*, at: float = NOW) -> References:
-        return References(hook, objects, aws_conn_id=aws_connection, clock=lambda: at, sleep=Clock().sleep)
+    def open_it(*, at: float = NOW) -> ReferenceResolver:
+        return ReferenceResolver(hook, objects, aws_conn_id=aws_connection, clock=lambda: at, sleep=Clock().sleep)
 
     return open_it
 
@@ -96,34 +97,36 @@ class TestUploads:
     def test_objects_and_files_become_urls_where_the_gateway_finds_them(
         self, opened: Opened, in_s3: Placed, written: Placed
     ) -> None:
-        cat, dog = in_s3("cats/1", CAT), written("dog", DOG)
+        cat, mask = in_s3("cats/1", CAT), written("mask", MASK)
 
-        first, second = opened().resolved([request(cat, mask=f"file://{dog}"), request(dog, URL)])
+        first, second = opened().resolve([request(cat, mask=f"file://{mask}"), request(mask, URL)])
 
-        assert contents(first) == [CAT, DOG]
+        assert contents(first) == [CAT, MASK]
         assert isinstance(second, ImageRequest)
         assert second.image_urls == (first.mask_url, URL)
 
     def test_each_address_is_uploaded_once_over_rows_workers_and_runs(
         self, opened: Opened, in_s3: Placed, simulator: Simulator
     ) -> None:
-        cat, dog = in_s3("cat", CAT), in_s3("dog", DOG)
+        cat, mask = in_s3("cat", CAT), in_s3("mask", MASK)
         references = opened()
 
         outcomes = [
-            *references.resolved([request(cat), request(cat, cat)]),
-            *references.resolved([request(cat), request(dog, mask=cat)]),
-            *opened(at=NOW + 69 * HOUR).resolved([request(dog), request(cat)]),
+            *references.resolve([request(cat), request(cat, cat)]),
+            *references.resolve([request(cat), request(cat, mask=mask)]),
+            *opened(at=NOW + 69 * HOUR).resolve([request(mask), request(cat, mask=mask)]),
         ]
 
         assert uploads(simulator) == 2
-        assert [contents(outcome) for outcome in outcomes] == [[CAT], [CAT, CAT], [CAT], [DOG, CAT], [DOG], [CAT]]
+        assert [contents(outcome) for outcome in outcomes] == [
+            *([CAT], [CAT, CAT], [CAT], [CAT, MASK], [MASK], [CAT, MASK])
+        ]
 
-    def test_after_70_hours_it_is_uploaded_anew(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
+    def test_after_70_hours_it_is_uploaded_again(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
         cat = in_s3("cat", CAT)
-        (first,) = opened().resolved([request(cat)])
+        (first,) = opened().resolve([request(cat)])
 
-        (second,) = opened(at=NOW + 71 * HOUR).resolved([request(cat)])
+        (second,) = opened(at=NOW + 71 * HOUR).resolve([request(cat)])
 
         assert uploads(simulator) == 2
         assert first != second
@@ -134,25 +137,25 @@ class TestUploads:
         copies = [in_s3(f"cat-{number}", CAT) for number in range(10)]
         simulator.add_fault({"fault": "delay", "on": "upload", "seconds": 0.5})  # Meanwhile the others are read.
 
-        found = opened().resolved([request(*copies)])
-        later = opened().resolved([request(written("cat.gif", CAT))])
+        found = opened().resolve([request(*copies)])
+        later = opened().resolve([request(written("cat.gif", CAT))])
 
         assert uploads(simulator) == 1
         assert contents(found[0]) == [CAT] * 10
         assert contents(later[0]) == [CAT]
 
     def test_what_is_put_under_the_same_name_later_is_not_noticed(self, opened: Opened, in_s3: Placed) -> None:
-        before = opened().resolved([request(in_s3("cat", CAT))])
+        before = opened().resolve([request(in_s3("cat", CAT))])
 
-        assert opened().resolved([request(in_s3("cat", DOG))]) == before
+        assert opened().resolve([request(in_s3("cat", DOG))]) == before
 
     def test_uploads_are_noted_with_all_that_is_known_in_one_object_for_each_call(
         self, opened: Opened, in_s3: Placed, objects: LedgerObjects, simulator: Simulator
     ) -> None:
         cat, dog = in_s3("cat", CAT), in_s3("dog", DOG)
         references = opened()
-        (outcome,) = references.resolved([request(cat, dog)])
-        references.resolved([request(cat, dog)])
+        (outcome,) = references.resolve([request(cat, dog)])
+        references.resolve([request(cat, dog)])
 
         first, second = noted(objects)
 
@@ -165,6 +168,7 @@ class TestUploads:
             "sha256": sha256(CAT).hexdigest(),
             "bytes": len(CAT),
             "expires_at": "2025-06-18T15:06:40Z",
+            "image": {"content_type": "image/gif", "size": [40, 30], "has_alpha": False},
             "schema_version": 1,
         }
 
@@ -173,7 +177,7 @@ class TestUploads:
     ) -> None:
         plain = [request(URL), ImageRequest(prompt="a cat")]
 
-        assert References(hook, objects, aws_conn_id="nobody").resolved(plain) == plain
+        assert ReferenceResolver(hook, objects, aws_conn_id="nobody").resolve(plain) == plain
         assert objects.listing() == []
         assert simulator.stats()["connections"] == 0
 
@@ -184,7 +188,7 @@ class TestFailures:
     ) -> None:
         cat, missing, text = in_s3("cat", CAT), f"s3://{bucket}/missing", written("a.png", "a text")
 
-        good, second, third, fourth = opened().resolved(
+        good, second, third, fourth = opened().resolve(
             [request(cat), request(cat, missing), request(cat, mask=missing), request(text, cat)]
         )
 
@@ -192,8 +196,8 @@ class TestFailures:
         assert reason(second).startswith(f"image_urls='{missing}': The image could not be read: ")
         assert reason(third).startswith(f"mask_url='{missing}': The image could not be read: ")
         assert reason(fourth) == (
-            f"image_urls='{text}': The image is not of a recognised format: it begins with b'a text': it must be a "
-            "JPEG, PNG, WebP or GIF file. Nothing was submitted and nothing was charged."
+            f"image_urls='{text}': The image is not of a recognised format. Nothing was submitted and nothing was "
+            "charged. Use a complete JPEG, PNG, WebP or GIF file of at most 20 MiB."
         )
         assert all(isinstance(outcome, InvalidRequestError) for outcome in (second, third, fourth))
         assert uploads(simulator) == 1
@@ -204,7 +208,7 @@ class TestFailures:
     ) -> None:
         simulator.add_fault({"fault": fault, "on": "upload", "times": 2})
 
-        (outcome,) = opened().resolved([request(in_s3("cat", CAT))])
+        (outcome,) = opened().resolve([request(in_s3("cat", CAT))])
 
         assert contents(outcome) == [CAT]
         assert uploads(simulator) == 3
@@ -216,7 +220,7 @@ class TestFailures:
         cat = in_s3("cat", CAT)
         simulator.add_fault({"fault": fault, "on": "upload"})
 
-        (outcome,) = opened().resolved([request(cat)])
+        (outcome,) = opened().resolve([request(cat)])
 
         assert reason(outcome).startswith(f"image_urls='{cat}': ")
         assert reason(outcome).endswith(" Nothing was bought.")
@@ -228,7 +232,7 @@ class TestFailures:
     def test_one_that_is_refused_is_not_tried_again(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
         simulator.add_fault({"fault": "refuse", "on": "upload", "status": 400})
 
-        (outcome,) = opened().resolved([request(in_s3("cat", CAT))])
+        (outcome,) = opened().resolve([request(in_s3("cat", CAT))])
 
         assert isinstance(outcome, RequestRejectedError)
         assert not outcome.retryable
@@ -237,12 +241,84 @@ class TestFailures:
     def test_where_one_may_come_and_another_never_the_row_is_told_of_the_latter(
         self, opened: Opened, bucket: str
     ) -> None:
-        waiting, failed = opened().resolved(
+        waiting, failed = opened().resolve(
             [request("/proc/self/mem"), request("/proc/self/mem", f"s3://{bucket}/missing")]
         )
 
         assert isinstance(waiting, ReferenceUnavailableError)
         assert isinstance(failed, InvalidRequestError)
+
+
+class TestMasks:
+    @pytest.mark.parametrize(
+        ("mask", "problem"),
+        [
+            (image_file("PNG"), "The mask is of the type image/png and has no alpha channel"),
+            (image_file("JPEG"), "The mask is of the type image/jpeg and has no alpha channel"),
+            (image_file("WEBP"), "The mask is of the type image/webp and has no alpha channel"),
+            (CAT, "The mask is of the type image/gif and has no alpha channel"),
+            (image_file("PNG", "RGBA", (30, 40)), "The mask has 30x40 pixels, and the first reference image 40x30"),
+            (image_file("WEBP", "RGBA", (80, 60)), "The mask has 80x60 pixels, and the first reference image 40x30"),
+            (MASK[:300], "The image is not complete: the png file ends before the picture does (300 bytes)"),
+        ],
+        ids=["RGB", "JPEG", "WebP", "GIF", "turned", "larger", "truncated"],
+    )
+    @pytest.mark.parametrize("place", ["S3", "a file", "uploaded before as a reference image"])
+    def test_that_do_not_fit_are_refused_and_not_uploaded(
+        self,
+        opened: Opened,
+        in_s3: Placed,
+        written: Placed,
+        simulator: Simulator,
+        mask: bytes,
+        problem: str,
+        place: str,
+    ) -> None:
+        address = written("mask.png", mask) if place == "a file" else in_s3("mask.png", mask)
+        cat = in_s3("cat", CAT)
+        if place.startswith("uploaded"):
+            opened().resolve([request(address), request(cat)])
+        before = uploads(simulator)
+
+        good, bad = opened().resolve([request(cat), request(cat, URL, mask=address)])
+
+        assert contents(good) == [CAT]
+        assert reason(bad).startswith(
+            f"mask_url='{address}': {problem}. Nothing was submitted and nothing was charged."
+        )
+        assert isinstance(bad, InvalidRequestError)
+        assert (bad.field, bad.value) == ("mask_url", address)
+        assert uploads(simulator) == max(before, 1)
+
+    @pytest.mark.parametrize("first", [URL, "s3"])
+    def test_that_fit_as_far_as_is_known_are_uploaded(
+        self, opened: Opened, in_s3: Placed, simulator: Simulator, first: str
+    ) -> None:
+        others = [in_s3("cat", CAT)] if first == "s3" else [URL, in_s3("small", image_file("GIF", "P", (1, 1)))]
+
+        (outcome,) = opened().resolve([request(*others, mask=in_s3("mask", MASK))])
+
+        assert isinstance(outcome, ImageRequest)
+        assert str(outcome.mask_url).startswith(simulator.url)
+        assert uploads(simulator) == 2
+
+    def test_are_compared_with_a_data_uri_too(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
+        mask = in_s3("mask", MASK)
+        small = encode_data_uri(image_file("PNG", size=(1, 1)))
+        models = {"model": "next-image-9"}
+
+        fits, does_not, cannot = opened().resolve(
+            [
+                request(encode_data_uri(CAT), mask=mask, **models),
+                request(small, mask=mask, **models),
+                request(URL, mask=small, **models),
+            ]
+        )
+
+        assert isinstance(fits, ImageRequest)
+        assert "has 40x30 pixels, and the first reference image 1x1" in reason(does_not)
+        assert "has no alpha channel" in reason(cannot)
+        assert uploads(simulator) == 1
 
 
 class TestAGatewayWithoutUploads:
@@ -258,10 +334,10 @@ class TestAGatewayWithoutUploads:
     ) -> None:
         cat, dog = in_s3("cat", CAT), written("dog", DOG)
 
-        (found,) = opened().resolved([request(cat, URL, dog, model="gpt-image-2")])
+        (found,) = opened().resolve([request(cat, URL, dog, model="gpt-image-2")])
 
         assert isinstance(found, ImageRequest)
-        assert found.image_urls == (data_uri(CAT), URL, data_uri(DOG))
+        assert found.image_urls == (encode_data_uri(CAT), URL, encode_data_uri(DOG))
         assert uploads(simulator) == 0
         assert noted(objects) == []
 
@@ -269,13 +345,13 @@ class TestAGatewayWithoutUploads:
         large = tmp_path / "large.gif"
         large.write_bytes(CAT.ljust(20 * 1024 * 1024, b"\0"))
 
-        fits, does_not = opened().resolved([request(*[str(large)] * number, model="gpt-image-2") for number in (1, 13)])
+        fits, does_not = opened().resolve([request(*[str(large)] * number, model="gpt-image-2") for number in (1, 13)])
 
         assert isinstance(fits, ImageRequest)
         assert "must be at most 268435456 bytes in all" in reason(does_not)
 
     def test_fails_only_the_rows_whose_image_cannot_be_had(self, opened: Opened, in_s3: Placed) -> None:
-        good, bad = opened().resolved(
+        good, bad = opened().resolve(
             [request(in_s3("cat", CAT), model="gpt-image-2"), request(in_s3("text", b"text"), model="gpt-image-2")]
         )
 

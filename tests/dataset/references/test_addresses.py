@@ -1,4 +1,4 @@
-"""What is taken for the address of a reference image, and what for a mistake."""
+"""Which texts are addresses of reference images, and which are mistakes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from services.reference_files import DATA_URI
 
-from airflow_provider_apimart.dataset.addresses import (
+from airflow_provider_apimart.dataset.references.addresses import (
     S3Object,
     addresses_of,
     locate,
     problems_before_upload,
-    resolved,
+    replace_addresses,
 )
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.request import ImageRequest
 from airflow_provider_apimart.gateway.validation import problems_at
 
 URL = "https://example.com/a.png"
-DATA_URI = "data:image/png;base64,iVBORw0KGgo="
 
 
 def request(*images: Any, mask: Any = None, model: str = "gpt-image-2-official") -> ImageRequest:
@@ -79,7 +79,7 @@ class TestRequests:
         assert named == {"s3://b/a.png": S3Object(None, "b", "a.png"), "/a.png": Path("/a.png")}
 
     def test_urls_take_the_places_of_the_addresses(self) -> None:
-        found = resolved(
+        found = replace_addresses(
             request("s3://b/a.png", URL, "/a.png", mask="/a.png"), {"s3://b/a.png": f"{URL}?1", "/a.png": f"{URL}?2"}
         )
 
@@ -88,7 +88,7 @@ class TestRequests:
     @pytest.mark.parametrize("plain", [request(), request(URL, DATA_URI, mask=URL)])
     def test_a_request_without_addresses_stays_as_it_is(self, plain: ImageRequest) -> None:
         assert addresses_of(plain) == {}
-        assert resolved(plain, {}) == plain
+        assert replace_addresses(plain, {}) == plain
 
 
 class TestProblems:
@@ -118,7 +118,7 @@ class TestProblems:
             (
                 request(URL, mask="b.png", model="next-image-9"),
                 Gateway.APIMASTER,
-                "mask_url='b.png': must be a public URL: apimaster takes no uploads, and a mask may not be a data URI",
+                "mask_url='b.png': must be a public URL: apimaster takes no uploads, and masks cannot be data URIs",
             ),
             (
                 request("a.png", model="next-image-9"),
@@ -128,9 +128,7 @@ class TestProblems:
             (request("a.png", {"url": URL}), Gateway.APIMART, "image_urls=('a.png', {'url': 'https://example"),
         ],
     )
-    def test_each_is_told_once_in_the_words_of_the_dataset(
-        self, invalid: ImageRequest, gateway: Gateway, problem: str
-    ) -> None:
+    def test_each_is_named_once(self, invalid: ImageRequest, gateway: Gateway, problem: str) -> None:
         (found,) = problems_before_upload(invalid, gateway)
 
         assert str(found).startswith(problem)
@@ -139,4 +137,6 @@ class TestProblems:
     def test_public_urls_and_data_uris_are_checked_as_in_any_request(self, images: tuple[Any, ...]) -> None:
         plain = request(*images)
 
-        assert problems_before_upload(plain, Gateway.APIMART) == problems_at(plain, Gateway.APIMART)
+        assert problems_before_upload(plain, Gateway.APIMART) == problems_at(
+            plain, Gateway.APIMART, local_references=True
+        )

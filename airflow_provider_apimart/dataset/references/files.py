@@ -1,4 +1,4 @@
-"""The content of reference images, out of S3 and out of files of this machine. I/O."""
+"""The content of reference images in S3 and in files of the worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, cast
 
 from airflow_provider_apimart.exceptions import InvalidRequestError, ReferenceUnavailableError
-from airflow_provider_apimart.gateway.images import check_size, read_reference
+from airflow_provider_apimart.gateway.reference_images import check_reference_bytes, read_reference
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from airflow_provider_apimart.dataset.addresses import S3Object
+    from airflow_provider_apimart.dataset.references.addresses import S3Object
 
 __all__ = ["ReferenceFiles"]
 
-#: What another try would find the same.
-_LASTING: Final = frozenset(
+#: Errors that another try would meet again.
+_PERMANENT: Final = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 )
+#: Statuses and error codes of a store that have nothing to do with the object: a retry may be answered.
 _SERVER_ERROR: Final = 500
+_TRANSIENT: Final = frozenset({408, 429, "ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown"})
 
 
 @dataclass
 class ReferenceFiles:
     """
-    Reads reference images, from any number of threads. A context manager.
+    A reader of reference images, shared by threads. A context manager, which closes its S3 clients.
 
     :param aws_conn_id: connection for ``s3://`` addresses that name none themselves.
     """
@@ -44,10 +46,10 @@ class ReferenceFiles:
 
     def read(self, place: S3Object | Path) -> bytes:
         """
-        Return an image, unless it is larger than a gateway takes: then nothing of it is read.
+        Return the content of an image, unless it is larger than the gateways accept: then nothing of it is read.
 
-        :raises InvalidRequestError: when there is nothing that can be read, or it is too large.
-        :raises ReferenceUnavailableError: when it could not be read now.
+        :raises InvalidRequestError: when there is nothing to read, access is denied, or it is too large.
+        :raises ReferenceUnavailableError: when it could not be read now; a retry may succeed.
         """
         return self._read_file(place) if isinstance(place, Path) else self._read_object(place)
 
@@ -55,21 +57,24 @@ class ReferenceFiles:
         try:
             return read_reference(path)
         except OSError as error:
-            raise _failure(f"{error.strerror} ({path.absolute()})", lasting=error.errno in _LASTING) from error
+            raise _failure(f"{error.strerror} ({path.absolute()})", is_permanent=error.errno in _PERMANENT) from error
 
     def _read_object(self, place: S3Object) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
         try:
-            answer = self._client(place.conn_id or self.aws_conn_id).get_object(Bucket=place.bucket, Key=place.key)
-            with closing(answer["Body"]) as body:
-                check_size(answer["ContentLength"])
+            response = self._client(place.conn_id or self.aws_conn_id).get_object(Bucket=place.bucket, Key=place.key)
+            with closing(response["Body"]) as body:
+                check_reference_bytes(response["ContentLength"])
                 return body.read()
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", _SERVER_ERROR)
-            raise _failure(str(error), lasting=status < _SERVER_ERROR) from error
+            is_transient = bool({status, error.response.get("Error", {}).get("Code")} & _TRANSIENT)
+            raise _failure(str(error), is_permanent=status < _SERVER_ERROR and not is_transient) from error
         except BotoCoreError as error:
-            raise _failure(str(error), lasting=not isinstance(error, HTTPClientError | IncompleteReadError)) from error
+            raise _failure(
+                str(error), is_permanent=not isinstance(error, HTTPClientError | IncompleteReadError)
+            ) from error
 
     def _client(self, conn_id: str | None) -> S3Client:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -89,6 +94,8 @@ class ReferenceFiles:
         self._open.close()
 
 
-def _failure(reason: str, *, lasting: bool) -> InvalidRequestError | ReferenceUnavailableError:
-    message = f"The image could not be read: {' '.join(reason.split()).rstrip('.')}. Nothing was sent."
-    return InvalidRequestError(message) if lasting else ReferenceUnavailableError(message)
+def _failure(reason: str, *, is_permanent: bool) -> InvalidRequestError | ReferenceUnavailableError:
+    advice = "Correct the address, or the access to it" if is_permanent else "A retry reads it again"
+    reason = " ".join(reason.split()).rstrip(".")
+    message = f"The image could not be read: {reason}. Nothing was submitted and nothing was charged. {advice}."
+    return InvalidRequestError(message) if is_permanent else ReferenceUnavailableError(message)

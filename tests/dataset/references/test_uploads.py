@@ -1,19 +1,29 @@
-"""What one worker uploads, the next one finds, and what nobody can read costs no more than another upload."""
+"""Uploads are found by other workers, and a record that cannot be read costs no more than another upload."""
 
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from dataset.entries import NOW
+from hypothesis import given
+from hypothesis import strategies as st
 from services.s3_proxy import S3Proxy, S3Rule
 
-from airflow_provider_apimart.dataset.upload import LIFETIME, Upload, to_line
-from airflow_provider_apimart.dataset.upload_journal import FOLDER, UploadJournal
+from airflow_provider_apimart.dataset.references.uploads import (
+    UPLOAD_LIFETIME,
+    UPLOADS_FOLDER,
+    Upload,
+    UploadJournal,
+    encode_upload,
+    read_upload,
+)
+from airflow_provider_apimart.gateway.reference_images import ReferenceImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +42,7 @@ def upload(
     address: str = "s3://bucket/a.png", *, at: float = NOW, sha256: str = "aa", gateway: str = GATEWAY
 ) -> Upload:
     url = f"https://cdn.example/{at}"
-    return Upload(address=address, gateway=gateway, url=url, sha256=sha256, bytes=1, expires_at=at + LIFETIME)
+    return Upload(address=address, gateway=gateway, url=url, sha256=sha256, bytes=1, expires_at=at + UPLOAD_LIFETIME)
 
 
 def names(objects: LedgerObjects) -> list[str]:
@@ -132,13 +142,13 @@ def test_what_expires_while_a_worker_runs_is_not_used_any_more(objects: LedgerOb
 def test_objects_from_before_the_life_of_an_upload_are_not_even_read(
     objects: LedgerObjects, opened: Opened, warnings: list[str]
 ) -> None:
-    objects.put(f"{FOLDER}20250612T150639.000000Z-a.jsonl", io.BytesIO(b"nobody reads this\n"))
-    objects.put(f"{FOLDER}20250612T150641.000000Z-b.jsonl", io.BytesIO(b"somebody reads this\n"))
+    objects.put(f"{UPLOADS_FOLDER}20250612T150639.000000Z-a.jsonl", io.BytesIO(b"nobody reads this\n"))
+    objects.put(f"{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl", io.BytesIO(b"somebody reads this\n"))
 
     opened()
 
-    assert [warning.split(" is passed over")[0] for warning in warnings] == [
-        f"Line 1 of {objects.address}{FOLDER}20250612T150641.000000Z-b.jsonl"
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        f"Ignored line 1 of {objects.address}{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl"
     ]
 
 
@@ -161,13 +171,13 @@ def test_of_two_uploads_the_first_is_used_until_it_expires_so_that_a_request_sta
 def test_a_line_that_cannot_be_read_is_passed_over_with_a_warning(
     objects: LedgerObjects, opened: Opened, warnings: list[str]
 ) -> None:
-    line = to_line(upload())
+    line = encode_upload(upload())
     opened().write([upload()])
     (name,) = names(objects)
     objects.put(name, io.BytesIO(b"\n" + line[:50] + b"\n" + line + b"\n"))
 
     assert opened().find("s3://bucket/a.png") == upload()
-    assert [warning.partition(" of ")[0] for warning in warnings] == ["Line 1", "Line 2"]
+    assert [warning.partition(" of ")[0] for warning in warnings] == ["Ignored line 1", "Ignored line 2"]
 
 
 def test_other_objects_of_the_ledger_are_nobodys_business(
@@ -195,8 +205,90 @@ def test_a_store_that_does_not_answer_is_no_reason_to_fail(
     opened(within=objects).write([upload("/c.png")])
 
     assert [warning.partition(":")[0].partition(" s3")[0] for warning in warnings] == [
-        "What was uploaded before is not known, so that it is uploaded once more",
-        "What",
-        "1 upload(s) could not be noted, and will be made once more",
+        "Could not list earlier uploads of reference images, which are uploaded again",
+        "Could not read",
+        "Could not record uploads of reference images (1), which may be repeated",
     ]
     assert opened().find("/c.png") is None
+
+
+UPLOAD = Upload(
+    address="s3://bucket/猫.png",
+    gateway="https://api.apimart.ai",
+    url="https://cdn.example/1.png",
+    sha256="ab" * 32,
+    bytes=4499,
+    expires_at=1_750_000_000.0,
+    image=ReferenceImage("image/png", (40, 30), has_alpha=True),
+)
+
+uploads = st.builds(
+    Upload,
+    address=st.text(),
+    gateway=st.text(),
+    url=st.text(),
+    sha256=st.text(),
+    bytes=st.integers(0),
+    expires_at=st.integers(0, 4_000_000_000).map(float),
+    image=st.none() | st.builds(ReferenceImage, st.text(), st.none() | st.just((40, 30)), has_alpha=st.booleans()),
+)
+
+
+def changed(**values: Any) -> bytes:
+    return json.dumps({**json.loads(encode_upload(UPLOAD)), **values}).encode()
+
+
+def test_a_line_tells_all_that_is_known() -> None:
+    assert json.loads(encode_upload(UPLOAD)) == {
+        "address": "s3://bucket/猫.png",
+        "gateway": "https://api.apimart.ai",
+        "url": "https://cdn.example/1.png",
+        "sha256": "ab" * 32,
+        "bytes": 4499,
+        "expires_at": "2025-06-15T15:06:40Z",
+        "image": {"content_type": "image/png", "size": [40, 30], "has_alpha": True},
+        "schema_version": 1,
+    }
+
+
+@given(uploads)
+def test_an_upload_survives_being_written_and_read_again(upload: Upload) -> None:
+    line = encode_upload(upload)
+
+    assert read_upload(line) == upload
+    assert b"\n" not in line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"{", b"[]", b"5", b"null", b"\xff", b"{}", encode_upload(UPLOAD)[:-5], b"[" * 100_000),
+        *(
+            changed(schema_version=2),
+            changed(url=None),
+            changed(address=["a"]),
+            changed(bytes="4499"),
+            changed(bytes=True),
+        ),
+        *(changed(image={"size": [1]}), changed(image=[]), changed(image=5)),
+        *(changed(expires_at="soon"), changed(expires_at="2025-06-15T15:06:40"), changed(expires_at=1_750_000_000)),
+    ],
+    ids=range(20),
+)
+def test_anything_else_is_told_apart(line: bytes) -> None:
+    with pytest.raises(ValueError, match="not an upload"):
+        read_upload(line)
+
+
+def test_a_record_of_0_1_has_no_properties_of_the_image() -> None:
+    line = {name: value for name, value in json.loads(encode_upload(UPLOAD)).items() if name != "image"}
+
+    assert read_upload(json.dumps(line).encode()) == replace(UPLOAD, image=None)
+
+
+def test_a_url_serves_for_70_of_its_72_hours() -> None:
+    upload = replace(UPLOAD, expires_at=NOW + UPLOAD_LIFETIME)
+
+    assert UPLOAD_LIFETIME == 72 * 3600
+    assert upload.is_usable(NOW + 70 * 3600 - 1)
+    assert not upload.is_usable(NOW + 70 * 3600)

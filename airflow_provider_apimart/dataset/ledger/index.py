@@ -1,0 +1,416 @@
+"""
+The newest state of every paid call in some hundred bytes each, and the money of every task instance. Does no I/O.
+
+An index is what a worker needs of a ledger to decide: it holds no texts, except the whole entries of purchases that
+are not settled. It is made by applying all entries of the log in their order, or read from a checkpoint.
+
+A *purchase* is a call in one generation and attempt. A gateway that does not recognise idempotency keys may have
+accepted it twice; each acceptance is then tracked, collected and paid for by itself (:data:`_Slot`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import struct
+import zlib
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from airflow_provider_apimart.dataset.ledger.account import Account
+from airflow_provider_apimart.dataset.ledger.entry import (
+    STATUSES,
+    UNSETTLED,
+    Entry,
+    EntryStatus,
+    Rank,
+    rank,
+    rank_of,
+    read_entry,
+)
+from airflow_provider_apimart.dataset.row import KEY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_apimart.dataset.row import Kind
+    from airflow_provider_apimart.exceptions import Charged
+
+__all__ = ["Answer", "CallState", "Index"]
+
+#: Status, flags, generation, attempt, refusals, retries, pictures, origin, tasks, cost, credits, reserved, and the
+#: milliseconds of intended_at and updated_at.
+_RECORD: Final = struct.Struct("<BBHHIHHIIdddQQ")
+_RANK: Final = struct.Struct("<BxHHI")
+_HEADER: Final = struct.Struct("<4sI")
+_MAGIC: Final = b"idx2"
+_CHARGED: Final[tuple[Charged, ...]] = ("no", "yes", "unknown")
+_RETRYABLE: Final = 4
+_COPIED: Final = STATUSES.index(EntryStatus.COPIED)
+_SHORT: Final = 2**16 - 1
+_LONG: Final = 2**32 - 2
+_RECENT: Final = 20
+_COMPRESSION: Final = 4
+
+#: An acceptance of a purchase: the idempotency key and a checksum of the task ids, 0 where there are none.
+_Slot = tuple[str, int]
+#: Run, buyer, try number, max_tries, and the kind.
+_Origin = tuple[str, str, int, int, str, str | None, str | None, str | None, int]
+
+
+class Answer(NamedTuple):
+    """The newest purchase of a call whose pictures are in S3, whatever was bought after it."""
+
+    generation: int
+    run_id: str
+    buyer: str
+    cost: float | None
+    credits_cost: float | None
+    n_objects: int
+    intended_at: float
+
+
+class CallState(NamedTuple):
+    """
+    The newest state of a call, as in :class:`~airflow_provider_apimart.dataset.ledger.entry.Entry`.
+
+    :param retryable: whether the same request may succeed later, after a failure or a refusal.
+    :param answer_by: 0 where the purchase is settled; ``accepted_at`` likewise.
+    :param answer: the pictures of the row: a paid picture stays the answer until a newer one is paid.
+    """
+
+    status: EntryStatus
+    charged: Charged
+    retryable: bool
+    generation: int
+    attempt: int
+    refusals: int
+    retries: int
+    cost: float | None
+    credits_cost: float | None
+    reserved: float | None
+    kind: Kind
+    n: int
+    run_id: str
+    buyer: str
+    try_number: int
+    max_tries: int
+    intended_at: float
+    answer_by: float
+    accepted_at: float
+    updated_at: float
+    answer: Answer | None
+
+
+class _Record(NamedTuple):
+    """An unpacked record."""
+
+    status: EntryStatus
+    charged: Charged
+    retryable: bool
+    generation: int
+    attempt: int
+    refusals: int
+    retries: int
+    pictures: int
+    origin: int
+    tasks: int
+    cost: float | None
+    credits_cost: float | None
+    reserved: float | None
+    intended_at: float
+    updated_at: float
+
+
+@dataclass
+class Index:
+    """The state of every call of a ledger, by its key."""
+
+    _records: dict[bytes, bytes] = field(default_factory=dict)
+    _answers: dict[bytes, bytes] = field(default_factory=dict)
+    _open: dict[_Slot, Entry] = field(default_factory=dict)
+    _newest: dict[bytes, _Slot] = field(default_factory=dict)
+    _origins: list[_Origin] = field(default_factory=list)
+    _numbers: dict[_Origin, int] = field(default_factory=dict)
+    _accounts: dict[tuple[str, str, str], Account] = field(default_factory=dict)
+    _recent: dict[Kind, deque[float]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def apply(self, entry: Entry) -> None:
+        """
+        Take an entry into account. Entries of one rank count in the order in which they are applied.
+
+        An older generation, or a second acceptance of a purchase, still opens and settles by itself.
+        """
+        key, tasks = entry.key, _checksum(entry.task_ids)
+        packed = self._pack(entry, tasks)
+        known, new = self._records.get(key), _rank(packed)
+        is_newest = known is None or new >= _rank(known)
+        is_same = known is not None and new[:2] == _rank(known)[:2]
+        before = _unpack(known) if known is not None and is_same else None
+        replaces = before is not None and before.status not in UNSETTLED and before.tasks in {0, tasks}
+        slot = (entry.idempotency_key, tasks)
+        if entry.status in UNSETTLED:
+            held = self._open.get(slot)
+            is_second = entry.status is EntryStatus.ACCEPTED and (before is None or before.tasks != tasks)
+            if is_newest or (is_second if held is None else new >= rank_of(held)):
+                self._close(slot[0], new)
+                self._open[slot] = entry
+        elif self._settle(slot, new) or is_newest:
+            self._account(packed, 1)
+            if not (is_newest and replaces):
+                self._note_cost(entry)
+        if is_newest:
+            if before is not None and replaces and known is not None:
+                self._account(known, -1)
+            self._replace(key, packed, slot, is_same=is_same)
+        elif entry.status is EntryStatus.COPIED:
+            self._answer_late(key, packed)
+
+    def find(self, key: bytes) -> CallState | None:
+        """Return the newest state of a call, or ``None`` when it was never about to be made."""
+        packed = self._records.get(key)
+        if packed is None:
+            return None
+        record, entry = _unpack(packed), self.open_entry(key)
+        run_id, buyer, try_number, max_tries, *kind = self._origins[record.origin]
+        answered = packed if record.status is EntryStatus.COPIED else self._answers.get(key)
+        return CallState(
+            status=record.status,
+            charged=record.charged,
+            retryable=record.retryable,
+            generation=record.generation,
+            attempt=record.attempt,
+            refusals=record.refusals,
+            retries=record.retries,
+            cost=record.cost,
+            credits_cost=record.credits_cost,
+            reserved=record.reserved,
+            kind=tuple(kind),  # type: ignore[arg-type]
+            n=kind[-1],  # type: ignore[arg-type]
+            run_id=run_id,
+            buyer=buyer,
+            try_number=try_number,
+            max_tries=max_tries,
+            intended_at=record.intended_at,
+            answer_by=0.0 if entry is None else entry.answer_by,
+            accepted_at=0.0 if entry is None else entry.accepted_at,
+            updated_at=record.updated_at,
+            answer=None if answered is None else self._answer(answered),
+        )
+
+    def bought(self, key: bytes) -> int | None:
+        """Return the number of pictures that a call buys, or ``None`` when it was never about to be made."""
+        packed = self._records.get(key)
+        return None if packed is None else self._origins[_unpack(packed).origin][-1]
+
+    def is_newest(self, entry: Entry) -> bool:
+        """Return whether no other entry of the call outranks this one."""
+        packed = self._records.get(entry.key)
+        return packed is None or rank_of(entry) >= _rank(packed)
+
+    def is_copied(self, key: bytes) -> bool:
+        """Return whether the pictures of the newest purchase of a call are in S3; fast, for many calls."""
+        packed = self._records.get(key)
+        return packed is not None and packed[0] == _COPIED
+
+    def open_entries(self) -> Sequence[Entry]:
+        """Return the entries of all purchases that are not settled, those of superseded generations among them."""
+        return tuple(self._open.values())
+
+    def open_entry(self, key: bytes) -> Entry | None:
+        """Return the entry of the newest purchase of a call while it is not settled."""
+        slot = self._newest.get(key)
+        return None if slot is None else self._open.get(slot)
+
+    def accounts(self, *, run_id: str | None = None, buyer: str | None = None) -> list[Account]:
+        """
+        Return the settled money, a copy.
+
+        :param run_id: only that of this DAG run.
+        :param buyer: only that of this task instance.
+        """
+        return [
+            replace(account)
+            for account in self._accounts.values()
+            if run_id in {None, account.run_id} and buyer in {None, account.buyer}
+        ]
+
+    def recent_costs(self, kind: Kind) -> Sequence[float]:
+        """Return US dollars of the last 20 settled calls of a kind, the oldest first."""
+        return tuple(self._recent.get(kind, ()))
+
+    def to_bytes(self) -> bytes:
+        """Return the index as the content of a checkpoint."""
+        header = {
+            "origins": self._origins,
+            "accounts": [account.to_json() for account in self._accounts.values()],
+            "recent": [(kind, list(costs)) for kind, costs in self._recent.items()],
+            "open": [entry.to_line().decode() for entry in self._open.values()],
+            "records": len(self._records),
+            "answers": len(self._answers),
+        }
+        head = json.dumps(header).encode()
+        parts = [_HEADER.pack(_MAGIC, len(head)), head]
+        for records in (self._records, self._answers):
+            matrix = b"".join(records.values())
+            # Bytes of equal meaning side by side: that halves the size of the compressed checkpoint.
+            parts += [*records, *(matrix[place :: _RECORD.size] for place in range(_RECORD.size))]
+        return gzip.compress(b"".join(parts), _COMPRESSION, mtime=0)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Index:
+        """
+        Return the index of a checkpoint.
+
+        :raises ValueError: when it is not one of this release.
+        """
+        try:
+            return cls._from_bytes(memoryview(gzip.decompress(content)))
+        except (EOFError, OSError, zlib.error, struct.error, KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"not a checkpoint of this release ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def _from_bytes(cls, data: memoryview) -> Index:
+        magic, length = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            raise ValueError(f"it begins with {magic!r}")
+        offset = _HEADER.size + length
+        header = json.loads(bytes(data[_HEADER.size : offset]))
+        index = cls(_origins=[tuple(origin) for origin in header["origins"]])
+        index._numbers = {origin: number for number, origin in enumerate(index._origins)}
+        for account in map(Account.from_json, header["accounts"]):
+            index._accounts[account.run_id, account.buyer, account.model] = account
+        index._recent = {tuple(kind): deque(costs, _RECENT) for kind, costs in header["recent"]}
+        for records, count in ((index._records, header["records"]), (index._answers, header["answers"])):
+            offset = _read_records(data, offset, count, records)
+        if offset != len(data):
+            raise ValueError(f"it has {len(data) - offset} bytes too many")
+        for line in header["open"]:
+            entry = read_entry(line.encode(errors="backslashreplace"))
+            slot = (entry.idempotency_key, _checksum(entry.task_ids))
+            index._open[slot] = entry
+            known = index._records.get(entry.key)
+            if known is not None and (_rank(known), _unpack(known).tasks) == (rank_of(entry), slot[1]):
+                index._newest[entry.key] = slot
+        return index
+
+    def _close(self, idempotency_key: str, new: Rank) -> bool:
+        """Forget the purchase as one that was not accepted, where the new entry is not older."""
+        slot = (idempotency_key, 0)
+        held = self._open.get(slot)
+        if held is None or new < rank_of(held):
+            return False
+        del self._open[slot]
+        return True
+
+    def _settle(self, slot: _Slot, new: Rank) -> bool:
+        """Return whether an acceptance was open, and forget it."""
+        was_open = bool(slot[1]) and self._open.pop(slot, None) is not None
+        return self._close(slot[0], new) or was_open
+
+    def _replace(self, key: bytes, packed: bytes, slot: _Slot, *, is_same: bool) -> None:
+        known = self._records.get(key)
+        if known is not None and known[0] == _COPIED and not is_same:
+            self._answers[key] = known
+        if packed[0] == _COPIED:
+            self._answers.pop(key, None)
+        self._records[key] = packed
+        if slot in self._open:
+            self._newest[key] = slot
+        else:
+            self._newest.pop(key, None)
+
+    def _answer_late(self, key: bytes, packed: bytes) -> None:
+        """Keep the pictures of an older purchase, where no newer one has any."""
+        answered = self._answers.get(key)
+        if self._records[key][0] != _COPIED and (answered is None or _rank(answered) < _rank(packed)):
+            self._answers[key] = packed
+
+    def _account(self, packed: bytes, sign: int) -> None:
+        record = _unpack(packed)
+        run_id, buyer, _, _, model, *_ = self._origins[record.origin]
+        name = (run_id, buyer, model)
+        account = self._accounts.get(name)
+        if account is None:
+            if record.charged == "no":
+                return
+            account = self._accounts[name] = Account(*name)
+        account.add(record, sign)
+
+    def _note_cost(self, entry: Entry) -> None:
+        if entry.cost is not None and entry.charged == "yes":
+            self._recent.setdefault(entry.kind, deque(maxlen=_RECENT)).append(entry.cost)
+
+    def _answer(self, packed: bytes) -> Answer:
+        record = _unpack(packed)
+        run_id, buyer, *_ = self._origins[record.origin]
+        costs = (record.cost, record.credits_cost)
+        return Answer(record.generation, run_id, buyer, *costs, record.pictures, record.intended_at)
+
+    def _pack(self, entry: Entry, tasks: int) -> bytes:
+        origin: _Origin = (entry.run_id, entry.buyer, entry.try_number, entry.max_tries, *entry.kind)
+        number = self._numbers.get(origin)
+        if number is None:
+            number = self._numbers[origin] = len(self._origins)
+            self._origins.append(origin)
+        is_retryable = entry.error is not None and entry.error.retryable
+        return _RECORD.pack(
+            STATUSES.index(entry.status),
+            _CHARGED.index(entry.charged) | (_RETRYABLE if is_retryable else 0),
+            _limited(entry.generation, _SHORT),
+            _limited(entry.attempt, _SHORT),
+            _limited(entry.refusals, _LONG),
+            _limited(entry.retries, _SHORT),
+            _limited(len(entry.objects), _SHORT),
+            number,
+            tasks,
+            _packed_float(entry.cost),
+            _packed_float(entry.credits_cost),
+            _packed_float(entry.reserved),
+            max(0, round(entry.intended_at * 1000)),
+            max(0, round(entry.updated_at * 1000)),
+        )
+
+
+def _read_records(data: memoryview, offset: int, count: int, records: dict[bytes, bytes]) -> int:
+    """Read keys and records from a checkpoint, and return where they end."""
+    start = offset + count * KEY_BYTES
+    end = start + count * _RECORD.size
+    matrix = bytearray(count * _RECORD.size)
+    for place in range(_RECORD.size if count else 0):
+        matrix[place :: _RECORD.size] = data[start + place * count : start + (place + 1) * count]
+    keys = struct.iter_unpack(f"{KEY_BYTES}s", data[offset:start])
+    values = struct.iter_unpack(f"{_RECORD.size}s", matrix)
+    records.update({key: value for (key,), (value,) in zip(keys, values, strict=True)})
+    return end
+
+
+def _rank(packed: bytes) -> Rank:
+    status, generation, attempt, refusals = _RANK.unpack_from(packed)
+    return rank(generation, attempt, refusals, STATUSES[status])
+
+
+def _unpack(packed: bytes) -> _Record:
+    values: tuple[Any, ...] = _RECORD.unpack(packed)
+    status, flags, *counts, cost, credits_cost, reserved, intended_at, updated_at = values
+    money = (None if math.isnan(amount) else amount for amount in (cost, credits_cost, reserved))
+    state = (STATUSES[status], _CHARGED[flags % _RETRYABLE], flags >= _RETRYABLE)
+    return _Record._make((*state, *counts, *money, intended_at / 1000, updated_at / 1000))
+
+
+def _checksum(task_ids: Sequence[str]) -> int:
+    """Return a number that tells the acceptances of one purchase apart; 0 for none."""
+    return (zlib.crc32("\0".join(task_ids).encode(errors="backslashreplace")) or 1) if task_ids else 0
+
+
+def _limited(count: int, most: int) -> int:
+    return min(max(0, count), most)
+
+
+def _packed_float(amount: float | None) -> float:
+    return math.nan if amount is None else amount

@@ -1,0 +1,98 @@
+"""All lines of a ledger, for its pages, its manifests and people: the table, and the log behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
+from airflow_provider_apimart.dataset.ledger.log import LOG, LogObject, log_number, parse_entry, read_log_object
+from airflow_provider_apimart.exceptions import RecordUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_apimart.dataset.ledger.entry import Entry
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore, StoredObject
+
+__all__ = ["POSITION", "TABLE", "LedgerLine", "position_of", "read_entries", "read_lines"]
+
+#: The newest line of each purchase, as people open it.
+TABLE: Final = "ledger.jsonl.gz"
+#: Metadata of the table: the number of the log that it was made through.
+POSITION: Final = "apimart-log"
+_ATTEMPTS: Final = 5
+
+
+class LedgerLine(NamedTuple):
+    """
+    A line of the ledger.
+
+    :param name: of the object that it is in.
+    :param number: of the line there, counted from 1.
+    """
+
+    name: str
+    number: int
+    content: bytes
+
+
+def position_of(table: StoredObject | None) -> int:
+    """Return the number of the log that a table was made through; 0 without a table."""
+    return 0 if table is None else int(table.metadata.get(POSITION, "0"))
+
+
+def read_entries(store: LedgerStore, *, known: set[str] | None = None) -> Iterator[Entry]:
+    """
+    Yield all entries of a ledger, in an order in which the later of two with the same rank is the newer.
+
+    An entry may come more than once. A ledger of 0.1 that no worker has continued yet is read as well.
+
+    :param known: names of objects that were read before, and need not be read again; those that are read are added.
+    :raises RecordUnavailableError: when it cannot be read.
+    """
+    names = set() if known is None else known
+    for line in read_lines(store, known=names):
+        yield parse_entry(store, line.name, line.number, line.content)
+    if not names:
+        yield from read_legacy(store)
+
+
+def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator[LedgerLine]:
+    """
+    Yield all lines of table and log, see :func:`read_entries`.
+
+    :raises RecordUnavailableError: when they cannot be read.
+    """
+    read = set() if known is None else known
+    for _ in range(_ATTEMPTS):
+        table = store.head(TABLE)
+        position = position_of(table)
+        if table is not None and not any(log_number(name) >= position for name in read):
+            for number, content in enumerate(store.lines(TABLE), 1):
+                yield LedgerLine(TABLE, number, content)
+            read.add(f"{LOG}{position:08}")
+        listed = store.list(LOG, after=f"{LOG}{position:08}.jsonl.gz")
+        if _has_gap(listed, position):
+            continue  # Merged meanwhile, and deleted.
+        try:
+            for found in listed:
+                if found.name not in read:
+                    yield from _lines_of(read_log_object(store, found.name))
+                    read.add(found.name)
+        except FileNotFoundError:
+            continue
+        return
+    raise RecordUnavailableError(
+        f"The ledger could not be read: objects of {store.address}{LOG} are missing. Nothing was submitted. Restore "
+        "them."
+    )
+
+
+def _has_gap(listed: list[LedgerObject], position: int) -> bool:
+    numbered = [log_number(found.name) for found in listed if "-" not in found.name]
+    return bool(numbered) and numbered[0] > position + 1
+
+
+def _lines_of(found: LogObject) -> Iterator[LedgerLine]:
+    # The first line is the header.
+    yield from (LedgerLine(found.name, number, content) for number, content in enumerate(found.lines, 2))

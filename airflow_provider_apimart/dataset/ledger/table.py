@@ -1,0 +1,86 @@
+"""
+The table of a ledger, for people, pandas and DuckDB: the newest line of each purchase, in the order of the rows.
+
+It is brought up to date when a task ends that has changed anything. What is merged is deleted later: objects of the log
+after an hour, because a worker that was stopped must not find their numbers free, and checkpoints except the newest.
+"""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Final
+
+from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, log_number, unreadable
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify
+from airflow_provider_apimart.dataset.ledger.reading import POSITION, TABLE, position_of, read_lines
+
+if TYPE_CHECKING:
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
+
+__all__ = ["delete_merged", "update_table"]
+
+#: Seconds for which an object of the log is kept; where the store ignores conditions, names of their own come later.
+_RETENTION: Final = 60 * 60.0
+_LONG_RETENTION: Final = 24 * 60 * 60.0
+_KEPT_CHECKPOINTS: Final = 2
+_ATTEMPTS: Final = 5
+_COMPRESSION: Final = 4
+
+
+def update_table(store: LedgerStore, position: int) -> None:
+    """
+    Bring the table up to date. Memory grows with the number of purchases, not with their texts.
+
+    :param position: number of the log that the table must reach; nothing is done where it has.
+    :raises RecordUnavailableError: when something could not be read or written. Nothing is lost by that.
+    """
+    ignored_etag = None
+    for _ in range(_ATTEMPTS):
+        table = store.head(TABLE)
+        if position_of(table) >= position:
+            return
+        with NewestLines() as newest, TemporaryFile() as file:
+            read: set[str] = set()
+            for line in read_lines(store, known=read):
+                try:
+                    newest.add(line.content + b"\n", identify(line.content))
+                except ValueError as error:
+                    raise unreadable(store, f"{line.name}, line {line.number}", error) from error
+            with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
+                compressed.writelines(newest.lines())
+            through = max(map(log_number, read), default=0)
+            if _put(store, file, through, etag=None if table is None else table.etag, ignored_etag=ignored_etag):
+                return
+        ignored_etag = None if table is None else table.etag
+
+
+def _put(store: LedgerStore, file: IO[bytes], through: int, *, etag: str | None, ignored_etag: str | None) -> bool:
+    metadata = {POSITION: str(through)}
+    # Some stores never find a condition on an ETag true: it was not, and the table has not changed since.
+    if etag is None or etag != ignored_etag:
+        with suppress(NotImplementedError):
+            return store.put(TABLE, file, metadata=metadata, only_if_new=etag is None, only_if_etag=etag)
+    return store.put(TABLE, file, metadata=metadata)
+
+
+def delete_merged(store: LedgerStore) -> None:
+    """
+    Delete the objects of the log that table and checkpoints hold, and old checkpoints.
+
+    :raises RecordUnavailableError: when the store refuses. The next task tries again.
+    """
+    checkpoints = sorted(store.list(CHECKPOINTS), key=lambda found: log_number(found.name))
+    kept = checkpoints[-_KEPT_CHECKPOINTS:]
+    if not kept:
+        return
+    through = min(position_of(store.head(TABLE)), log_number(kept[0].name))
+    now = store.now()
+    old = [
+        found.name
+        for found in store.list(LOG)
+        if log_number(found.name) <= through
+        and now - found.modified > (_LONG_RETENTION if "-" in found.name else _RETENTION)
+    ]
+    store.delete([*old, *(found.name for found in checkpoints[:-_KEPT_CHECKPOINTS])])
