@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.input.rows import CheckedRow, InvalidRow, RequestTemplate, Unreadable
 from airflow_provider_apimart.dataset.input.values import (
     ID_ALLOWED,
@@ -22,6 +21,7 @@ from airflow_provider_apimart.dataset.input.values import (
     json_value,
     own_id,
 )
+from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest, build_request

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Written = Callable[[str, str | bytes], str]
 
 URL = "https://example.com/a.png"
+#: An image of one pixel.
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 FORMULAS = ["=HYPERLINK(1)", "+1", "-1 degrees outside", "@SUM(A1)", "\tindented", "\rreturned"]
 
 prompts = st.sampled_from(["", " ", "a cat", "a dog", "=1+1", "\ud800"])
@@ -98,7 +100,8 @@ class TestFields:
             ("image_urls", f"{URL}, {URL}?2", (URL, f"{URL}?2")),
             ("image_urls", f"{URL};s3://bucket/a.png | file:///a.png", (URL, "s3://bucket/a.png", "file:///a.png")),
             ("image_urls", f"{URL}?size=1,2", (f"{URL}?size=1,2",)),
-            ("image_urls", "data:image/png;base64,AAAA", ("data:image/png;base64,AAAA",)),
+            ("image_urls", PIXEL, (PIXEL,)),
+            ("image_urls", f"{PIXEL},{URL}", (PIXEL, URL)),
             ("image_urls", "[]", None),
             ("extra_body", '{"seed": 5}', {"seed": 5}),
             ("extra_body", "{'seed': 5, 'deep': {'none': None}}", {"seed": 5, "deep": {}}),
