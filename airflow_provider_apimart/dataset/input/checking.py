@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.input.rows import Record
     from airflow_provider_apimart.gateway.catalogue import Gateway
 
-__all__ = ["Checker", "Columns", "Tally"]
+__all__ = ["Checker", "Columns", "RowTally"]
 
 #: Numbers of rows in a notice.
 _MOST_NUMBERS: Final = 20
@@ -46,7 +46,7 @@ _LONGEST_KEY: Final = 500
 
 
 @dataclass
-class Tally:
+class RowTally:
     """A number of rows, and the first of their numbers."""
 
     count: int = 0
@@ -106,7 +106,7 @@ class Checker:
         self._templates: dict[Any, tuple[RequestTemplate | None, ImageRequest]] = {}
         self._seen: set[str] = set()
         self._first = _FirstRows()
-        self.duplicates = Tally()
+        self.duplicates = RowTally()
 
     def check(self, record: Record | Unreadable) -> CheckedRow | InvalidRow | None:
         """
