@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
 from airflow_provider_apimart.dataset.input.rows import CheckedRow, InvalidRow, RequestTemplate, Unreadable
 from airflow_provider_apimart.dataset.input.values import (
     ID_ALLOWED,
@@ -22,6 +21,7 @@ from airflow_provider_apimart.dataset.input.values import (
     json_value,
     own_id,
 )
+from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest, build_request
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.input.rows import Record
     from airflow_provider_apimart.gateway.catalogue import Gateway
 
-__all__ = ["Checker", "Columns", "Tally"]
+__all__ = ["Checker", "Columns", "RowTally"]
 
 #: Numbers of rows in a notice.
 _MOST_NUMBERS: Final = 20
@@ -42,10 +42,11 @@ _MOST_NUMBERS: Final = 20
 _MOST_HELD: Final = 1000
 #: Values by which a template can be found again: equal ones of the same type mean the same.
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
+_LONGEST_KEY: Final = 500
 
 
 @dataclass
-class Tally:
+class RowTally:
     """A number of rows, and the first of their numbers."""
 
     count: int = 0
@@ -103,9 +104,9 @@ class Checker:
         #: The names of the request fields, without the prompt, of each set of columns that occurred.
         self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._templates: dict[Any, tuple[RequestTemplate | None, ImageRequest]] = {}
+        self._seen: set[str] = set()
         self._first = _FirstRows()
-        self.duplicates = Tally()
-        self.suspicious = Tally()
+        self.duplicates = RowTally()
 
     def check(self, record: Record | Unreadable) -> CheckedRow | InvalidRow | None:
         """
@@ -148,9 +149,9 @@ class Checker:
 
         :raises InvalidRequestError: naming the parameter. Rows without their ids would be other rows than before.
         """
-        if not self._layouts:
+        seen = self._seen
+        if not seen:
             return
-        seen = {name for layout in self._layouts for name in layout}
         named = {"columns": self._columns.passed, "id_column": (self._columns.id_column,)}
         for parameter, names in named.items():
             for name in names:
@@ -187,6 +188,7 @@ class Checker:
                 allowed=f"one of {', '.join(known)}",
             )
         names = tuple(name for name in REQUEST_PARAMETERS if name in fields and name != "prompt")
+        self._seen.update(fields)
         if len(self._layouts) < _MOST_HELD:
             self._layouts[tuple(fields)] = names
         return names
@@ -230,7 +232,7 @@ class Checker:
         """Return the template of a record, ``None`` where something is wrong with it, and its request."""
         values = [fields[name] for name in names]
         key: Any = None
-        if all(type(value) in _SCALARS for value in values):
+        if all(map(_is_key, values)):
             key = (names, *values, *map(type, values))
             if held := self._templates.get(key):
                 return held
@@ -295,6 +297,11 @@ class _FirstRows:
                 slot = (slot + 1) & mask
             table[slot] = place
         self._table = table
+
+
+def _is_key(value: Any) -> bool:
+    """Return whether a template can be found again by a value: an image as a data URI is too long to be held."""
+    return type(value) in _SCALARS and (type(value) is not str or len(value) <= _LONGEST_KEY)
 
 
 def _is_prompt(prompt: Any) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from airflow_provider_apimart.dataset.input.checking import Checker, Columns, Tally
+from airflow_provider_apimart.dataset.input.checking import Checker, Columns, RowTally
 from airflow_provider_apimart.dataset.input.rows import InvalidRow
 from airflow_provider_apimart.dataset.input.source import open_source
 from airflow_provider_apimart.dataset.input.stored import InputFacts, InputWriter
@@ -98,7 +98,7 @@ class _Selection:
         self._left_out = 0
         self._invalid = 0
         self._listed: list[InvalidRow] = []
-        self._suspicious = Tally()
+        self._suspicious = RowTally()
         self._notices: Counter[tuple[str, ...]] = Counter()
 
     def take(self, row: CheckedRow | InvalidRow) -> None:
@@ -146,7 +146,7 @@ class _Selection:
                 field="prompts",
             )
 
-    def facts(self, duplicates: Tally) -> InputFacts:
+    def facts(self, duplicates: RowTally) -> InputFacts:
         """Return the facts about the dataset."""
         notices = []
         if duplicates.count:

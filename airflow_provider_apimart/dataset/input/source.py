@@ -71,7 +71,7 @@ def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]
     # A data frame is iterable too: over the names of its columns.
     if not isinstance(prompts, Iterable) or isinstance(prompts, bytes | Mapping) or hasattr(prompts, "columns"):
         refuse(
-            repr(prompts),
+            "prompts",
             f"is a {type(prompts).__name__}: must be a list of texts or mappings, or a file's address",
             "Of a data frame pass .to_dict('records')",
         )
@@ -164,12 +164,22 @@ def _download(bucket: str, key: str, copy: IO[bytes], aws_conn_id: str | None) -
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") not in {"404", "NoSuchKey"}:
                     raise
-                below = client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/", MaxKeys=100).get("Contents", ())
-                if below:
-                    _refuse_folder(name, (item["Key"].removeprefix(f"{key}/") for item in below))
+                if below := _names_below(client, bucket, f"{key}/"):
+                    _refuse_folder(name, below)
                 raise
     except (Boto3Error, BotoCoreError, ClientError) as error:
         raise OSError(_unread(name, error)) from error
+
+
+def _names_below(client: S3Client, bucket: str, folder: str) -> list[str]:
+    """Return the first names in a folder; none where they may not be listed."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = client.list_objects_v2(Bucket=bucket, Prefix=folder, MaxKeys=100).get("Contents", ())
+    except ClientError:
+        return []
+    return [item["Key"].removeprefix(folder) for item in found]
 
 
 def _copy_with_airflow(address: Any, name: str, scheme: str, copy: IO[bytes]) -> None:

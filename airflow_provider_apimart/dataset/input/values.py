@@ -49,6 +49,8 @@ _SUSPICIOUS: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LONGEST_SUSPICIOUS: Final = 300
+#: Whole floats beyond it stay floats.
+_LONGEST_WHOLE: Final = 10**40
 #: Missing values of pandas, which cannot be compared.
 _PANDAS_MISSING: Final = frozenset({"NAType", "NaTType"})
 _PLAIN: Final = frozenset({str, bool, int})
@@ -83,6 +85,8 @@ def field_value(name: str, value: Any) -> Any:
         return typed(name, value)
     if name == "image_urls" and isinstance(value, str) and value.lstrip()[:1] not in {"[", "("}:
         return [address for address in _BETWEEN_ADDRESSES.split(value.strip()) if address]
+    if name == "extra_body" and isinstance(value, list) and all(map(_is_pair, value)):
+        value = dict(value)
     converted = typed(name, value.strip() if isinstance(value, str) else value)
     return _without_nulls(converted) if name == "extra_body" else converted
 
@@ -115,7 +119,7 @@ def json_value(value: Any) -> Any:
 
     ==============================================  ============================================================
     ``None``, NaN, ``NaT``, ``pandas.NA``           ``None``
-    numpy scalars and arrays                        what ``item()`` and ``tolist()`` return
+    numpy scalars and arrays                        what they hold
     ``Decimal``, whole floats                       a whole number, or else a float
     dates, times, timestamps                        ISO 8601
     enumerations                                    their value
@@ -135,20 +139,30 @@ def json_value(value: Any) -> Any:
     if hasattr(value, "as_posix"):
         return str(value)
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
-        return json_value(value.tolist())
+        return _from_numpy(value)
     raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
 def _number(value: Any) -> Any:
-    if not math.isfinite(value):
-        return _refuse_infinity(value)
-    return int(value) if value == int(value) else float(value)
-
-
-def _refuse_infinity(value: Any) -> Any:
+    value = value if isinstance(value, Decimal) else float(value)
     if math.isnan(value):
         return None
-    raise TypeError("infinity has no form in JSON")
+    if math.isinf(value):
+        raise TypeError("infinity has no form in JSON")
+    return int(value) if abs(value) < _LONGEST_WHOLE and value == int(value) else float(value)
+
+
+def _from_numpy(value: Any) -> Any:
+    if getattr(value, "shape", ()):
+        return [json_value(item) for item in value]
+    kind = getattr(value.dtype, "kind", "")
+    if kind == "m":
+        raise TypeError("a duration has no form in JSON")
+    if kind == "M":
+        # Those of nanoseconds, which pandas uses, would become numbers.
+        coarse = value.astype("datetime64[us]")
+        return json_value(coarse.tolist()) if coarse == value or str(value) == "NaT" else str(value)
+    return json_value(value.tolist())
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -158,8 +172,6 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    if value and all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in value):  # noqa: PLR2004 - a map of Arrow
-        return [[name, json_value(item)] for name, item in value]
     return [json_value(item) for item in value]
 
 
@@ -183,6 +195,14 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_pair(item: Any) -> bool:
+    """Return whether an item is one of those that Arrow makes of a map."""
+    match item:
+        case [str(), _]:
+            return True
+    return False
 
 
 def _is_in_id(letter: str) -> bool:

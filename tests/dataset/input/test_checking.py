@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Written = Callable[[str, str | bytes], str]
 
 URL = "https://example.com/a.png"
+#: An image of one pixel.
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 FORMULAS = ["=HYPERLINK(1)", "+1", "-1 degrees outside", "@SUM(A1)", "\tindented", "\rreturned"]
 
 prompts = st.sampled_from(["", " ", "a cat", "a dog", "=1+1", "\ud800"])
@@ -76,9 +78,7 @@ class TestFields:
         assert request_of(fields) == ImageRequest(**{**fields, "image_urls": (URL,)})
 
     @pytest.mark.parametrize("empty", [None, "", "  ", float("nan")])
-    def test_what_a_row_leaves_out_is_filled_in(
-        self, request_of: Callable[..., ImageRequest], empty: object
-    ) -> None:
+    def test_what_a_row_leaves_out_is_filled_in(self, request_of: Callable[..., ImageRequest], empty: object) -> None:
         defaults = {"size": "16:9", "resolution": "2k", "n": "2", "mask_url": None, "model": "gpt-image-2"}
 
         filled = request_of({"size": empty, "resolution": "1k", "n": empty}, defaults=defaults)
@@ -100,7 +100,8 @@ class TestFields:
             ("image_urls", f"{URL}, {URL}?2", (URL, f"{URL}?2")),
             ("image_urls", f"{URL};s3://bucket/a.png | file:///a.png", (URL, "s3://bucket/a.png", "file:///a.png")),
             ("image_urls", f"{URL}?size=1,2", (f"{URL}?size=1,2",)),
-            ("image_urls", "data:image/png;base64,AAAA", ("data:image/png;base64,AAAA",)),
+            ("image_urls", PIXEL, (PIXEL,)),
+            ("image_urls", f"{PIXEL},{URL}", (PIXEL, URL)),
             ("image_urls", "[]", None),
             ("extra_body", '{"seed": 5}', {"seed": 5}),
             ("extra_body", "{'seed': 5, 'deep': {'none': None}}", {"seed": 5, "deep": {}}),
@@ -232,9 +233,7 @@ class TestIds:
         assert row.id == row.fingerprint[:16]
 
     @pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\u2028b", "\ud800", "x" * 201, True, 1.5, ["a"], b"a"])
-    def test_one_that_cannot_be_a_name_is_wrong(
-        self, reasons: Callable[..., dict[int, str]], value: object
-    ) -> None:
+    def test_one_that_cannot_be_a_name_is_wrong(self, reasons: Callable[..., dict[int, str]], value: object) -> None:
         assert reasons({"prompt": "a cat", "id": value})[1].endswith(
             ": must be a whole number, or a text of at most 200 characters, none of them a control character"
         )
@@ -314,9 +313,7 @@ class TestSuspiciousPrompts:
 
     def test_may_fail_the_task(self, written: Written, read: Read) -> None:
         with pytest.raises(InvalidRequestError, match=r"2 row\(s\) of .* a placeholder: lines 2, 4\. Nothing was"):
-            read(
-                written("a.csv", "prompt,size\nnan,\na cat,\n#REF!,\n"), on_suspicious="fail", on_invalid="skip"
-            )
+            read(written("a.csv", "prompt,size\nnan,\na cat,\n#REF!,\n"), on_suspicious="fail", on_invalid="skip")
 
     def test_may_be_skipped(self, read: Read) -> None:
         found = read(["nan", "a cat", "NULL"], on_suspicious="skip")
@@ -376,9 +373,7 @@ class TestPromptTemplate:
         assert read(["a cat"], prompt_template="{prompt} at night").row(0).request.prompt == "a cat at night"
 
     @pytest.mark.parametrize("value", [None, "", " ", float("nan"), ...])
-    def test_a_missing_column_makes_the_row_invalid(
-        self, reasons: Callable[..., dict[int, str]], read: Read, value: object
-    ) -> None:
+    def test_a_missing_column_makes_the_row_invalid(self, read: Read, value: object) -> None:
         row = {"name": "teapot", **({} if value is ... else {"colour": value})}
 
         with pytest.raises(InvalidRequestError, match="row 2: colour is missing or empty: prompt_template needs it"):

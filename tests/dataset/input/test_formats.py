@@ -92,12 +92,12 @@ class TestSeparatedText:
         ("name", "content"),
         [
             ("a.csv", 'prompt,size,sku\r\n"a cat, asleep",16:9,1\r\na dog;b,,2\r\n'),
-            ("a.csv", "prompt;size;sku\r\na cat, asleep;16:9;1\r\n\"a dog;b\";;2\r\n"),
+            ("a.csv", 'prompt;size;sku\r\na cat, asleep;16:9;1\r\n"a dog;b";;2\r\n'),
             ("a.csv", "prompt\tsize\tsku\na cat, asleep\t16:9\t1\na dog;b\t\t2\n"),
             ("a.tsv", "prompt\tsize\tsku\na cat, asleep\t16:9\t1\na dog;b\t\t2\n"),
             ("a.tsv", 'prompt,size,sku\n"a cat, asleep",16:9,1\na dog;b,,2\n'),
             ("a.csv", '\n\nsep=;\nprompt;size;sku\na cat, asleep;16:9;1\n"a dog;b";;2\n'),
-            ("a.csv", "\ufeffprompt;size;sku\na cat, asleep;16:9;1\n\"a dog;b\";;2\n"),
+            ("a.csv", '\ufeffprompt;size;sku\na cat, asleep;16:9;1\n"a dog;b";;2\n'),
         ],
         ids=["comma", "semicolon", "tab", "tsv", "tsv with commas", "sep=", "byte order mark"],
     )
@@ -133,9 +133,7 @@ class TestSeparatedText:
         assert numbered(read(written("a.csv", "prompt,size\n,\na cat,1:1,,\n,,,\n"))) == {3: "a cat"}
 
     def test_a_row_with_too_many_or_too_few_cells_does_not_end_the_reading(self, written: Written, read: Read) -> None:
-        rows = read(
-            written("a.csv", "prompt,size\na cat, asleep,1:1\na dog\na bird,1:1\n"), on_invalid="skip"
-        )
+        rows = read(written("a.csv", "prompt,size\na cat, asleep,1:1\na dog\na bird,1:1\n"), on_invalid="skip")
 
         assert numbered(rows) == {4: "a bird"}
         assert reasons(rows) == {
@@ -144,9 +142,7 @@ class TestSeparatedText:
         }
 
     @pytest.mark.parametrize("ending", ["", "\n", "\na bird,1:1\n"])
-    def test_a_quote_that_is_never_closed_is_not_one_bad_row(
-        self, written: Written, read: Read, ending: str
-    ) -> None:
+    def test_a_quote_that_is_never_closed_is_not_one_bad_row(self, written: Written, read: Read, ending: str) -> None:
         path = written("a.csv", f'prompt,size\na dog,1:1\n"a cat,1:1{ending}')
 
         with pytest.raises(InvalidRequestError, match="a cell that begins on line 3 with a quote and does not end"):
@@ -290,6 +286,13 @@ class TestParquet:
         assert together.row(0).request.body()["list"] == [{"x": 1}]
         assert "style" not in together.row(0).request.body()
 
+    def test_a_map_is_a_mapping(self, tmp_path: Path, read: Read) -> None:
+        bodies = pa.array([[("seed", "5")], None], pa.map_(pa.string(), pa.string()))
+
+        rows = read(self.file(tmp_path, pa.table({"prompt": ["a cat", "a dog"], "extra_body": bodies})))
+
+        assert [rows.row(place).request.extra_body for place in (0, 1)] == [{"seed": "5"}, {}]
+
     def test_an_index_of_pandas_is_ignored(self, tmp_path: Path, read: Read) -> None:
         table = pa.table({"prompt": ["a cat"], "__index_level_0__": [7]})
 
@@ -347,13 +350,9 @@ class TestParquet:
             read(self.file(tmp_path, table))
 
     @pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
-    def test_a_damaged_page_is_named_and_nothing_is_bought(
-        self, tmp_path: Path, read: Read, compression: str
-    ) -> None:
+    def test_a_damaged_page_is_named_and_nothing_is_bought(self, tmp_path: Path, read: Read, compression: str) -> None:
         table = pa.table({"prompt": [f"cat number {number}" for number in range(2000)]})
-        path = self.file(
-            tmp_path, table, compression=compression, use_dictionary=False, write_page_checksum=True
-        )
+        path = self.file(tmp_path, table, compression=compression, use_dictionary=False, write_page_checksum=True)
         content = bytearray(path.read_bytes())
         content[2000:2100] = b"\xff" * 100
         path.write_bytes(content)
@@ -374,5 +373,7 @@ class TestParquet:
     ) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-        with pytest.raises(InvalidRequestError, match=r"it needs pyarrow to be read\. .* pip install 'airflow-provider"):
+        with pytest.raises(
+            InvalidRequestError, match=r"it needs pyarrow to be read\. .* pip install 'airflow-provider"
+        ):
             read(written("prompts.parquet", b"PAR1"))

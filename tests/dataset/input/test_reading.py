@@ -19,7 +19,9 @@ PROMPTS = [f"picture {number}" for number in range(50)]
 
 
 def test_rows_know_their_number_of_pictures_and_what_one_task_delivers(read: Read) -> None:
-    rows = read([{"prompt": "a", "n": 3}, {"prompt": "b", "n": 3, "model": "gpt-image-2-official"}, "c"], defaults={"n": 2})
+    rows = read(
+        [{"prompt": "a", "n": 3}, {"prompt": "b", "n": 3, "model": "gpt-image-2-official"}, "c"], defaults={"n": 2}
+    )
 
     assert [(rows.n(place), rows.images_per_task(place)) for place in range(3)] == [(3, 1), (3, 4), (2, 1)]
     assert rows.kind(1) == ("gpt-image-2-official", None, None, None, 3)

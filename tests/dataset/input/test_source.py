@@ -90,9 +90,7 @@ class TestFiles:
         [lambda data: data[:-10], lambda data: b"no" + data, lambda data: data[:20] + b"?" * 40],
         ids=["cut off", "of another kind", "overwritten"],
     )
-    def test_a_damaged_archive_is_refused(
-        self, written: Written, read: Read, damage: Callable[[bytes], bytes]
-    ) -> None:
+    def test_a_damaged_archive_is_refused(self, written: Written, read: Read, damage: Callable[[bytes], bytes]) -> None:
         path = written("prompts.jsonl.gz", damage(gzip.compress(JSON_LINES.encode() * 20)))
 
         with pytest.raises(InvalidRequestError, match=r"prompts\.jsonl\.gz: it is not a complete gzip file"):
@@ -124,7 +122,9 @@ class TestFiles:
         folder.mkdir()
         (folder / "part-0.csv").write_text("prompt\na cat\n")
 
-        with pytest.raises(InvalidRequestError, match=r"it is a directory\. .* Name one file in it, such as part-0\.csv"):
+        with pytest.raises(
+            InvalidRequestError, match=r"it is a directory\. .* Name one file in it, such as part-0\.csv"
+        ):
             read(f"{scheme}{folder}")
 
     @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class NAType:
         (Scalar(True), True),  # noqa: FBT003
         (Text("x"), "x"),
         (Scalar([1, 2]), [1, 2]),
-        (Scalar(datetime(2026, 1, 2, 3, 4, 5)), "2026-01-02T03:04:05"),
+        (Scalar(datetime(2026, 1, 2, 3, 4, 5)), "2026-01-02T03:04:05"),  # noqa: DTZ001
         (Scalar(None), None),
         (Float("nan"), None),
         (NAType(), None),
