@@ -211,14 +211,14 @@ def open_dataset(
                     error,
                 )
                 yield dataset
-                end.is_finished = dataset.session.is_finished
+                end.is_finished = not dataset.session.is_waiting
 
 
 @dataclass
 class _End:
-    """How the work on a dataset ended: whether nothing is left to do."""
+    """How the work of a worker ended: whether the task goes on after it."""
 
-    is_finished: bool = False
+    is_finished: bool = True
 
 
 def _session(

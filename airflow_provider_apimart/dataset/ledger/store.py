@@ -28,6 +28,8 @@ _CHUNK: Final = 64 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
+#: Seconds by which a worker's clock may differ from the store's without being corrected.
+_EXACT: Final = 2.0
 #: The object exists, or somebody else is writing it at this moment.
 _CONDITION_FAILED: Final = frozenset({409, 412})
 #: Statuses and error codes by which stores refuse a conditional write that they do not support.
@@ -267,8 +269,9 @@ class LedgerStore:
         date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if date:
             try:
-                # A header names the beginning of its second.
-                self._offset = parsedate_to_datetime(date).timestamp() + 0.5 - self.clock()
+                # A header names the beginning of its second: a clock that agrees so far is the more exact one.
+                offset = parsedate_to_datetime(date).timestamp() + 0.5 - self.clock()
+                self._offset = 0.0 if abs(offset) <= _EXACT else offset
             except ValueError:
                 return
 

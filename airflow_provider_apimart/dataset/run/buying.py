@@ -45,6 +45,7 @@ class Buyer:
 
     :param stopping: set when the worker is about to be killed: nothing more is submitted then.
     :param trouble: why this worker buys nothing more: something that has nothing to do with the rows.
+    :param errors: why calls were not accepted, by their keys.
     """
 
     hook: ApimartHook
@@ -54,6 +55,7 @@ class Buyer:
     references: ReferenceResolver
     stopping: Event
     trouble: ApimartError | None = None
+    errors: dict[bytes, str] = field(default_factory=dict)
     _prices: dict[str, Price | None] = field(default_factory=dict)
 
     @property
@@ -130,8 +132,9 @@ class Buyer:
         for place, response in self.hook.submit_many(purchases()):
             entry = after_submit(intents[place], response, self.rules, is_repeated=is_repeated, now=now())
             self.ledger.record(entry)
-            if isinstance(response, ApimartError) and _is_trouble(entry, response):
-                troubles.append(response)
+            if isinstance(response, ApimartError):
+                self.errors[entry.key] = str(response)
+                troubles += [response] if _is_trouble(entry, response) else []
         unsent = BusyError("Not submitted: the task was ended, or stood still, before its turn.")
         for intent in intents[drawn:]:
             self.ledger.record(after_submit(intent, unsent, self.rules, is_repeated=is_repeated, now=now()))
@@ -154,6 +157,7 @@ class Buyer:
             if not isinstance(request, ApimartError):
                 requests[call.key] = request
                 continue
+            self.errors[call.key] = str(request)
             state = self.ledger.index.find(call.key)
             if state is None or state.status not in {EntryStatus.PRESUMED_LOST, EntryStatus.UNANSWERED}:
                 now = self.ledger.store.now()

@@ -51,7 +51,7 @@ class Collector:
     :param clock: monotonic seconds.
 
     ``uncopied`` holds, by the key of each call, why its pictures could not be copied by this worker; the next one tries
-    again. ``durations`` are the seconds that recent pictures took, sorted.
+    again; ``errors``, why calls ended without a picture. ``durations`` are the seconds that recent pictures took, sorted.
     """
 
     hook: ApimartHook
@@ -66,6 +66,7 @@ class Collector:
     log: Logger
     clock: Callable[[], float] = time.monotonic
     uncopied: dict[bytes, ApimartError] = field(default_factory=dict)
+    errors: dict[bytes, str] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
     _calls: dict[bytes, Entry] = field(default_factory=dict)
     _late: set[bytes] = field(default_factory=set)
@@ -82,6 +83,14 @@ class Collector:
     def close(self) -> None:
         """Wait for the copies that have begun."""
         self._pool.shutdown(cancel_futures=True)
+
+    def watch_again(self) -> None:
+        """Poll the calls again whose pictures could not be copied: their URLs may be others now."""
+        keys = list(self.uncopied)
+        self.uncopied.clear()
+        for entry in map(self.ledger.index.open_entry, keys):
+            if entry is not None:
+                self.watch(entry)
 
     @property
     def running(self) -> list[Entry]:
@@ -160,6 +169,8 @@ class Collector:
                 self.uncopied[key] = outcome
             elif outcome is not None:
                 self._late.discard(key)
+                if outcome.error is not None:
+                    self.errors[key] = outcome.error.message
                 yield outcome
 
     def _final_result(self, entry: Entry) -> CallResult | None:

@@ -92,7 +92,7 @@ def plan_report(tally: Tally, rows: Input, buyer: Buyer, *, ledger: str) -> dict
             for (model, size, resolution, price), number in kinds.items()
         ],
         "rows": [{"row": call.row.number, "id": call.row.id} for _, call in calls[:_MOST_PLANNED]],
-        "problems": tally.reasons(),
+        "problems": tally.reasons({}),
         "ledger": f"{ledger}{TABLE}",
     }
 

@@ -61,6 +61,8 @@ __all__ = ["DatasetWait", "Limits", "Session"]
 _PAUSE: Final = 60.0
 #: Seconds for which free slots are gathered, so that one record serves many calls.
 _GATHERING: Final = 4.0
+#: Seconds between two attempts at copying pictures that could not be copied.
+_BETWEEN_COPIES: Final = 30.0
 #: Calls over which the rate of failures is taken, and the fewest that it is taken of.
 _RATED, _FEWEST_RATED = 50, 20
 #: Share of ``max_cost`` from which on a warning is logged.
@@ -130,12 +132,13 @@ class Session:
     stopping: Event
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
-    is_finished: bool = field(default=False, init=False)
+    is_waiting: bool = field(default=False, init=False)
     _reported: Progress | None = field(default=None, init=False)
     _done_before: int = field(default=0, init=False)
     _began_at: float = field(default=0.0, init=False)
     _active_at: float = field(default=0.0, init=False)
     _bought_at: float = field(default=-math.inf, init=False)
+    _copied_again_at: float = field(default=0.0, init=False)
     _resubmitted: set[bytes] = field(default_factory=set, init=False)
     _recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=_RATED), init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
@@ -150,7 +153,7 @@ class Session:
 
         :raises ApimartError: why there will be no end, or none without a retry.
         """
-        self._active_at = self.clock()
+        self._active_at = self._copied_again_at = self.clock()
         self._began_at = self._now()
         self._done_before = self.tally.done
         self._follow()
@@ -163,19 +166,20 @@ class Session:
             self._show()
             if self.collector.copying:
                 self._record_copied(seconds=min(1.0, self.collector.next_poll()))
+            elif self._now() >= self.limits.ends_at and (self.collector.running or self.tally.left):
+                raise self._out_of_time()
             elif running := self.collector.running:
                 wave = self._wave(running)
                 if self.may_leave and should_leave(wave):
-                    return self._leave(running, wave)
+                    return self._leave(self._wait_for(running, wave))
                 self._sleep(self.collector.next_poll())
             elif (wake_at := self._wakes_at()) < math.inf:
                 if self.may_leave:
-                    return DatasetWait([], min(wake_at, self.limits.ends_at), wake_at)
+                    return self._leave(DatasetWait([], min(wake_at, self.limits.ends_at), wake_at))
                 self._sleep(wake_at - self._now())
             else:
                 self._show(in_any_case=True)
                 self._require_end()
-                self.is_finished = True
                 return None
         raise ApimartError(
             "The task was ended from outside. What it bought is recorded, continues at the gateway and will be "
@@ -208,6 +212,9 @@ class Session:
             self.ledger.refresh()
             self.tally.update_waiting(now=now)
             self._follow()
+        if self.collector.uncopied and self.clock() - self._copied_again_at >= _BETWEEN_COPIES:
+            self._copied_again_at = self.clock()
+            self.collector.watch_again()
         for entry in self.collector.running:
             if self.rules.deadline(entry) <= now:
                 self.tally.update(entry.key, now=now)
@@ -238,10 +245,10 @@ class Session:
 
     def _buy(self) -> bool:
         """Submit the next group of calls, and return whether there was one that is worth a record."""
-        room = self.limits.in_flight - len(self.collector.running)
-        most = min(self.tally.left, room, self.buyer.group)
-        is_group = most in (self.buyer.group, self.tally.left)
-        if most <= 0 or not (is_group or self.clock() - self._bought_at >= _GATHERING):
+        running = len(self.collector.running)
+        most = min(self.tally.left, self.limits.in_flight - running, self.buyer.group)
+        is_worth = most in {self.buyer.group, self.tally.left} or not running
+        if most <= 0 or not (is_worth or self.clock() - self._bought_at >= _GATHERING):
             return False
         if not self._may_submit() or self._objection() is not None:
             return False
@@ -293,7 +300,12 @@ class Session:
             idle=self.clock() - self._active_at,
         )
 
-    def _leave(self, running: list[Entry], wave: Wave) -> DatasetWait:
+    def _leave(self, dataset_wait: DatasetWait) -> DatasetWait:
+        self.is_waiting = True
+        self._show(in_any_case=True)
+        return dataset_wait
+
+    def _wait_for(self, running: list[Entry], wave: Wave) -> DatasetWait:
         return DatasetWait(
             task_ids=[task_id for entry in running for task_id in entry.task_ids],
             deadline=min(self.limits.ends_at, max(map(self.rules.deadline, running))),
@@ -304,8 +316,6 @@ class Session:
 
     def _wakes_at(self) -> float:
         """Return when there is something to do again although nothing runs; infinite for never."""
-        if self._now() >= self.limits.ends_at:
-            return math.inf
         wake_at = min(self.tally.waits_until, self._pause_ends_at())
         objection = self._objection() if self._may_submit() else None
         if objection is not None and not objection.is_final:
@@ -342,11 +352,6 @@ class Session:
         tally = self.tally
         if self.collector.uncopied:
             raise self._not_copied()
-        if self._now() >= self.limits.ends_at and tally.left:
-            raise TaskTimeoutError(
-                f"execution_timeout is over, and {tally.left} row(s) were not bought. What was bought is recorded: a "
-                "retry buys only what is missing."
-            )
         if self.buyer.trouble is not None:
             raise self.buyer.trouble
         if unanswered := tally.count(CallStep.RESUBMIT):
@@ -366,7 +371,7 @@ class Session:
             raise BudgetExceededError(
                 f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
             )
-        failed = "; ".join(tally.reasons())
+        failed = "; ".join(tally.reasons({**self.buyer.errors, **self.collector.errors}))
         if end is DatasetEnd.LATE:
             raise TaskTimeoutError(
                 f"{reason} They still run at the gateway after {self.rules.timeout:g} s and may be charged. {money} "
@@ -376,6 +381,13 @@ class Session:
             f"{reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
             "were not charged; max_failed lets a task succeed with some rows missing; a verdict per row accepts a loss "
             f"or buys again (python -m airflow_provider_apimart.dataset --help). {failed}"
+        )
+
+    def _out_of_time(self) -> TaskTimeoutError:
+        return TaskTimeoutError(
+            f"execution_timeout is over; {len(self.collector.running)} paid call(s) are in flight and "
+            f"{self.tally.left} row(s) were not bought. What was bought is recorded: a retry collects it, and buys only "
+            "what is missing."
         )
 
     def _not_copied(self) -> TransferError:

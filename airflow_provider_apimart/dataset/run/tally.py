@@ -12,7 +12,7 @@ from airflow_provider_apimart.dataset.row import calls_of
 from airflow_provider_apimart.dataset.run.plan import CallStep, decide_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.dataset.input import Input
     from airflow_provider_apimart.dataset.ledger.entry import Entry
@@ -134,11 +134,15 @@ class Tally:
         """Unix seconds when the ledger is to be read again for the calls of others; infinite where there are none."""
         return min((call.need.until for _, call in self.calls_with(CallStep.WAIT)), default=math.inf)
 
-    def reasons(self) -> list[str]:
-        """Return the first rows that failed, and why."""
+    def reasons(self, errors: Mapping[bytes, str]) -> list[str]:
+        """
+        Return the first rows that failed, and why.
+
+        :param errors: what happened to calls in this session, by their keys; the ledger knows it of the others.
+        """
         failed = [
-            (call.row, call.need.reason)
-            for _, call in self.calls_with(CallStep.GIVE_UP, CallStep.LATE)
+            (call.row, f"{call.need.reason} ({errors[key]})" if key in errors else call.need.reason)
+            for key, call in self.calls_with(CallStep.GIVE_UP, CallStep.LATE)
             if call.row != NO_ROW
         ]
         rows = [(self.rows.row(row), reason) for row, reason in sorted(failed)[:_LISTED]]

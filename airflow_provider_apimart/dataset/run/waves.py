@@ -10,7 +10,7 @@ work is expected within 20 s                           a picture takes
 rows are left, pictures take longer                    leaves, and comes back soon after the first of them has ended
 no row is left                                         stays while work is expected within 5 s, then leaves until all
                                                        have ended, or the first have waited for some minutes
-20 s passed without a submit or a copy                 leaves
+so many seconds passed without a submit or a copy      leaves
 =====================================================  ============================================================
 """
 
@@ -60,13 +60,12 @@ def should_leave(wave: Wave) -> bool:
     """Return whether the worker leaves the waiting to the triggerer; there is nothing to submit now."""
     if wave.copying:
         return False
-    if wave.idle >= LONGEST_IDLE:
-        return True
-    if not wave.durations:
-        return False
+    longest = LONGEST_IDLE if wave.left else _TAIL_IDLE
+    if wave.idle >= longest or not wave.durations:
+        return wave.idle >= longest
     if wave.left and _median(wave.durations) >= _SLOW_PICTURE:
         return True
-    return not has_work_within(LONGEST_IDLE - wave.idle if wave.left else _TAIL_IDLE, wave)
+    return not has_work_within(longest - wave.idle, wave)
 
 
 def has_work_within(seconds: float, wave: Wave) -> bool:

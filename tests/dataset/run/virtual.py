@@ -250,7 +250,7 @@ class World:
                 session.collector.close()
                 session.tally.rows.close()
                 self.worker_seconds += self.time - started
-                session.ledger.close(is_finished=session.is_finished)
+                session.ledger.close(is_finished=not session.is_waiting)
             if wait is None:
                 tally = session.tally
                 return {"total": tally.total, "done": tally.done, "failed": tally.failed, "left": tally.left}
