@@ -14,6 +14,7 @@ from airflow_provider_apimart.dataset.event import images_of, purchase_of
 from airflow_provider_apimart.dataset.intake import read_dataset
 from airflow_provider_apimart.dataset.journal import Journal
 from airflow_provider_apimart.dataset.ledger import Ledger
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
 from airflow_provider_apimart.dataset.plan import Rules
 from airflow_provider_apimart.dataset.queue import Queue
@@ -118,7 +119,11 @@ def open_session(
         recorder = Recorder(Journal(objects), Ledger())
         recorder.ledger.add(recorder.journal.read())
         rules = _rules(operator, context, ledger=objects.address)
-        references = ReferenceResolver(hook, objects, aws_conn_id=operator.aws_conn_id)
+        references = ReferenceResolver(
+            hook,
+            LedgerStore(objects.client, objects.bucket, prefix, objects.extra_args),
+            aws_conn_id=operator.aws_conn_id,
+        )
         queue = Queue(recorder.journal, writer)
         queue.remove_earlier()
         limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf

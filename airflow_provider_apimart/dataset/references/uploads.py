@@ -7,7 +7,6 @@ is free of charge: an image whose upload cannot be read or recorded here is uplo
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import uuid
@@ -22,7 +21,7 @@ from airflow_provider_apimart.gateway.reference_images import ReferenceImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 __all__ = ["UPLOADS_FOLDER", "UPLOAD_LIFETIME", "Upload", "UploadJournal", "encode_upload", "read_upload"]
 
@@ -108,13 +107,13 @@ class UploadJournal:
     """
     The uploads that one worker knows. Uploads that others make after :meth:`read` are not seen.
 
-    :param objects: of the ledger; ``None`` where nothing is recorded.
+    :param store: of the ledger; ``None`` where nothing is recorded.
     :param gateway: base URL of the gateway. A URL of another gateway's upload cannot be used.
     :param warn: called with a message about what could not be read or written.
     :param clock: returns Unix seconds.
     """
 
-    objects: LedgerObjects | None
+    store: LedgerStore | None
     gateway: str
     warn: Callable[[str], None]
     clock: Callable[[], float] = time.time
@@ -123,18 +122,16 @@ class UploadJournal:
 
     def read(self) -> None:
         """Read the uploads of all workers within the lifetime of an upload."""
-        objects = self.objects
-        if objects is None:
+        store = self.store
+        if store is None:
             return
-        oldest = _object_name(self.clock() - UPLOAD_LIFETIME, "")
         try:
-            names = [found.name for found in objects.listing() if found.name.startswith(UPLOADS_FOLDER)]
+            listed = store.list(UPLOADS_FOLDER, after=_object_name(self.clock() - UPLOAD_LIFETIME, ""))
         except RecordUnavailableError as error:
             self.warn(f"Could not list earlier uploads of reference images, which are uploaded again: {error}")
             return
         with ThreadPoolExecutor(_READERS) as pool:
-            recent = [name for name in names if name >= oldest]
-            for uploads in pool.map(lambda name: self._read_object(objects, name), recent):
+            for uploads in pool.map(lambda found: self._read_object(store, found.name), listed):
                 self.remember(uploads)
 
     def find(self, address: str) -> Upload | None:
@@ -158,18 +155,18 @@ class UploadJournal:
 
     def write(self, uploads: Sequence[Upload]) -> None:
         """Record uploads, as one object, for other workers and later runs."""
-        if not uploads or self.objects is None:
+        if not uploads or self.store is None:
             return
         lines = b"".join(encode_upload(upload) + b"\n" for upload in uploads)
         try:
-            self.objects.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), io.BytesIO(lines))
+            self.store.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
         except RecordUnavailableError as error:
             self.warn(f"Could not record uploads of reference images ({len(uploads)}), which may be repeated: {error}")
 
-    def _read_object(self, objects: LedgerObjects, name: str) -> list[Upload]:
-        uploads, address = [], f"{objects.address}{name}"
+    def _read_object(self, store: LedgerStore, name: str) -> list[Upload]:
+        uploads, address = [], f"{store.address}{name}"
         try:
-            for number, line in enumerate(objects.lines(name), 1):
+            for number, line in enumerate(store.lines(name), 1):
                 try:
                     uploads.append(read_upload(line))
                 except ValueError as error:

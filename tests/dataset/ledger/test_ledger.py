@@ -35,6 +35,7 @@ def test_a_claim_is_decided_again_when_another_worker_was_first(conditions: str)
     def lacking(writer: str) -> list:
         def decide(index):
             return [] if index.find(entry(1).key) else [entry(1, writer=writer)]
+
         return decide
 
     assert len(bob.claim(lacking("bob"))) == 1
@@ -52,7 +53,8 @@ def test_finished(conditions: str) -> None:
         ledger.record(copied(entry(1, generation=day)), copied(entry(day + 2)))
         ledger.close(is_finished=True)
         print(sorted(server.objects))
-        print(server.requests); server.requests.clear()
+        print(server.requests)
+        server.requests.clear()
         assert len({(e.key, e.generation) for e in read_entries(store_of(server))}) == 2 * day + 2
 
 
