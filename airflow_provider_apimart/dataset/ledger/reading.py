@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
@@ -21,6 +23,8 @@ TABLE: Final = "ledger.jsonl.gz"
 #: Metadata of the table: the number of the log that it was made through.
 POSITION: Final = "apimart-log"
 _ATTEMPTS: Final = 5
+#: Objects of the log that are read, and held, at the same time.
+_AT_ONCE: Final = 16
 
 
 class LedgerLine(NamedTuple):
@@ -75,10 +79,9 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
         if _has_gap(listed, position):
             continue  # Merged meanwhile, and deleted.
         try:
-            for found in listed:
-                if found.name not in read:
-                    yield from _lines_of(read_log_object(store, found.name))
-                    read.add(found.name)
+            for found in _read_objects(store, [found.name for found in listed if found.name not in read]):
+                yield from _lines_of(found)
+                read.add(found.name)
         except FileNotFoundError:
             continue
         return
@@ -91,6 +94,13 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
 def _has_gap(listed: list[LedgerObject], position: int) -> bool:
     numbered = [log_number(found.name) for found in listed if "-" not in found.name]
     return bool(numbered) and numbered[0] > position + 1
+
+
+def _read_objects(store: LedgerStore, names: list[str]) -> Iterator[LogObject]:
+    """Yield objects in their order; a few are read at a time, because a run may have appended a thousand."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(names), _AT_ONCE):
+            yield from pool.map(partial(read_log_object, store), names[start : start + _AT_ONCE])
 
 
 def _lines_of(found: LogObject) -> Iterator[LedgerLine]:

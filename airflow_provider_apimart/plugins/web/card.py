@@ -1,4 +1,4 @@
-"""One picture, or what is to become one, as the gallery shows it. Pure, but for the clock."""
+"""A picture, or a picture that is being made, as the gallery shows it. Does no I/O, but reads the clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.object_names import made_by
 from airflow_provider_apimart.gateway.cost import share
@@ -24,8 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Status", "cards_of_event", "cards_of_images", "cards_of_line"]
 
 
+_UNKNOWN: Final = "It is not known whether the gateway accepted the paid call."
+#: The states of a call that has no picture and waits for nothing, with the reason where its entry gives none.
+_WITHOUT_PICTURE: Final = {
+    "failed": "The call failed.",
+    "refused": "The gateway refused the call.",
+    "unknown": _UNKNOWN,
+    "unanswered": _UNKNOWN,
+    "presumed_lost": _UNKNOWN,
+    "written_off": "Somebody decided to go without this picture. It may have been charged.",
+}
+
+
 class Status(StrEnum):
-    """How far a picture has come."""
+    """The state of a picture."""
 
     STORED = "stored"
     BOUGHT = "bought"
@@ -124,23 +136,23 @@ def cards_of_images(event: Event, images: Iterable[Any]) -> list[Card]:
 
 def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
     """
-    Return what a line of a dataset's ledger or manifest tells of.
+    Return the pictures of a line of a dataset's ledger or manifest, or one card for a call without pictures.
 
     :param source: the task instance whose dataset it is.
-    :param line: see :mod:`airflow_provider_apimart.dataset.line`.
+    :param line: see :meth:`airflow_provider_apimart.dataset.ledger.entry.Entry.to_line`. Lines of release 0.1 have the
+        status ``unknown`` besides.
     """
     at = datetime.fromisoformat(line["updated_at"]).timestamp()
     asked = {name: line.get(name) for name in ("id", "row", "prompt", "model", "size", "resolution", "quality", "n")}
     if not line["objects"]:
-        ended = line["status"] in {"failed", "refused", "unknown"}
-        facts = {**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}
+        reason = _WITHOUT_PICTURE.get(line["status"])
         return [
             Card(
-                status=Status.FAILED if ended else Status.RUNNING,
+                status=Status.FAILED if reason else Status.RUNNING,
                 source=source,
                 at=at,
-                facts=read_facts(facts),
-                error=(line["error"] or {}).get("message", "Nobody knows what became of it.") if ended else None,
+                facts=read_facts({**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}),
+                error=(line["error"] or {}).get("message", reason) if reason else None,
             )
         ]
     cost = share(line["cost"], len(line["objects"]))

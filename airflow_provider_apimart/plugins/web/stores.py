@@ -31,7 +31,6 @@ __all__ = [
     "client_of",
     "explaining",
     "look",
-    "names_below",
     "place_of",
     "read_into",
 ]
@@ -47,8 +46,6 @@ _CLIENT_SECONDS: Final = 300
 _IMPATIENT: Final = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
 #: Bytes in one piece.
 _CHUNK: Final = MEBIBYTE // 4
-#: Objects of a folder that are listed at most.
-_MOST_NAMES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +93,6 @@ def read_into(body: IO[bytes], uri: str, *, aws_conn_id: str | None, max_bytes: 
                 raise TransferError(f"{uri} is larger than {max_bytes} bytes, and is not shown", retryable=False)
             shutil.copyfileobj(content, body, _CHUNK)
     return found
-
-
-def names_below(folder: str, *, aws_conn_id: str | None) -> set[str]:
-    """
-    Return the names of the objects in a folder, of the first ten thousand.
-
-    :param folder: ``s3://bucket/folder/``.
-    :raises TransferError: when they cannot be listed.
-    """
-    with explaining(folder):
-        bucket, prefix = place_of(folder)
-        pages = (
-            client_of(aws_conn_id)
-            .get_paginator("list_objects_v2")
-            .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": _MOST_NAMES})
-        )
-        return {found["Key"].removeprefix(prefix) for page in pages for found in page.get("Contents", ())}
 
 
 def place_of(uri: str) -> tuple[str, str]:
