@@ -7,7 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
-from airflow_provider_apimart.dataset.ledger.log import LOG, LogObject, log_number, parse_entry, read_log_object
+from airflow_provider_apimart.dataset.ledger.log import (
+    LOG,
+    LogObject,
+    log_number,
+    parse_entry,
+    read_log_object,
+    unreadable,
+)
+from airflow_provider_apimart.dataset.ledger.newest import LineIdentity, identify
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 
 if TYPE_CHECKING:
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore, StoredObject
 
-__all__ = ["POSITION", "TABLE", "LedgerLine", "position_of", "read_entries", "read_lines"]
+__all__ = ["POSITION", "TABLE", "LedgerLine", "identify_line", "position_of", "read_entries", "read_lines"]
 
 #: The newest line of each purchase, as people open it.
 TABLE: Final = "ledger.jsonl.gz"
@@ -89,6 +97,20 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
         f"The ledger could not be read: objects of {store.address}{LOG} are missing. Nothing was submitted. Restore "
         "them."
     )
+
+
+def identify_line(store: LedgerStore, name: str, number: int, line: bytes) -> LineIdentity:
+    """
+    Return the purchase that a line is about.
+
+    :param name: of the object that holds the line.
+    :param number: of the line there, counted from 1.
+    :raises RecordUnavailableError: naming object and line, where it does not say.
+    """
+    try:
+        return identify(line)
+    except ValueError as error:
+        raise unreadable(store, f"{name}, line {number}", error) from error
 
 
 def _has_gap(listed: list[LedgerObject], position: int) -> bool:
