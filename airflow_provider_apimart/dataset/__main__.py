@@ -64,7 +64,7 @@ def _open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     if TYPE_CHECKING:
-        from mypy_boto3_s3 import S3Client
+        from mypy_boto3_s3 import S3Client  # noqa: PLC0415
 
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     client = cast("S3Client", S3Hook(aws_conn_id=aws_conn_id).get_conn())

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, log_number, parse_entry
-from airflow_provider_apimart.dataset.ledger.reading import TABLE, position_of
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
+from airflow_provider_apimart.dataset.ledger.reading import TABLE, identify_line, position_of
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["KEPT_CHECKPOINTS", "Checkpoint", "delete_checkpoint", "load_checkpoint", "save_checkpoint"]
+
+#: The newest, and the one before it for the workers that are about to read it.
+KEPT_CHECKPOINTS: Final = 2
 
 _ATTEMPTS: Final = 3
 
@@ -52,10 +56,17 @@ def load_checkpoint(store: LedgerStore) -> Checkpoint:
     verified_at = store.now()
     if table is None:
         return Checkpoint(Index(), 0, verified_at, is_empty=True)
+    return Checkpoint(_index_of_table(store), position_of(table), verified_at)
+
+
+def _index_of_table(store: LedgerStore) -> Index:
     index = Index()
-    for number, line in enumerate(store.lines(TABLE), 1):
-        index.apply(parse_entry(store, TABLE, number, line))
-    return Checkpoint(index, position_of(table), verified_at)
+    with NewestLines() as newest:
+        for number, line in enumerate(store.lines(TABLE), 1):
+            newest.add(line, identify_line(store, TABLE, number, line))
+        for line in newest.oldest_first():
+            index.apply(parse_entry(store, TABLE, 0, line))
+    return index
 
 
 def save_checkpoint(store: LedgerStore, number: int, content: bytes) -> None:
@@ -65,4 +76,17 @@ def save_checkpoint(store: LedgerStore, number: int, content: bytes) -> None:
     :param content: of the index through that number of the log.
     :raises RecordUnavailableError: when it is not certain that the store has it. Nothing is lost by that.
     """
-    store.put(f"{CHECKPOINTS}{number:08}.gz", content)
+    store.put(_name(number), content)
+
+
+def delete_checkpoint(store: LedgerStore, number: int) -> None:
+    """
+    Delete a checkpoint, of which there are newer ones.
+
+    :raises RecordUnavailableError: when the store refuses.
+    """
+    store.delete([_name(number)])
+
+
+def _name(number: int) -> str:
+    return f"{CHECKPOINTS}{number:08}.gz"

@@ -7,6 +7,7 @@ about to be bought; it counts only if nobody else has appended anything that thi
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from contextlib import suppress
@@ -14,7 +15,12 @@ from dataclasses import dataclass, field, replace
 from threading import RLock, Timer
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.checkpoints import load_checkpoint, save_checkpoint
+from airflow_provider_apimart.dataset.ledger.checkpoints import (
+    KEPT_CHECKPOINTS,
+    delete_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
 from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.ledger.legacy import import_ledger
@@ -53,7 +59,7 @@ class Ledger:
     One session's access to a ledger. Open it with :meth:`open`; :meth:`record` may be called from any thread.
 
     :param index: what is known of all calls.
-    :param held: seconds for which an outcome may be held back; 0 appends each at once.
+    :param held: seconds for which an outcome may be held back; 0 appends each at once, infinity with the next claim.
     """
 
     store: LedgerStore
@@ -64,7 +70,7 @@ class Ledger:
     sleep: Callable[[float], None] = time.sleep
     index: Index = field(default_factory=Index, init=False)
     _log: LedgerLog = field(init=False)
-    _checkpoint: int = field(default=0, init=False)
+    _checkpoints: list[int] = field(default_factory=lambda: [0], init=False)
     _pending: list[Entry] = field(default_factory=list, init=False)
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
@@ -122,7 +128,7 @@ class Ledger:
                 self.index.apply(entry)
             self._pending += entries
             is_due = not self.held or len(self._pending) >= _MOST_HELD
-            if self._pending and not is_due and self._timer is None:
+            if self._pending and not is_due and self._timer is None and math.isfinite(self.held):
                 # A thread that waits for HTTP never reaches this code, so a timer flushes.
                 self._timer = Timer(self.held, self._flush_late)
                 self._timer.daemon = True
@@ -172,12 +178,12 @@ class Ledger:
 
     @property
     def _tail(self) -> int:
-        return self._log.position - self._checkpoint
+        return self._log.position - self._checkpoints[-1]
 
     @property
     def _longest_tail(self) -> int:
         """Objects of the log behind a checkpoint that are worth the next one."""
-        return max(64, len(self.index) // 600)
+        return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
         exposed: dict[str, Entry] = {}
@@ -189,7 +195,7 @@ class Ledger:
                     claimed = self._append_in_turn(decide, batch, intents, exposed)
             finally:
                 self._take_back(exposed, claimed)
-            if self._tail > 2 * self._longest_tail:
+            if self._tail > self._longest_tail:
                 with suppress(RecordUnavailableError):
                     self._write_checkpoint()
         if decide is not None and self._is_superseded and not claimed:
@@ -300,7 +306,7 @@ class Ledger:
             loaded = load_checkpoint(self.store)
             self._log.begin(loaded.number, verified_at=loaded.verified_at)
             with self._lock:
-                self.index, self._checkpoint = loaded.calls, loaded.number
+                self.index, self._checkpoints = loaded.calls, [loaded.number]
             try:
                 read = self._log.read_new()
                 if not read and loaded.is_empty and import_ledger(self.store, self._log):
@@ -322,7 +328,9 @@ class Ledger:
         with self._lock:
             content = self.index.to_bytes()
         save_checkpoint(self.store, self._log.position, content)
-        self._checkpoint = self._log.position
+        self._checkpoints.append(self._log.position)
+        if len(self._checkpoints) > KEPT_CHECKPOINTS:
+            delete_checkpoint(self.store, self._checkpoints.pop(0))
 
     def _flush_late(self) -> None:
         with self._lock:

@@ -62,7 +62,7 @@ def read_legacy(store: LedgerStore) -> Iterator[Entry]:
 
 
 def _entries(newest: NewestLines, widths: dict[bytes, int]) -> Iterator[Entry]:
-    for line in newest.lines():
+    for line in newest.oldest_first():
         entry = read_entry(line)
         # Parts were numbered; all parts of a row but its last have as many pictures as the largest one.
         width = widths.get(call_key(entry.fingerprint, entry.id, 0), 1)

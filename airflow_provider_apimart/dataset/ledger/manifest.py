@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.log import parse_entry, unreadable
-from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify, purchase_of
-from airflow_provider_apimart.dataset.ledger.reading import read_lines
+from airflow_provider_apimart.dataset.ledger.log import parse_entry
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines, purchase_of
+from airflow_provider_apimart.dataset.ledger.reading import identify_line, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,6 +24,7 @@ __all__ = ["Manifest", "write_manifest"]
 
 _FOLDER: Final = "manifests/"
 _DIGITS: Final = 32
+_COMPRESSION: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,10 @@ def _write(name: str, store: LedgerStore, chosen: dict[bytes, int]) -> None:
     purchases = {purchase_of(key, generation) for key, generation in chosen.items()}
     with NewestLines() as newest, TemporaryFile() as file:
         for line in read_lines(store):
-            try:
-                identity = identify(line.content)
-            except ValueError as error:
-                raise unreadable(store, f"{line.name}, line {line.number}", error) from error
+            identity = identify_line(store, *line)
             if identity.purchase in purchases:
                 newest.add(line.content + b"\n", identity)
-        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as compressed:
+        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
             for key, generation in chosen.items():
                 compressed.write(newest.line(key, generation) or b"")
         store.put(name, file)

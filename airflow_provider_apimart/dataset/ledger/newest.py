@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.entry import rank
-from airflow_provider_apimart.dataset.row import call_key
+from airflow_provider_apimart.dataset.row import KEY_BYTES, call_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,6 +97,11 @@ class NewestLines:
     def lines(self) -> Iterator[bytes]:
         """Yield the newest line of each purchase, in the order of the rows."""
         for _, place in sorted(self._places.items(), key=lambda item: (item[1][_ORDER], item[0])):
+            yield self._read(place)
+
+    def oldest_first(self) -> Iterator[bytes]:
+        """Yield the newest line of each purchase, older generations of all calls first."""
+        for _, place in sorted(self._places.items(), key=lambda item: (item[0][KEY_BYTES:], item[1][_ORDER])):
             yield self._read(place)
 
     def _read(self, place: bytes) -> bytes:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
-from airflow_provider_apimart.dataset.ledger.log import LOG, LogObject, log_number, parse_entry, read_log_object
+from airflow_provider_apimart.dataset.ledger.log import (
+    LOG,
+    LogObject,
+    log_number,
+    parse_entry,
+    read_log_object,
+    unreadable,
+)
+from airflow_provider_apimart.dataset.ledger.newest import LineIdentity, identify
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 
 if TYPE_CHECKING:
@@ -14,13 +24,15 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore, StoredObject
 
-__all__ = ["POSITION", "TABLE", "LedgerLine", "position_of", "read_entries", "read_lines"]
+__all__ = ["POSITION", "TABLE", "LedgerLine", "identify_line", "position_of", "read_entries", "read_lines"]
 
 #: The newest line of each purchase, as people open it.
 TABLE: Final = "ledger.jsonl.gz"
 #: Metadata of the table: the number of the log that it was made through.
 POSITION: Final = "apimart-log"
 _ATTEMPTS: Final = 5
+#: Objects of the log that are read, and held, at the same time.
+_AT_ONCE: Final = 16
 
 
 class LedgerLine(NamedTuple):
@@ -75,10 +87,9 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
         if _has_gap(listed, position):
             continue  # Merged meanwhile, and deleted.
         try:
-            for found in listed:
-                if found.name not in read:
-                    yield from _lines_of(read_log_object(store, found.name))
-                    read.add(found.name)
+            for found in _read_objects(store, [found.name for found in listed if found.name not in read]):
+                yield from _lines_of(found)
+                read.add(found.name)
         except FileNotFoundError:
             continue
         return
@@ -88,9 +99,30 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
     )
 
 
+def identify_line(store: LedgerStore, name: str, number: int, line: bytes) -> LineIdentity:
+    """
+    Return the purchase that a line is about.
+
+    :param name: of the object that holds the line.
+    :param number: of the line there, counted from 1.
+    :raises RecordUnavailableError: naming object and line, where it does not say.
+    """
+    try:
+        return identify(line)
+    except ValueError as error:
+        raise unreadable(store, f"{name}, line {number}", error) from error
+
+
 def _has_gap(listed: list[LedgerObject], position: int) -> bool:
     numbered = [log_number(found.name) for found in listed if "-" not in found.name]
     return bool(numbered) and numbered[0] > position + 1
+
+
+def _read_objects(store: LedgerStore, names: list[str]) -> Iterator[LogObject]:
+    """Yield objects in their order; a few are read at a time, because a run may have appended a thousand."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for start in range(0, len(names), _AT_ONCE):
+            yield from pool.map(partial(read_log_object, store), names[start : start + _AT_ONCE])
 
 
 def _lines_of(found: LogObject) -> Iterator[LedgerLine]:

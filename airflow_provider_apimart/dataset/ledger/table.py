@@ -12,9 +12,10 @@ from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, log_number, unreadable
-from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify
-from airflow_provider_apimart.dataset.ledger.reading import POSITION, TABLE, position_of, read_lines
+from airflow_provider_apimart.dataset.ledger.checkpoints import KEPT_CHECKPOINTS
+from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, log_number
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
+from airflow_provider_apimart.dataset.ledger.reading import POSITION, TABLE, identify_line, position_of, read_lines
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
@@ -24,7 +25,6 @@ __all__ = ["delete_merged", "update_table"]
 #: Seconds for which an object of the log is kept; where the store ignores conditions, names of their own come later.
 _RETENTION: Final = 60 * 60.0
 _LONG_RETENTION: Final = 24 * 60 * 60.0
-_KEPT_CHECKPOINTS: Final = 2
 _ATTEMPTS: Final = 5
 _COMPRESSION: Final = 4
 
@@ -44,10 +44,7 @@ def update_table(store: LedgerStore, position: int) -> None:
         with NewestLines() as newest, TemporaryFile() as file:
             read: set[str] = set()
             for line in read_lines(store, known=read):
-                try:
-                    newest.add(line.content + b"\n", identify(line.content))
-                except ValueError as error:
-                    raise unreadable(store, f"{line.name}, line {line.number}", error) from error
+                newest.add(line.content + b"\n", identify_line(store, *line))
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
                 compressed.writelines(newest.lines())
             through = max(map(log_number, read), default=0)
@@ -72,7 +69,7 @@ def delete_merged(store: LedgerStore) -> None:
     :raises RecordUnavailableError: when the store refuses. The next task tries again.
     """
     checkpoints = sorted(store.list(CHECKPOINTS), key=lambda found: log_number(found.name))
-    kept = checkpoints[-_KEPT_CHECKPOINTS:]
+    kept = checkpoints[-KEPT_CHECKPOINTS:]
     if not kept:
         return
     through = min(position_of(store.head(TABLE)), log_number(kept[0].name))
@@ -83,4 +80,4 @@ def delete_merged(store: LedgerStore) -> None:
         if log_number(found.name) <= through
         and now - found.modified > (_LONG_RETENTION if "-" in found.name else _RETENTION)
     ]
-    store.delete([*old, *(found.name for found in checkpoints[:-_KEPT_CHECKPOINTS])])
+    store.delete([*old, *(found.name for found in checkpoints[:-KEPT_CHECKPOINTS])])

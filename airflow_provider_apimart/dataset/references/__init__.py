@@ -7,7 +7,8 @@ with :mod:`.resolver`.
 ``uploads``     the uploads that are recorded beside a ledger, because a URL lives for 72 hours
 ``resolver``    requests with URLs in place of addresses, or the reason why one cannot be submitted
 
-The checks of an image's content are in ``gateway/reference_images.py``. May import ``hooks`` and ``gateway``.
+The checks of an image's content are in ``gateway/reference_images.py``. May import ``dataset.ledger.store``, ``hooks``
+and ``gateway``.
 """
 
 from __future__ import annotations

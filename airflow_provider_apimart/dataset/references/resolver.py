@@ -70,19 +70,22 @@ class ReferenceResolver:
     URIs.
 
     :param hook: uploads, as many images at a time as its connection allows, but not more than 8.
-    :param objects: of the ledger in which uploads are recorded; ``None`` where they are not.
+    :param store: of the ledger in which uploads are recorded; ``None`` where they are not.
     :param aws_conn_id: connection for ``s3://`` addresses that name none themselves.
-    :param clock: returns Unix seconds.
+    :param clock: returns Unix seconds; ``None`` for the clock of the store, or of this machine where there is none.
     :param sleep: pauses before an upload is repeated.
     """
 
     hook: ApimartHook
-    objects: LedgerStore | None = None
+    store: LedgerStore | None = None
     _: KW_ONLY
     aws_conn_id: str | None = "aws_default"
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] | None = None
     sleep: Callable[[float], None] = time.sleep
     _uploading: dict[str, Lock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._clock = self.clock or (self.store.now if self.store else time.time)
 
     def resolve(self, requests: Sequence[ImageRequest]) -> list[ImageRequest | ApimartError]:
         """
@@ -126,7 +129,7 @@ class ReferenceResolver:
     def _journal(self) -> UploadJournal:
         """The known uploads, read when they are first needed."""
         warn = functools.partial(self.hook.log.warning, "%s")
-        journal = UploadJournal(self.objects, self.hook.settings.base_url, warn=warn, clock=self.clock)
+        journal = UploadJournal(self.store, self.hook.settings.base_url, warn=warn, clock=self._clock)
         journal.read()
         return journal
 
@@ -183,7 +186,7 @@ class ReferenceResolver:
         with self._uploading.setdefault(sha256, Lock()):
             upload = self._journal.find_content(sha256)
             if upload is None:
-                expires_at = self.clock() + UPLOAD_LIFETIME
+                expires_at = self._clock() + UPLOAD_LIFETIME
                 upload = Upload(
                     address=address,
                     gateway=self.hook.settings.base_url,

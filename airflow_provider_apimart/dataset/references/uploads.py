@@ -107,13 +107,13 @@ class UploadJournal:
     """
     The uploads that one worker knows. Uploads that others make after :meth:`read` are not seen.
 
-    :param objects: of the ledger; ``None`` where nothing is recorded.
+    :param store: of the ledger; ``None`` where nothing is recorded.
     :param gateway: base URL of the gateway. A URL of another gateway's upload cannot be used.
     :param warn: called with a message about what could not be read or written.
     :param clock: returns Unix seconds.
     """
 
-    objects: LedgerStore | None
+    store: LedgerStore | None
     gateway: str
     warn: Callable[[str], None]
     clock: Callable[[], float] = time.time
@@ -122,17 +122,16 @@ class UploadJournal:
 
     def read(self) -> None:
         """Read the uploads of all workers within the lifetime of an upload."""
-        objects = self.objects
-        if objects is None:
+        store = self.store
+        if store is None:
             return
-        oldest = _object_name(self.clock() - UPLOAD_LIFETIME, "")
         try:
-            names = [found.name for found in objects.list(UPLOADS_FOLDER, after=oldest)]
+            listed = store.list(UPLOADS_FOLDER, after=_object_name(self.clock() - UPLOAD_LIFETIME, ""))
         except RecordUnavailableError as error:
             self.warn(f"Could not list earlier uploads of reference images, which are uploaded again: {error}")
             return
         with ThreadPoolExecutor(_READERS) as pool:
-            for uploads in pool.map(lambda name: self._read_object(objects, name), names):
+            for uploads in pool.map(lambda found: self._read_object(store, found.name), listed):
                 self.remember(uploads)
 
     def find(self, address: str) -> Upload | None:
@@ -156,18 +155,18 @@ class UploadJournal:
 
     def write(self, uploads: Sequence[Upload]) -> None:
         """Record uploads, as one object, for other workers and later runs."""
-        if not uploads or self.objects is None:
+        if not uploads or self.store is None:
             return
         lines = b"".join(encode_upload(upload) + b"\n" for upload in uploads)
         try:
-            self.objects.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
+            self.store.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
         except RecordUnavailableError as error:
             self.warn(f"Could not record uploads of reference images ({len(uploads)}), which may be repeated: {error}")
 
-    def _read_object(self, objects: LedgerStore, name: str) -> list[Upload]:
-        uploads, address = [], f"{objects.address}{name}"
+    def _read_object(self, store: LedgerStore, name: str) -> list[Upload]:
+        uploads, address = [], f"{store.address}{name}"
         try:
-            for number, line in enumerate(objects.lines(name), 1):
+            for number, line in enumerate(store.lines(name), 1):
                 try:
                     uploads.append(read_upload(line))
                 except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +63,6 @@ def store_of(server: ModelServer, **client: Any) -> LedgerStore:
     return LedgerStore(ModelClient(server, **client), "bucket", "prefix", clock=lambda: server.now)  # type: ignore[arg-type]
 
 
-def ledger_of(store: LedgerStore, *, writer: str = "alice", try_number: int = 1, held: float = 1e6) -> Ledger:
+def ledger_of(store: LedgerStore, *, writer: str = "alice", try_number: int = 1, held: float = math.inf) -> Ledger:
     log = logging.getLogger("test")
     return Ledger.open(store, writer=writer, try_number=try_number, log=log, held=held, sleep=lambda _: None)

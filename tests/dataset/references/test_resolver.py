@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from dataset.entries import NOW
 from gateway.clock import Clock
 from hooks.hook_without_pauses import HookWithoutPauses
 from services.reference_files import image_file
@@ -29,12 +28,14 @@ if TYPE_CHECKING:
 
     from services.seaweedfs import SeaweedFS
 
-    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
     from airflow_provider_apimart.simulator import Simulator
 
     Opened = Callable[..., ReferenceResolver]
     Placed = Callable[..., str]
 
+#: Unix seconds.
+NOW = 1_750_000_000.0
 URL = "https://example.com/a.png"
 HOUR = 3600
 CAT, DOG, MASK = image_file("GIF", "P"), image_file("GIF", "P"), image_file("PNG", "RGBA")
@@ -62,8 +63,8 @@ def uploads(simulator: Simulator) -> int:
     return count
 
 
-def noted(objects: LedgerObjects) -> list[dict[str, Any]]:
-    return [json.loads(line) for found in objects.listing() for line in objects.lines(found.name)]
+def noted(store: LedgerStore) -> list[dict[str, Any]]:
+    return [json.loads(line) for found in store.list("") for line in store.lines(found.name)]
 
 
 @pytest.fixture
@@ -73,11 +74,11 @@ def hook(apimart_connection: str) -> Iterator[HookWithoutPauses]:
 
 
 @pytest.fixture
-def opened(hook: HookWithoutPauses, objects: LedgerObjects, aws_connection: str) -> Opened:
+def opened(hook: HookWithoutPauses, store: LedgerStore, aws_connection: str) -> Opened:
     """Begin as another worker does, which knows what is in S3 and nothing else."""
 
     def open_it(*, at: float = NOW) -> ReferenceResolver:
-        return ReferenceResolver(hook, objects, aws_conn_id=aws_connection, clock=lambda: at, sleep=Clock().sleep)
+        return ReferenceResolver(hook, store, aws_conn_id=aws_connection, clock=lambda: at, sleep=Clock().sleep)
 
     return open_it
 
@@ -150,16 +151,16 @@ class TestUploads:
         assert opened().resolve([request(in_s3("cat", DOG))]) == before
 
     def test_uploads_are_noted_with_all_that_is_known_in_one_object_for_each_call(
-        self, opened: Opened, in_s3: Placed, objects: LedgerObjects, simulator: Simulator
+        self, opened: Opened, in_s3: Placed, store: LedgerStore, simulator: Simulator
     ) -> None:
         cat, dog = in_s3("cat", CAT), in_s3("dog", DOG)
         references = opened()
         (outcome,) = references.resolve([request(cat, dog)])
         references.resolve([request(cat, dog)])
 
-        first, second = noted(objects)
+        first, second = noted(store)
 
-        assert len(objects.listing()) == 1
+        assert len(store.list("")) == 1
         assert isinstance(outcome, ImageRequest)
         assert (first["url"], second["url"]) == outcome.image_urls
         assert {name: value for name, value in first.items() if name != "url"} == {
@@ -173,12 +174,12 @@ class TestUploads:
         }
 
     def test_rows_that_name_no_address_need_neither_ledger_nor_gateway(
-        self, hook: HookWithoutPauses, objects: LedgerObjects, simulator: Simulator
+        self, hook: HookWithoutPauses, store: LedgerStore, simulator: Simulator
     ) -> None:
         plain = [request(URL), ImageRequest(prompt="a cat")]
 
-        assert ReferenceResolver(hook, objects, aws_conn_id="nobody").resolve(plain) == plain
-        assert objects.listing() == []
+        assert ReferenceResolver(hook, store, aws_conn_id="nobody").resolve(plain) == plain
+        assert store.list("") == []
         assert simulator.stats()["connections"] == 0
 
 
@@ -215,7 +216,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("fault", ["refuse", "drop_answer"])
     def test_one_that_always_fails_is_not_noted_and_may_succeed_later(
-        self, opened: Opened, in_s3: Placed, simulator: Simulator, objects: LedgerObjects, fault: str
+        self, opened: Opened, in_s3: Placed, simulator: Simulator, store: LedgerStore, fault: str
     ) -> None:
         cat = in_s3("cat", CAT)
         simulator.add_fault({"fault": fault, "on": "upload"})
@@ -227,7 +228,7 @@ class TestFailures:
         assert isinstance(outcome, ApimartError)
         assert outcome.retryable
         assert uploads(simulator) == 3
-        assert noted(objects) == []
+        assert noted(store) == []
 
     def test_one_that_is_refused_is_not_tried_again(self, opened: Opened, in_s3: Placed, simulator: Simulator) -> None:
         simulator.add_fault({"fault": "refuse", "on": "upload", "status": 400})
@@ -330,7 +331,7 @@ class TestAGatewayWithoutUploads:
         return "apimaster"
 
     def test_gets_data_uris(
-        self, opened: Opened, in_s3: Placed, written: Placed, objects: LedgerObjects, simulator: Simulator
+        self, opened: Opened, in_s3: Placed, written: Placed, store: LedgerStore, simulator: Simulator
     ) -> None:
         cat, dog = in_s3("cat", CAT), written("dog", DOG)
 
@@ -339,7 +340,7 @@ class TestAGatewayWithoutUploads:
         assert isinstance(found, ImageRequest)
         assert found.image_urls == (encode_data_uri(CAT), URL, encode_data_uri(DOG))
         assert uploads(simulator) == 0
-        assert noted(objects) == []
+        assert noted(store) == []
 
     def test_gets_no_more_of_them_than_a_request_may_hold(self, opened: Opened, tmp_path: Path) -> None:
         large = tmp_path / "large.gif"

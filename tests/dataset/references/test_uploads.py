@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.config import Config
-from dataset.entries import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 from services.s3_proxy import S3Proxy, S3Rule
@@ -30,10 +28,12 @@ if TYPE_CHECKING:
 
     from services.seaweedfs import SeaweedFS
 
-    from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
     Opened = Callable[..., UploadJournal]
 
+#: Unix seconds.
+NOW = 1_750_000_000.0
 GATEWAY = "https://api.apimart.ai"
 HOUR = 3600
 
@@ -45,8 +45,8 @@ def upload(
     return Upload(address=address, gateway=gateway, url=url, sha256=sha256, bytes=1, expires_at=at + UPLOAD_LIFETIME)
 
 
-def names(objects: LedgerObjects) -> list[str]:
-    return [found.name for found in objects.listing()]
+def names(store: LedgerStore) -> list[str]:
+    return [found.name for found in store.list("")]
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def warnings() -> list[str]:
 
 
 @pytest.fixture
-def opened(objects: LedgerObjects, warnings: list[str]) -> Opened:
+def opened(store: LedgerStore, warnings: list[str]) -> Opened:
     """Open the journal as another worker, who has read it."""
 
-    def open_it(*, at: float = NOW, gateway: str = GATEWAY, within: LedgerObjects = objects) -> UploadJournal:
+    def open_it(*, at: float = NOW, gateway: str = GATEWAY, within: LedgerStore = store) -> UploadJournal:
         journal = UploadJournal(within, gateway, warn=warnings.append, clock=lambda: at)
         journal.read()
         return journal
@@ -67,7 +67,7 @@ def opened(objects: LedgerObjects, warnings: list[str]) -> Opened:
 
 
 @pytest.fixture
-def behind_proxy(objects: LedgerObjects, s3_server: SeaweedFS) -> Iterator[tuple[LedgerObjects, S3Proxy]]:
+def behind_proxy(store: LedgerStore, s3_server: SeaweedFS) -> Iterator[tuple[LedgerStore, S3Proxy]]:
     """The same ledger, reached through a proxy, by a client that does not try again."""
     with S3Proxy(s3_server.endpoint) as proxy:
         client = boto3.client(
@@ -78,7 +78,7 @@ def behind_proxy(objects: LedgerObjects, s3_server: SeaweedFS) -> Iterator[tuple
             aws_secret_access_key=s3_server.secret_key,
             config=Config(signature_version="s3v4", proxies={}, retries={"total_max_attempts": 1}),
         )
-        yield replace(objects, client=client), proxy
+        yield replace(store, client=client), proxy
 
 
 def test_before_the_first_upload_nothing_is_known(opened: Opened, warnings: list[str]) -> None:
@@ -98,24 +98,24 @@ def test_what_one_worker_uploads_another_finds_by_its_address_and_by_its_content
     assert journal.find_content("aa") == upload()
 
 
-def test_each_write_is_an_object_of_its_own_and_nothing_is_none(objects: LedgerObjects, opened: Opened) -> None:
+def test_each_write_is_an_object_of_its_own_and_nothing_is_none(store: LedgerStore, opened: Opened) -> None:
     journal = opened()
 
     journal.write([upload()])
     journal.write([upload("/b.png")])
     journal.write([])
 
-    assert len(names(objects)) == 2
-    assert all(name.startswith("references/20250615T150640.000000Z-") for name in names(objects))
+    assert len(names(store)) == 2
+    assert all(name.startswith("references/20250615T150640.000000Z-") for name in names(store))
 
 
-def test_what_is_only_remembered_is_not_written(objects: LedgerObjects, opened: Opened) -> None:
+def test_what_is_only_remembered_is_not_written(store: LedgerStore, opened: Opened) -> None:
     journal = opened()
 
     journal.remember([upload()])
 
     assert journal.find("s3://bucket/a.png") == upload()
-    assert names(objects) == []
+    assert names(store) == []
 
 
 @pytest.mark.parametrize(("hours", "is_found"), [(69, True), (71, False), (73, False)])
@@ -129,9 +129,9 @@ def test_what_has_expired_is_passed_over(opened: Opened, warnings: list[str], ho
     assert warnings == []
 
 
-def test_what_expires_while_a_worker_runs_is_not_used_any_more(objects: LedgerObjects) -> None:
+def test_what_expires_while_a_worker_runs_is_not_used_any_more(store: LedgerStore) -> None:
     now = NOW
-    journal = UploadJournal(objects, GATEWAY, warn=pytest.fail, clock=lambda: now)
+    journal = UploadJournal(store, GATEWAY, warn=pytest.fail, clock=lambda: now)
     journal.remember([upload()])
 
     assert journal.find("s3://bucket/a.png") is not None
@@ -140,15 +140,15 @@ def test_what_expires_while_a_worker_runs_is_not_used_any_more(objects: LedgerOb
 
 
 def test_objects_from_before_the_life_of_an_upload_are_not_even_read(
-    objects: LedgerObjects, opened: Opened, warnings: list[str]
+    store: LedgerStore, opened: Opened, warnings: list[str]
 ) -> None:
-    objects.put(f"{UPLOADS_FOLDER}20250612T150639.000000Z-a.jsonl", io.BytesIO(b"nobody reads this\n"))
-    objects.put(f"{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl", io.BytesIO(b"somebody reads this\n"))
+    store.put(f"{UPLOADS_FOLDER}20250612T150639.000000Z-a.jsonl", b"nobody reads this\n")
+    store.put(f"{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl", b"somebody reads this\n")
 
     opened()
 
     assert [warning.split(": ")[0] for warning in warnings] == [
-        f"Ignored line 1 of {objects.address}{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl"
+        f"Ignored line 1 of {store.address}{UPLOADS_FOLDER}20250612T150641.000000Z-b.jsonl"
     ]
 
 
@@ -169,22 +169,22 @@ def test_of_two_uploads_the_first_is_used_until_it_expires_so_that_a_request_sta
 
 
 def test_a_line_that_cannot_be_read_is_passed_over_with_a_warning(
-    objects: LedgerObjects, opened: Opened, warnings: list[str]
+    store: LedgerStore, opened: Opened, warnings: list[str]
 ) -> None:
     line = encode_upload(upload())
     opened().write([upload()])
-    (name,) = names(objects)
-    objects.put(name, io.BytesIO(b"\n" + line[:50] + b"\n" + line + b"\n"))
+    (name,) = names(store)
+    store.put(name, b"\n" + line[:50] + b"\n" + line + b"\n")
 
     assert opened().find("s3://bucket/a.png") == upload()
     assert [warning.partition(" of ")[0] for warning in warnings] == ["Ignored line 1", "Ignored line 2"]
 
 
 def test_other_objects_of_the_ledger_are_nobodys_business(
-    objects: LedgerObjects, opened: Opened, warnings: list[str]
+    store: LedgerStore, opened: Opened, warnings: list[str]
 ) -> None:
-    objects.put("ledger.jsonl", io.BytesIO(b"no upload"))
-    objects.put("references.bak/a.jsonl", io.BytesIO(b"no upload"))
+    store.put("ledger.jsonl", b"no upload")
+    store.put("references.bak/a.jsonl", b"no upload")
 
     opened()
 
@@ -192,17 +192,17 @@ def test_other_objects_of_the_ledger_are_nobodys_business(
 
 
 def test_a_store_that_does_not_answer_is_no_reason_to_fail(
-    opened: Opened, warnings: list[str], behind_proxy: tuple[LedgerObjects, S3Proxy]
+    opened: Opened, warnings: list[str], behind_proxy: tuple[LedgerStore, S3Proxy]
 ) -> None:
-    objects, proxy = behind_proxy
+    store, proxy = behind_proxy
     opened().write([upload(), upload("/b.png")])
 
     for rule in (S3Rule("list-type", "GET", "refuse"), S3Rule("/references/", "GET", "refuse")):
         proxy.clear_rules()
         proxy.add_rule(rule)
-        assert opened(within=objects).find("s3://bucket/a.png") is None
+        assert opened(within=store).find("s3://bucket/a.png") is None
     proxy.add_rule(S3Rule("/references/", "PUT", "refuse"))
-    opened(within=objects).write([upload("/c.png")])
+    opened(within=store).write([upload("/c.png")])
 
     assert [warning.partition(":")[0].partition(" s3")[0] for warning in warnings] == [
         "Could not list earlier uploads of reference images, which are uploaded again",
