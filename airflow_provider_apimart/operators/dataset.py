@@ -298,8 +298,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                 self._emit(context, PURCHASES, purchase)
                 self._emit(context, IMAGES, images)
                 return report
-        self._defer(wait, dataset.settings, began_at=began_at)
-        return None
+        return self._defer(wait, dataset.settings, began_at=began_at)
 
     def _defer(self, wait: DatasetWait, settings: DatasetSettings, *, began_at: float) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415

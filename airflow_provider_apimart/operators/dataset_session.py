@@ -185,7 +185,7 @@ def open_dataset(
         operator.console_url = console_url(hook.settings)
         operator.s3_folder_url = s3_folder_url(copier.bucket.client, settings.bucket, settings.prefix)
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
-        ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, log=operator.log)
+        ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
             rows, error = _rows(operator, settings, context, hook, ledger, writer)
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)

@@ -254,7 +254,7 @@ class TestALaterRun:
         tmp_path: Path,
     ) -> None:
         store = LedgerStore(s3_server.client(), bucket, "catalogue")
-        ledger = Ledger.open(store, writer="0" * 16, try_number=1, log=getLogger(__name__))
+        ledger = Ledger.open(store, writer="0" * 16, try_number=1, warn=getLogger(__name__).warning)
         known = read_dataset(
             rows(10_000),
             defaults={"model": "gpt-image-2"},

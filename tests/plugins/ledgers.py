@@ -75,7 +75,7 @@ class LedgerWriter:
 
     def __init__(self, store: LedgerStore) -> None:
         self.store = store
-        self._ledger = Ledger.open(store, writer=BUYER, try_number=1, log=logging.getLogger("tests"), held=0)
+        self._ledger = Ledger.open(store, writer=BUYER, try_number=1, warn=logging.getLogger("tests").warning, held=0)
 
     def append(self, *entries: Entry) -> None:
         """Write one object of the log."""

@@ -37,8 +37,6 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError, Supersed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from airflow.sdk.types import Logger
-
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 __all__ = ["Ledger"]
@@ -65,7 +63,7 @@ class Ledger:
     store: LedgerStore
     writer: str
     try_number: int
-    log: Logger
+    warn: Callable[..., None]
     held: float = _HELD
     sleep: Callable[[float], None] = time.sleep
     index: Index = field(default_factory=Index, init=False)
@@ -86,7 +84,7 @@ class Ledger:
         *,
         writer: str,
         try_number: int,
-        log: Logger,
+        warn: Callable[..., None],
         held: float = _HELD,
         sleep: Callable[[float], None] = time.sleep,
     ) -> Ledger:
@@ -97,7 +95,7 @@ class Ledger:
         :param try_number: its try. A later try supersedes this session, as does a later session of this try.
         :raises RecordUnavailableError: when it cannot be read, which does not prove that nothing was bought.
         """
-        ledger = cls(store, writer, try_number, log, held, sleep)
+        ledger = cls(store, writer, try_number, warn, held, sleep)
         ledger._log = LedgerLog(store, writer, try_number, sleep)
         ledger._load()
         return ledger
@@ -174,7 +172,7 @@ class Ledger:
                     update_table(self.store, self._log.position)
                     delete_merged(self.store)
             except RecordUnavailableError as error:
-                self.log.warning("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
+                self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
 
     @property
     def _tail(self) -> int:

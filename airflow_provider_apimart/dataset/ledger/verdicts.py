@@ -56,7 +56,7 @@ def decide_rows(
     """
     if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None):
         raise _refused("verdict", verdict, "does not exist, or a task id is missing or is not wanted", verdict)
-    ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, log=_log)
+    ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, warn=_log.warning)
     entries = _newest(store, ledger.index, lambda entry: entry.id in ids)
 
     def decide(index: Index) -> list[Entry]:
@@ -82,7 +82,7 @@ def undecided_calls(store: LedgerStore) -> list[Entry]:
 
     :raises RecordUnavailableError: when the ledger cannot be read.
     """
-    index = Ledger.open(store, writer="", try_number=0, log=_log).index
+    index = Ledger.open(store, writer="", try_number=0, warn=_log.warning).index
     settled = {EntryStatus.COPIED, EntryStatus.WRITTEN_OFF}
     entries = _newest(store, index, lambda entry: entry.status not in settled)
     return sorted(entries, key=lambda entry: (entry.row, entry.first))

@@ -51,7 +51,8 @@ class Collector:
     :param clock: monotonic seconds.
 
     ``uncopied`` holds, by the key of each call, why its pictures could not be copied by this worker; the next one tries
-    again; ``errors``, why calls ended without a picture. ``durations`` are the seconds that recent pictures took, sorted.
+    again. ``errors`` holds why calls ended without a picture, and ``durations`` the seconds that recent pictures took,
+    sorted.
     """
 
     hook: ApimartHook

@@ -228,7 +228,7 @@ class Session:
             self._recent_failures.append(need.step not in {CallStep.DONE, CallStep.WRITTEN_OFF})
 
     def _buy_again(self) -> bool:
-        """Submit a group of keys again whose responses were lost, once in a session, and return whether there was one."""
+        """Submit a group of keys whose responses were lost, once in a session, and return whether there was one."""
         calls = [
             (found, entry)
             for key, call in self.tally.calls_with(CallStep.RESUBMIT)
@@ -386,7 +386,7 @@ class Session:
     def _out_of_time(self) -> TaskTimeoutError:
         return TaskTimeoutError(
             f"execution_timeout is over; {len(self.collector.running)} paid call(s) are in flight and "
-            f"{self.tally.left} row(s) were not bought. What was bought is recorded: a retry collects it, and buys only "
+            f"{self.tally.left} row(s) were not bought. What was bought is recorded: a retry collects it and buys only "
             "what is missing."
         )
 

@@ -88,7 +88,7 @@ class Tally:
             self._decide_orphan(key, now)
 
     def take(self, most: int, *, now: float) -> list[tuple[int, Call]]:
-        """Remove the next calls that are to be bought, at most so many, and return them with the places of their rows."""
+        """Remove the next calls to buy, at most so many, and return them with the places of their rows."""
         taken: list[tuple[int, Call]] = []
         while self._queue and len(taken) < most:
             row, key = self._queue.popleft()

@@ -65,4 +65,4 @@ def store_of(server: ModelServer, **client: Any) -> LedgerStore:
 
 def ledger_of(store: LedgerStore, *, writer: str = "alice", try_number: int = 1, held: float = math.inf) -> Ledger:
     log = logging.getLogger("test")
-    return Ledger.open(store, writer=writer, try_number=try_number, log=log, held=held, sleep=lambda _: None)
+    return Ledger.open(store, writer=writer, try_number=try_number, warn=log.warning, held=held, sleep=lambda _: None)

@@ -96,7 +96,12 @@ class Job:
         while True:
             try:
                 return Ledger.open(
-                    store, writer=self.writer, try_number=self.try_number, log=LOG, held=math.inf, sleep=lambda _: None
+                    store,
+                    writer=self.writer,
+                    try_number=self.try_number,
+                    warn=LOG.warning,
+                    held=math.inf,
+                    sleep=lambda _: None,
                 )
             except RecordUnavailableError as error:
                 if not error.retryable:
@@ -149,7 +154,10 @@ class FatedWorker(Worker):
 
 jobs = st.lists(
     st.tuples(
-        st.sampled_from(["alice", "bob", "carol"]), st.integers(0, 2), st.integers(1, 3), st.booleans(),
+        st.sampled_from(["alice", "bob", "carol"]),
+        st.integers(0, 2),
+        st.integers(1, 3),
+        st.booleans(),
         st.sampled_from([0.0, -7200.0, 86400.0]),
     ),
     min_size=2,
@@ -210,7 +218,7 @@ def check(world: World) -> None:
     duplicates = {key for key in world.submitted if world.submitted.count(key) > 1}
     assert not duplicates, world.server.requests
     store = LedgerStore(ModelClient(world.server), "bucket", "prefix", clock=lambda: world.server.now)
-    ledger = Ledger.open(store, writer="reader", try_number=1, log=LOG, held=math.inf)
+    ledger = Ledger.open(store, writer="reader", try_number=1, warn=LOG.warning, held=math.inf)
     index = ledger.index
     states = {it.idempotency_key: it.status for it in index.open_entries()}
     newest: dict[str, EntryStatus] = {}
@@ -224,7 +232,9 @@ def check(world: World) -> None:
         assert states.get(key, EntryStatus.ACCEPTED) is EntryStatus.ACCEPTED
     event(f"{len(world.submitted)} submitted")
     # The checkpoint is a cache.
-    rebuilt = Ledger.open(WithoutCheckpoints(store), writer="reader", try_number=1, log=LOG, held=math.inf).index
+    rebuilt = Ledger.open(
+        WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf
+    ).index
     for row in range(ROWS):
         assert index.find(entry(row).key) == rebuilt.find(entry(row).key)
     assert sorted(index.open_entries(), key=str) == sorted(rebuilt.open_entries(), key=str)

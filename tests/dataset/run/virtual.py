@@ -274,7 +274,7 @@ class World:
     ) -> Session:
         store = LedgerStore(self.s3.client(), "bucket", "prefix", clock=self.now)
         log: Any = getLogger(__name__)
-        ledger = Ledger.open(store, writer=writer, try_number=try_number, log=log)
+        ledger = Ledger.open(store, writer=writer, try_number=try_number, warn=log.warning)
         rows = read_dataset(
             prompts, defaults={"model": "gpt-image-2"}, gateway=Gateway.APIMART, aws_conn_id=None, on_invalid="fail"
         )
