@@ -61,14 +61,15 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param prompt_template: makes each prompt from columns, such as ``"{name} on white, {colour} light"``.
     :param shard: ``(index, count)``: this task's share of the rows, ``index`` from 0. For
         ``.partial(...).expand(shard=[(0, 4), (1, 4), (2, 4), (3, 4)])``.
-    :param limit: number of rows to take, from the first on, such as a sample of 20; ``None`` (default) for all.
+    :param limit: number of rows to take, from the first on, such as a sample of 20; with shards, of each. ``None``
+        (default) for all.
     :param plan_only: return what would be bought and what it would cost, and buy nothing.
     :param max_in_flight: paid calls of a DAG run that run at the gateway at once; each shard gets its share.
     :param max_failed: how many rows (an ``int``), or which share of them (a ``float``), may end without a picture.
         Beyond that nothing more is bought and the task fails. Unless given, every row is tried, and then one failed
         row fails the task.
-    :param max_failure_rate: share of the last 50 calls, such as 0.3, whose failure ends the buying early; ``None``
-        (default) for any.
+    :param max_failure_rate: share of the last 50 calls of a worker (at least 20), such as 0.3, whose failure ends the
+        buying early; ``None`` (default) for any.
     :param row_retries: how often a row is bought again that failed and was not charged.
     :param on_invalid: ``"fail"`` on rows that cannot be bought, before anything is paid, naming each; ``"skip"`` them.
         If all are invalid, the task fails.
@@ -81,9 +82,9 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param kwargs: defaults of the request fields for all rows, and settings, as in
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`. ``max_cost`` is what a DAG run may
-        spend from this ledger, all shards and generations together: before a call its price is reserved, by the gateway's
-        price table or by what such rows have cost lately; the task stops before it would exceed the sum, collects what
-        is running, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
+        spend from this ledger, all shards and generations together: before a call its price is reserved, by the
+        gateway's price table or by what such rows have cost lately; the task stops before it would exceed the limit,
+        collects what is in flight, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
         ``execution_timeout`` bounds the whole try.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
@@ -217,7 +218,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._work(context, DatasetSettings.from_json(event["settings"]), began_at=event["began_at"])
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
-        """Continue after the trigger failed, at no cost; ``None`` where nothing is recorded, or it has failed too often."""
+        """Continue after the trigger failed; ``None`` where nothing is recorded, or it has failed too often."""
         settings = read_settings(context)
         if (
             settings is None

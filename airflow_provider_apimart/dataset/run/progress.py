@@ -27,7 +27,8 @@ class Progress:
     :param total: paid calls that the dataset takes; ``done``, ``in_flight`` and ``failed`` count among them.
     :param spent: US dollars that this DAG run has spent. Where the gateway names no cost, what was held for it counts.
     :param projected: US dollars when all is bought; ``None`` while the price of a call is not known.
-    :param per_minute: calls that this try has completed each minute; ``None`` before the first.
+    :param per_minute: calls that this worker has completed each minute, since it started or resumed; ``None`` before
+        the first.
     :param seconds_left: at that rate; ``None`` where there is none.
     """
 
@@ -72,7 +73,7 @@ def progress_of(tally: Tally, budget: Budget, *, done_before: int, since: float,
     """
     Return the progress of a dataset.
 
-    :param done_before: calls that were done when this try began, ``since`` in Unix seconds.
+    :param done_before: calls that were done when this worker began, ``since`` in Unix seconds.
     """
     in_flight = tally.count(CallStep.COLLECT, CallStep.RESUBMIT)
     remaining = tally.left + in_flight + tally.count(CallStep.WAIT)
