@@ -101,7 +101,12 @@ class Job:
         while True:
             try:
                 return Ledger.open(
-                    store, writer=self.writer, try_number=self.try_number, warn=LOG.warning, held=math.inf, sleep=self.world.sleep
+                    store,
+                    writer=self.writer,
+                    try_number=self.try_number,
+                    warn=LOG.warning,
+                    held=math.inf,
+                    sleep=self.world.sleep,
                 )
             except RecordUnavailableError as error:
                 if not error.retryable:
@@ -154,7 +159,10 @@ class FatedWorker(Worker):
 
 jobs = st.lists(
     st.tuples(
-        st.sampled_from(["alice", "bob", "carol"]), st.integers(0, 2), st.integers(1, 3), st.booleans(),
+        st.sampled_from(["alice", "bob", "carol"]),
+        st.integers(0, 2),
+        st.integers(1, 3),
+        st.booleans(),
         st.sampled_from([0.0, -7200.0, 86400.0]),
     ),
     min_size=2,
@@ -227,7 +235,9 @@ def check(world: World) -> None:
         assert states.get(key, EntryStatus.ACCEPTED) is EntryStatus.ACCEPTED
     event(f"{len(world.submitted)} submitted")
     # The checkpoint is a cache.
-    rebuilt = Ledger.open(WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf).index
+    rebuilt = Ledger.open(
+        WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf
+    ).index
     for row in range(ROWS):
         assert index.find(entry(row).key) == rebuilt.find(entry(row).key)
     assert sorted(index.open_entries(), key=str) == sorted(rebuilt.open_entries(), key=str)
