@@ -190,7 +190,7 @@ def open_dataset(
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
-            rows, error = _rows(operator, settings, context, hook, ledger, writer)
+            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger, writer=writer)
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
                 hook,
@@ -277,6 +277,7 @@ def _rows(
     operator: DatasetParameters,
     settings: DatasetSettings,
     context: Context,
+    *,
     hook: ApimartHook,
     ledger: Ledger,
     writer: str,
@@ -303,7 +304,7 @@ def _rows(
     except (InvalidRequestError, OSError) as error:
         if not any(entry.buyer == writer for entry in ledger.index.open_entries()):
             raise
-        operator.log.exception("The dataset cannot be read; collecting what is in flight first. %s", error)
+        operator.log.exception("The dataset cannot be read; collecting what is in flight first")
         return empty_input(), error
     if rows.invalid:
         operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))
