@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (options.verdict == "list") == bool(options.ids):
         parser.error("list takes no ids, and each verdict takes at least one")
     try:
-        store = _open_store(options.address, options.aws_conn_id, options.extra_args)
+        store = open_store(options.address, options.aws_conn_id, options.extra_args)
         if options.verdict == "list":
             _show(undecided_calls(store))
         else:
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -> LedgerStore:
+def open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -> LedgerStore:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     if TYPE_CHECKING:
