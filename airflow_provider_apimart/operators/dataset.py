@@ -81,9 +81,9 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param kwargs: defaults of the request fields for all rows, and settings, as in
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`. ``max_cost`` is what a DAG run may
-        spend from this ledger, all shards and generations together: before a call its price is reserved, by the gateway's
-        price table or by what such rows have cost lately; the task stops before it would exceed the sum, collects what
-        is running, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
+        spend from this ledger, all shards and generations together: before a call its price is reserved, by the
+        gateway's price table or by what such rows have cost lately; the task stops before it would exceed the sum,
+        collects what is running, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
         ``execution_timeout`` bounds the whole try.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +28,7 @@ from airflow_provider_apimart.dataset.run.report import (
     purchase_event,
     task_report,
 )
-from airflow_provider_apimart.dataset.run.session import Limits, Session
+from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
 from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestError, RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
@@ -120,6 +121,8 @@ class OpenDataset:
             self.settings = replace(self.settings, rows=self.session.rules.writer)
             write_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
+        failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
+        self.settings = replace(self.settings, recent_failures=failures)
         if wait is None and self.error is not None:
             raise self.error
         return wait
@@ -254,6 +257,7 @@ def _session(
         report=lambda progress: _show(operator, context, progress),
         warn=lambda message: operator.log.warning("%s", message),
         stopping=stopping,
+        recent_failures=deque((failed == "1" for failed in settings.recent_failures), RATED_CALLS),
         pause=partial(_pause, stopping),
     )
 

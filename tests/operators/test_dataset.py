@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from operators.task_instance import StateStore
+from services.reference_files import transparent_png
 
 from airflow_provider_apimart.dataset.input import read_dataset
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
@@ -208,9 +209,8 @@ class TestTheRows:
         bucket: str,
         tmp_path: Path,
     ) -> None:
-        picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
-        s3_server.client().put_object(Bucket=bucket, Key="reference.png", Body=picture)
-        (tmp_path / "local.png").write_bytes(picture + b"another")
+        s3_server.client().put_object(Bucket=bucket, Key="reference.png", Body=transparent_png())
+        (tmp_path / "local.png").write_bytes(transparent_png((41, 30)))
         references = [f"s3://{bucket}/reference.png", str(tmp_path / "local.png")]
 
         task_instance.run(dataset_operator(rows(5, image_urls=references), max_in_flight=2))

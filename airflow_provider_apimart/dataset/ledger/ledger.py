@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-#: Seconds for which an outcome is held back, so that many go into one object; and how many are.
+#: Seconds for which the outcome of a submit is held back, so that many go into one object; and how many are. A picture
+#: that was copied is found again in S3, so that its entry can wait longer for the next claim.
 _HELD: Final = 1.0
+_HELD_WHEN_COPIED: Final = 10.0
 _MOST_HELD: Final = 500
 _ATTEMPTS: Final = 50
 _LOADS: Final = 5
@@ -126,11 +128,9 @@ class Ledger:
                 self.index.apply(entry)
             self._pending += entries
             is_due = not self.held or len(self._pending) >= _MOST_HELD
-            if self._pending and not is_due and self._timer is None and math.isfinite(self.held):
-                # A thread that waits for HTTP never reaches this code, so a timer flushes.
-                self._timer = Timer(self.held, self._flush_late)
-                self._timer.daemon = True
-                self._timer.start()
+            if self._pending and not is_due and math.isfinite(self.held):
+                is_copied = all(entry.status is EntryStatus.COPIED for entry in self._pending)
+                self._flush_within(max(self.held, _HELD_WHEN_COPIED) if is_copied else self.held)
         if is_due:
             self.flush()
 
@@ -166,7 +166,8 @@ class Ledger:
         self.flush()
         with self._appending:
             try:
-                if self._tail > (0 if is_finished else self._longest_tail):
+                # The next session reads the checkpoint in place of the log behind it.
+                if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
                     self._write_checkpoint()
                 if is_finished:
                     update_table(self.store, self._log.position)
@@ -180,7 +181,7 @@ class Ledger:
 
     @property
     def _longest_tail(self) -> int:
-        """Objects of the log behind a checkpoint that are worth the next one."""
+        """Objects of the log behind a checkpoint that are worth the next one within a session."""
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
@@ -249,6 +250,16 @@ class Ledger:
             for entry in intents:
                 self.index.apply(entry)
         return True
+
+    def _flush_within(self, seconds: float) -> None:
+        """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
+        if self._timer is not None and self._timer.interval > seconds:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = Timer(seconds, self._flush_late)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _cancel_timer(self) -> None:
         if not self._pending and self._timer is not None:

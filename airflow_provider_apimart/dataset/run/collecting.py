@@ -123,11 +123,11 @@ class Collector:
         if result := self._final_result(entry):
             self._copy(entry, result)
 
-    def poll(self) -> None:
-        """Query the calls that are due, and begin to copy those that have ended."""
+    def poll(self) -> list[CallResult]:
+        """Query the calls that are due, begin to copy those that have ended, and return their results."""
         due = self._schedule.take_due(self.clock())
         if not due:
-            return
+            return []
         looked_at = self.clock()
         try:
             outcomes = self.hook.get_tasks(due)
@@ -148,6 +148,7 @@ class Collector:
         self._schedule.put_back(due, looked_at=looked_at)
         for entry, result in sorted(ended, key=lambda each: _first_expiry(each[1])):
             self._copy(entry, result)
+        return [result for _, result in ended]
 
     def next_poll(self) -> float:
         """Return the seconds until the next poll; infinite where nothing is polled."""

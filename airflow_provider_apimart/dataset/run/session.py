@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.progress import Progress
     from airflow_provider_apimart.dataset.run.tally import Tally
 
-__all__ = ["DatasetWait", "Limits", "Session"]
+__all__ = ["RATED_CALLS", "DatasetWait", "Limits", "Session"]
 
 #: Seconds after which a gateway that refuses calls without saying for how long, or an empty budget, is tried again.
 _PAUSE: Final = 60.0
@@ -64,7 +64,7 @@ _GATHERING: Final = 4.0
 #: Seconds between two attempts at copying pictures that could not be copied.
 _BETWEEN_COPIES: Final = 30.0
 #: Calls over which the rate of failures is taken, and the fewest that it is taken of.
-_RATED, _FEWEST_RATED = 50, 20
+RATED_CALLS, _FEWEST_RATED = 50, 20
 #: Share of ``max_cost`` from which on a warning is logged.
 _NEARLY_SPENT: Final = 0.8
 
@@ -116,6 +116,8 @@ class Session:
     :param report: called with the progress, rate-limited so that the log stays readable.
     :param warn: called with warnings.
     :param stopping: set when the worker is about to be killed.
+    :param recent_failures: of the last calls, whether each ended without a picture; a session continues with those of
+        the one before.
     :param clock: monotonic seconds.
     :param pause: sleeps for some seconds, or until ``stopping`` is set.
     """
@@ -132,6 +134,7 @@ class Session:
     stopping: Event
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RATED_CALLS))
     is_waiting: bool = field(default=False, init=False)
     _reported: Progress | None = field(default=None, init=False)
     _done_before: int = field(default=0, init=False)
@@ -140,7 +143,6 @@ class Session:
     _bought_at: float = field(default=-math.inf, init=False)
     _copied_again_at: float = field(default=0.0, init=False)
     _resubmitted: set[bytes] = field(default_factory=set, init=False)
-    _recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=_RATED), init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
     def begin(self) -> None:
@@ -159,7 +161,8 @@ class Session:
         self._follow()
         while not self.stopping.is_set():
             self._record_copied(seconds=0.0)
-            self.collector.poll()
+            # Before anything is bought: failures of this poll count at once.
+            self.recent_failures.extend(not result.has_pictures for result in self.collector.poll())
             self._update()
             if self._buy_again() or self._buy():
                 continue
@@ -224,8 +227,7 @@ class Session:
         for entry in self.collector.finished(seconds):
             self._active_at = self.clock()
             self.ledger.record(entry)
-            need = self.tally.update(entry.key, now=self._now())
-            self._recent_failures.append(need.step not in {CallStep.DONE, CallStep.WRITTEN_OFF})
+            self.tally.update(entry.key, now=self._now())
 
     def _buy_again(self) -> bool:
         """Submit a group of keys whose responses were lost, once in a session, and return whether there was one."""
@@ -268,7 +270,7 @@ class Session:
             if need.step is CallStep.COLLECT and (entry := self.ledger.index.open_entry(call.key)):
                 self.collector.watch(entry)
             elif need.step is CallStep.GIVE_UP:
-                self._recent_failures.append(True)
+                self.recent_failures.append(True)
 
     def _may_submit(self) -> bool:
         return self.buyer.trouble is None and self._now() < self.limits.ends_at and self._failure() is None
@@ -283,7 +285,7 @@ class Session:
         limits, tally = self.limits, self.tally
         if limits.max_failed is not None and tally.failed > allowed_failures(tally.total, limits.max_failed):
             return f"More rows have failed than max_failed={limits.max_failed} allows."
-        failures = self._recent_failures
+        failures = self.recent_failures
         if limits.max_failure_rate is not None and len(failures) >= _FEWEST_RATED:
             rate = sum(failures) / len(failures)
             if rate > limits.max_failure_rate:

@@ -10,7 +10,7 @@ __all__ = ["DatasetSettings", "continued_settings"]
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
 #: What is not a parameter of the DAG author.
-_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries"})
+_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries", "recent_failures"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class DatasetSettings:
     :param run_began_at: Unix seconds, when the DAG run began for the first time.
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
+    :param recent_failures: of the last calls, ``1`` for each that ended without a picture and ``0`` for the others.
     """
 
     generation: int
@@ -48,6 +49,7 @@ class DatasetSettings:
     run_began_at: float = 0.0
     rows: str = ""
     recoveries: int = 0
+    recent_failures: str = ""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
