@@ -6,6 +6,7 @@ Verdicts about rows of a dataset from the command line: ``python -m airflow_prov
     python -m airflow_provider_apimart.dataset s3://bucket/prefix list
     python -m airflow_provider_apimart.dataset s3://bucket/prefix accept-loss sku-1 sku-2
     python -m airflow_provider_apimart.dataset s3://bucket/prefix bought sku-1 --task-id task_01
+    python -m airflow_provider_apimart.dataset s3://bucket/prefix bought sku-2 --first 1 --task-id task_02
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("verdict", choices=["list", *get_args(Verdict)])
     parser.add_argument("ids", nargs="*", help="of the rows; none for list")
     parser.add_argument("--task-id", help="of the gateway task, for bought")
+    parser.add_argument(
+        "--first", type=int, help="of a row that takes several calls, the one that begins with this picture, from 0"
+    )
     parser.add_argument("--aws-conn-id", default="aws_default", help="Airflow connection that reaches the bucket")
     parser.add_argument("--extra-args", type=json.loads, default={}, help="extra_args of the operator, as JSON")
     options = parser.parse_args(arguments)
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verdict == "list":
             _show(undecided_calls(store))
         else:
-            _show(decide_rows(store, options.ids, options.verdict, task_id=options.task_id))
+            _show(decide_rows(store, options.ids, options.verdict, task_id=options.task_id, first=options.first))
     except ApimartError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -75,7 +79,18 @@ def _show(entries: Iterable[Entry]) -> None:
     for entry in entries:
         since = datetime.fromtimestamp(entry.intended_at, UTC).isoformat(timespec="seconds")
         reason = "" if entry.error is None else entry.error.message
-        values = (entry.id, entry.status, f"charged: {entry.charged}", since, ",".join(entry.task_ids), reason)
+        pictures = (
+            f"picture {entry.first}" if entry.n == 1 else f"pictures {entry.first} to {entry.first + entry.n - 1}"
+        )
+        values = (
+            entry.id,
+            pictures,
+            entry.status,
+            f"charged: {entry.charged}",
+            since,
+            ",".join(entry.task_ids),
+            reason,
+        )
         sys.stdout.write("\t".join(value for value in values if value) + "\n")
 
 

@@ -121,6 +121,14 @@ class Books:
         unknown = {line["idempotency_key"] for line in self.unknown}
         return [it["id"] for it in self.charged if it["id"] not in copied and it["idempotency_key"] not in unknown]
 
+    def summary(self) -> str:
+        """Return the figures of a campaign in a line."""
+        missing = (self.paid_pictures() - self.stored_pictures()).total()
+        return (
+            f"{len(self.sold)} tasks sold, {len(self.sold_twice())} keys twice, {len(self.unaccounted())} unaccounted, "
+            f"{missing} paid pictures not in S3, {len(self.unknown)} calls of unknown outcome"
+        )
+
     @property
     def unknown(self) -> list[dict[str, Any]]:
         """The lines of calls whose outcome is not known."""

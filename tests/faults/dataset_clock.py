@@ -86,7 +86,7 @@ class DatasetClock:
 
 def install(path: str) -> None:
     """Let this process live in the time that a file says."""
-    from airflow_provider_apimart.dataset.ledger.store import LedgerStore  # noqa: PLC0415 - not in every process
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
     real, file = time.time, Path(path)
 

@@ -67,7 +67,12 @@ def open_shop(fork_server: ForkServer, s3_server: SeaweedFS, bucket: str, tmp_pa
 
 @pytest.fixture
 def read_books(s3_server: SeaweedFS) -> ReadBooks:
-    return lambda shop: Books.read(shop, s3_server.client(), PREFIX)
+    def read(shop: Shop) -> Books:
+        books = Books.read(shop, s3_server.client(), PREFIX)
+        print(books.summary())  # noqa: T201
+        return books
+
+    return read
 
 
 @pytest.fixture
@@ -117,9 +122,9 @@ def decide_unknown(shop: Shop, client: S3Client, books: Books) -> None:
     for line in books.unknown:
         task_id = sold.get(line["idempotency_key"])
         if task_id:
-            decide_rows(store, [line["id"]], "bought", task_id=task_id)
+            decide_rows(store, [line["id"]], "bought", task_id=task_id, first=line["first"])
         else:
-            decide_rows(store, [line["id"]], "not-bought")
+            decide_rows(store, [line["id"]], "not-bought", first=line["first"])
 
 
 def test_a_gateway_that_ignores_keys_sells_nothing_twice(
