@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
+#: Polls in the interval between two queries of a call, at most.
+_POLLS_PER_INTERVAL: Final = 4
 #: Durations of recent pictures that are remembered.
 _REMEMBERED: Final = 200
 
@@ -151,9 +153,9 @@ class Collector:
         return [result for _, result in ended]
 
     def next_poll(self) -> float:
-        """Return the seconds until the next poll; infinite where nothing is polled."""
+        """Return the seconds until the next poll, in which many calls are queried; infinite where nothing is polled."""
         due = self._schedule.next_due()
-        return math.inf if due is None else max(0.0, due - self.clock())
+        return math.inf if due is None else max(self._interval() / _POLLS_PER_INTERVAL, due - self.clock())
 
     def finished(self, seconds: float) -> Iterator[Entry]:
         """
