@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
 
     from airflow_provider_apimart.dataset.run.session import DatasetWait
+    from airflow_provider_apimart.operators.dataset_session import OpenDataset
 
 __all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
 
@@ -83,8 +84,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`. ``max_cost`` is what a DAG run may
         spend from this ledger, all shards and generations together: before a call its price is reserved, by the
         gateway's price table or by what such rows have cost lately; the task stops before it would exceed the sum,
-        collects what is running, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
-        ``execution_timeout`` bounds the whole try.
+        collects what is running, and fails. ``timeout`` is what one try waits for a picture after its call was
+        accepted; ``execution_timeout`` bounds the whole try.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
     :raises IncompleteDatasetError: more rows failed than ``max_failed`` allows; says which, and why.
@@ -209,7 +210,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._raise_refusal()
         with failing_fast():
             settings = self._settings(context)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after a deferral: copy what has ended, and buy the next rows."""
@@ -217,7 +218,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._work(context, DatasetSettings.from_json(event["settings"]), began_at=event["began_at"])
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
-        """Continue after the trigger failed, at no cost; ``None`` where nothing is recorded, or it has failed too often."""
+        """Continue after the trigger failed, at no cost; ``None`` if nothing is recorded, or it failed too often."""
         settings = read_settings(context)
         if (
             settings is None
@@ -228,7 +229,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self.log.warning("The trigger ended without a result; polling on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
         write_settings(context, settings, self.log)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def on_kill(self) -> None:
         """Submit nothing more, and record what was submitted."""
@@ -246,8 +247,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         settings, differing = continued_settings(recorded, self._rendered_settings(context))
         if differing:
             self.log.warning(
-                "Using the recorded parameters of this task: %s differ now, which has no effect. Clearing the task uses "
-                "the present ones, but for the bucket and the prefix, where its pictures are; "
+                "Using the recorded parameters of this task: %s differ now, which has no effect. Clearing the task "
+                "uses the present ones, but for the bucket and the prefix, where its pictures are; "
                 "on_existing='regenerate' uses those too.",
                 ", ".join(differing),
             )
@@ -282,7 +283,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             run_began_at=time.time() if start is None else start.timestamp(),
         )
 
-    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float) -> dict[str, Any]:
+    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float | None = None) -> dict[str, Any]:
         from airflow_provider_apimart.operators.dataset_session import open_dataset  # noqa: PLC0415 - loads boto3 and urllib3
 
         self._stopping = self._stopping or Event()
@@ -298,27 +299,30 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                 self._emit(context, PURCHASES, purchase)
                 self._emit(context, IMAGES, images)
                 return report
-        return self._defer(wait, dataset.settings, began_at=began_at)
+        return self._defer(wait, dataset)
 
-    def _defer(self, wait: DatasetWait, settings: DatasetSettings, *, began_at: float) -> NoReturn:
+    def _defer(self, wait: DatasetWait, dataset: OpenDataset) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415
 
         now = time.time()
+        # The triggerer has no other clock than its own.
+        ahead = dataset.ledger.store.now() - now
+        settings, deadline = dataset.settings, wait.deadline - ahead
         times = self.trigger_times()
         trigger = ApimartDatasetTrigger(
             apimart_conn_id=settings.apimart_conn_id,
             task_ids=wait.task_ids,
             linger=wait.linger,
-            deadline=wait.deadline,
-            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
-            began_at=began_at,
+            deadline=deadline,
+            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at - ahead,
+            began_at=dataset.session.rules.try_began_at,
             settings=settings.to_json(),
             # The delay counts from the submit, not from the deferral.
-            first_look=min(times["first_look"], max(now, wait.accepted_at + settings.initial_delay)),
+            first_look=min(times["first_look"], max(now, wait.accepted_at - ahead + settings.initial_delay)),
             not_before=times["not_before"],
             poll_interval=settings.poll_interval,
         )
-        self.defer_until(wait.deadline, trigger)
+        self.defer_until(deadline, trigger)
 
 
 def _shard(value: Any) -> tuple[int, int] | None:

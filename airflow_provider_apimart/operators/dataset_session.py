@@ -160,12 +160,12 @@ class OpenDataset:
 
 @contextmanager
 def open_dataset(
-    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float, stopping: Event
+    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float | None, stopping: Event
 ) -> Iterator[OpenDataset]:
     """
     Connect to the gateway and to S3, open the ledger, and read the dataset unless its rows are stored already.
 
-    :param began_at: Unix seconds at which this try of the task began.
+    :param began_at: Unix seconds at which this try of the task began, by the store's clock; ``None`` for now.
     :param stopping: set when the worker is about to be killed.
     """
     ti = context["ti"]
@@ -190,7 +190,8 @@ def open_dataset(
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
-            rows, error = _rows(operator, settings, context, hook, ledger, writer)
+            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger, writer=writer)
+            began_at = store.now() if began_at is None else began_at
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
                 hook,
@@ -208,7 +209,9 @@ def open_dataset(
                 dataset = OpenDataset(
                     operator,
                     settings,
-                    _session(operator, settings, context, rows, ledger, rules, collector, began_at, stopping),
+                    _session(
+                        operator, settings, context, rows=rows, rules=rules, collector=collector, stopping=stopping
+                    ),
                     rows,
                     context,
                     error,
@@ -228,14 +231,13 @@ def _session(
     operator: DatasetParameters,
     settings: DatasetSettings,
     context: Context,
+    *,
     rows: Input,
-    ledger: Ledger,
     rules: Rules,
     collector: Collector,
-    began_at: float,
     stopping: Event,
 ) -> Session:
-    shard, hook = settings.shard, collector.hook
+    shard, hook, ledger = settings.shard, collector.hook, collector.ledger
     limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
     references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
     return Session(
@@ -249,7 +251,7 @@ def _session(
             max_cost=settings.max_cost,
             max_failed=settings.max_failed,
             max_failure_rate=settings.max_failure_rate,
-            ends_at=began_at + limit,
+            ends_at=rules.try_began_at + limit,
         ),
         buyer=Buyer(hook, ledger, rules, settings.max_cost, references, stopping),
         collector=collector,
@@ -266,6 +268,7 @@ def _rows(
     operator: DatasetParameters,
     settings: DatasetSettings,
     context: Context,
+    *,
     hook: ApimartHook,
     ledger: Ledger,
     writer: str,
@@ -292,7 +295,7 @@ def _rows(
     except (InvalidRequestError, OSError) as error:
         if not any(entry.buyer == writer for entry in ledger.index.open_entries()):
             raise
-        operator.log.exception("The dataset cannot be read; collecting what is in flight first. %s", error)
+        operator.log.exception("The dataset cannot be read; collecting what is in flight first.")
         return empty_input(), error
     if rows.invalid:
         operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))
