@@ -62,14 +62,15 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param prompt_template: makes each prompt from columns, such as ``"{name} on white, {colour} light"``.
     :param shard: ``(index, count)``: this task's share of the rows, ``index`` from 0. For
         ``.partial(...).expand(shard=[(0, 4), (1, 4), (2, 4), (3, 4)])``.
-    :param limit: number of rows to take, from the first on, such as a sample of 20; ``None`` (default) for all.
+    :param limit: number of rows to take, from the first on, such as a sample of 20; with shards, of each. ``None``
+        (default) for all.
     :param plan_only: return what would be bought and what it would cost, and buy nothing.
     :param max_in_flight: paid calls of a DAG run that run at the gateway at once; each shard gets its share.
     :param max_failed: how many rows (an ``int``), or which share of them (a ``float``), may end without a picture.
         Beyond that nothing more is bought and the task fails. Unless given, every row is tried, and then one failed
         row fails the task.
-    :param max_failure_rate: share of the last 50 calls, such as 0.3, whose failure ends the buying early; ``None``
-        (default) for any.
+    :param max_failure_rate: share of the last 50 calls of a worker (at least 20), such as 0.3, whose failure ends the
+        buying early; ``None`` (default) for any.
     :param row_retries: how often a row is bought again that failed and was not charged.
     :param on_invalid: ``"fail"`` on rows that cannot be bought, before anything is paid, naming each; ``"skip"`` them.
         If all are invalid, the task fails.
@@ -83,8 +84,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param kwargs: defaults of the request fields for all rows, and settings, as in
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`. ``max_cost`` is what a DAG run may
         spend from this ledger, all shards and generations together: before a call its price is reserved, by the
-        gateway's price table or by what such rows have cost lately; the task stops before it would exceed the sum,
-        collects what is running, and fails. ``timeout`` is what one try waits for a picture after its call was
+        gateway's price table or by what such rows have cost lately; the task stops before it would exceed the limit,
+        collects what is in flight, and fails. ``timeout`` is what one try waits for a picture after its call was
         accepted; ``execution_timeout`` bounds the whole try.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
@@ -101,7 +102,6 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         "shard",
         "limit",
         "plan_only",
-        "prompt_template",
         "on_existing",
         "on_invalid",
         "on_suspicious",
@@ -134,7 +134,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         s3_bucket: str,
         s3_prefix: str = DEFAULT_PREFIX,
         id_column: str = "id",
-        columns: Sequence[str] = (),
+        columns: Sequence[str] | str = (),
         prompt_template: str | None = None,
         shard: Sequence[int] | None = None,
         limit: int | str | None = None,
@@ -157,7 +157,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self.s3_bucket = s3_bucket
         self.s3_prefix = s3_prefix
         self.id_column = id_column
-        self.columns = columns
+        self.columns = (columns,) if isinstance(columns, str) else columns
         self.prompt_template = prompt_template
         self.shard = shard
         self.limit = limit
@@ -218,7 +218,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._work(context, DatasetSettings.from_json(event["settings"]), began_at=event["began_at"])
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
-        """Continue after the trigger failed, at no cost; ``None`` if nothing is recorded, or it failed too often."""
+        """Continue after the trigger failed; ``None`` where nothing is recorded, or it has failed too often."""
         settings = read_settings(context)
         if (
             settings is None
@@ -244,12 +244,15 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         """Return the parameters of this generation: what it has recorded, or else what is rendered now."""
         self._check_parameters(is_rendered=True)
         recorded = read_settings(context)
-        settings, differing = continued_settings(recorded, self._rendered_settings(context))
+        rendered = self._rendered_settings(context)
+        if rendered.plan_only:
+            return rendered
+        settings, differing = continued_settings(recorded, rendered)
         if differing:
             self.log.warning(
-                "Using the recorded parameters of this task: %s differ now, which has no effect. Clearing the task "
-                "uses the present ones, but for the bucket and the prefix, where its pictures are; "
-                "on_existing='regenerate' uses those too.",
+                "Using the recorded parameters of this task instance: %s differ now, which has no effect. Clearing it "
+                "uses the present ones, except bucket and prefix, where its pictures are; on_existing='regenerate' "
+                "uses those too.",
                 ", ".join(differing),
             )
         return settings
@@ -270,6 +273,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             aws_conn_id=self.aws_conn_id,
             shard=shard,
             limit=limit,
+            plan_only=str(self.plan_only).lower() == "true",
             max_in_flight=in_flight,
             max_cost=self.cost_limit(),
             max_failed=self.max_failed,
@@ -291,7 +295,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             failing_fast(),
             open_dataset(self, settings, context, began_at=began_at, stopping=self._stopping) as dataset,
         ):
-            if str(self.plan_only).lower() == "true":
+            if settings.plan_only:
                 return dataset.plan()
             wait = dataset.work()
             if wait is None:

@@ -295,7 +295,7 @@ def _rows(
     except (InvalidRequestError, OSError) as error:
         if not any(entry.buyer == writer for entry in ledger.index.open_entries()):
             raise
-        operator.log.exception("The dataset cannot be read; collecting what is in flight first.")
+        operator.log.exception("The dataset cannot be read; collecting what is in flight first")
         return empty_input(), error
     if rows.invalid:
         operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))

@@ -190,7 +190,7 @@ class Ledger:
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
-        exposed: dict[str, Entry] = {}
+        exposed: list[Entry] = []
         claimed: list[Entry] = []
         with self._appending:
             try:
@@ -214,7 +214,7 @@ class Ledger:
         decide: Callable[[Index], list[Entry]] | None,
         batch: list[Entry],
         intents: list[Entry],
-        exposed: dict[str, Entry],
+        exposed: list[Entry],
     ) -> list[Entry]:
         with self._log.turn() as must_read:
             for attempt in range(_ATTEMPTS):
@@ -238,16 +238,16 @@ class Ledger:
             intents = decide(self.index)
             return (list(self._pending) if intents else []), intents
 
-    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: dict[str, Entry]) -> bool:
+    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: list[Entry]) -> bool:
         """Append outcomes and intents, and return whether they count; ``exposed`` takes what others may have read."""
         try:
             if not self._log.append(entry.to_line() for entry in (*batch, *intents)):
                 return False
         except (AppendUncertainError, LogGapError):
-            exposed |= {entry.idempotency_key: entry for entry in intents}
+            exposed += intents
             return False
         except RecordUnavailableError:
-            exposed |= {entry.idempotency_key: entry for entry in intents}
+            exposed += intents
             raise
         with self._lock:
             del self._pending[: len(batch)]
@@ -271,9 +271,7 @@ class Ledger:
             self._timer.cancel()
             self._timer = None
 
-    def _take_back(self, exposed: dict[str, Entry], claimed: Sequence[Entry]) -> None:
-        for entry in claimed:
-            exposed.pop(entry.idempotency_key, None)
+    def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
         now = self.store.now()
         refused = [
             replace(
@@ -285,7 +283,8 @@ class Ledger:
                 error=_NOT_SUBMITTED,
                 updated_at=now,
             )
-            for entry in exposed.values()
+            for entry in exposed
+            if entry not in claimed
         ]
         with self._lock:
             for entry in refused:

@@ -45,6 +45,7 @@ __all__ = [
     "LogGapError",
     "LogObject",
     "Session",
+    "has_own_name",
     "log_number",
     "parse_entry",
     "read_log_object",
@@ -149,14 +150,17 @@ class LedgerLog:
         """
         unread = self._unread()
         verified_at = self.store.now()
-        if verified_at - self._verified_at > _FRESH and self._newest_checkpoint() > self.position:
-            raise LogGapError
         names = [found.name for found in unread]
         if len(names) > 1:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 read = list(pool.map(self._read_object, names))
         else:
             read = [self._read_object(name) for name in names]
+        # Numbers are missing where an object was taken back, and where objects were merged and deleted.
+        has_gap = None in read or bool(unread and log_number(names[0]) > self.position + 1)
+        is_stale = verified_at - self._verified_at > _FRESH
+        if (has_gap or is_stale) and self._newest_checkpoint() > self.position:
+            raise LogGapError
         self._read.update(names)
         self.position = max([self.position, *map(log_number, names)])
         self._verified_at = verified_at
@@ -223,9 +227,8 @@ class LedgerLog:
     def _unread(self) -> list[LedgerObject]:
         listed = self.store.list(LOG, after=f"{LOG}{self._first():08}.jsonl.gz")
         unread = [found for found in listed if found.name not in self._read]
-        for place, found in enumerate(unread):
-            if "-" not in found.name and log_number(found.name) > self.position + 1 + place:
-                raise LogGapError
+        if unread and not has_own_name(unread[0].name) and log_number(unread[0].name) > self.position + 1:
+            raise LogGapError
         return unread
 
     def _first(self) -> int:
@@ -236,8 +239,8 @@ class LedgerLog:
         try:
             return read_log_object(self.store, name)
         except FileNotFoundError:
-            if "-" in name:
-                return None  # Taken back by its writer.
+            if has_own_name(name):
+                return None
             raise LogGapError from None
 
     def _body(self, number: int, lines: Iterable[bytes]) -> bytes:
@@ -275,6 +278,11 @@ class LedgerLog:
 def log_number(name: str) -> int:
     """Return the number of an object of the log, or of a checkpoint."""
     return int(name.partition("/")[2][:8])
+
+
+def has_own_name(name: str) -> bool:
+    """Return whether an object of the log has a name of its own, because the store ignores conditions."""
+    return "-" in name
 
 
 def read_log_object(store: LedgerStore, name: str) -> LogObject:

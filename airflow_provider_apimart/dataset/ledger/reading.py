@@ -10,6 +10,7 @@ from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
 from airflow_provider_apimart.dataset.ledger.log import (
     LOG,
     LogObject,
+    has_own_name,
     log_number,
     parse_entry,
     read_log_object,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore, StoredObject
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore, StoredObject
 
 __all__ = ["POSITION", "TABLE", "LedgerLine", "identify_line", "position_of", "read_entries", "read_lines"]
 
@@ -84,7 +85,8 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
                 yield LedgerLine(TABLE, number, content)
             read.add(f"{LOG}{position:08}")
         listed = store.list(LOG, after=f"{LOG}{position:08}.jsonl.gz")
-        if _has_gap(listed, position):
+        has_gap = bool(listed) and log_number(listed[0].name) > position + 1
+        if has_gap and not (has_own_name(listed[0].name) and position == position_of(store.head(TABLE))):
             continue  # Merged meanwhile, and deleted.
         try:
             for found in _read_objects(store, [found.name for found in listed if found.name not in read]):
@@ -111,11 +113,6 @@ def identify_line(store: LedgerStore, name: str, number: int, line: bytes) -> Li
         return identify(line)
     except ValueError as error:
         raise unreadable(store, f"{name}, line {number}", error) from error
-
-
-def _has_gap(listed: list[LedgerObject], position: int) -> bool:
-    numbered = [log_number(found.name) for found in listed if "-" not in found.name]
-    return bool(numbered) and numbered[0] > position + 1
 
 
 def _read_objects(store: LedgerStore, names: list[str]) -> Iterator[LogObject]:

@@ -24,6 +24,7 @@ from airflow_provider_apimart.dataset.ledger.entry import UNSETTLED, Entry, Entr
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -31,12 +32,9 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
-__all__ = ["KEY_LIFETIME", "Verdict", "decide_rows", "undecided_calls"]
+__all__ = ["Verdict", "decide_rows", "undecided_calls"]
 
 Verdict = Literal["accept-loss", "buy-again", "not-bought", "bought", "regenerate"]
-
-#: Seconds for which a gateway is trusted to recognise an idempotency key. The vendor says 24 hours.
-KEY_LIFETIME: Final = 23 * 60 * 60
 
 _log: Final = logging.getLogger(__name__)
 _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.0, "reserved": None}
@@ -60,8 +58,14 @@ def decide_rows(
     :raises InvalidRequestError: when it applies to no call of one of the rows. Nothing was recorded for any of them.
     :raises RecordUnavailableError: when it is not certain that the verdict is recorded.
     """
-    if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None):
-        raise _refused("verdict", verdict, "does not exist, or a task id is missing or is not wanted", verdict)
+    is_one = verdict != "bought" or len(ids) == 1
+    if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None) or not is_one:
+        raise _refused(
+            "verdict",
+            verdict,
+            "does not exist, or does not take so many ids, or a task id is missing or not wanted",
+            verdict,
+        )
     ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, warn=_log.warning)
     entries = _newest(store, ledger.index, lambda entry: entry.id in ids and first in {None, entry.first})
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
 
+    Purchase = tuple[str, tuple[str, ...]]
+
 __all__ = ["Collector"]
 
 #: Polls in the interval between two queries of a call, at most.
@@ -69,14 +71,14 @@ class Collector:
     stopping: Event
     log: Logger
     clock: Callable[[], float] = time.monotonic
-    uncopied: dict[bytes, ApimartError] = field(default_factory=dict)
+    uncopied: dict[Purchase, tuple[Entry, ApimartError]] = field(default_factory=dict)
     errors: dict[bytes, str] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
-    _calls: dict[bytes, Entry] = field(default_factory=dict)
-    _late: set[bytes] = field(default_factory=set)
-    _owners: dict[str, bytes] = field(default_factory=dict)
+    _calls: dict[Purchase, Entry] = field(default_factory=dict)
+    _late: set[Purchase] = field(default_factory=set)
+    _owners: dict[str, Purchase] = field(default_factory=dict)
     _outcomes: dict[str, Task | TaskNotFoundError] = field(default_factory=dict)
-    _copies: dict[Future[Entry | ApimartError | None], bytes] = field(default_factory=dict)
+    _copies: dict[Future[Entry | ApimartError | None], Entry] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
@@ -90,11 +92,10 @@ class Collector:
 
     def watch_again(self) -> None:
         """Poll the calls again whose pictures could not be copied: their URLs may be others now."""
-        keys = list(self.uncopied)
+        entries = [entry for entry, _ in self.uncopied.values()]
         self.uncopied.clear()
-        for entry in map(self.ledger.index.open_entry, keys):
-            if entry is not None:
-                self.watch(entry)
+        for entry in entries:
+            self.watch(entry)
 
     @property
     def running(self) -> list[Entry]:
@@ -112,15 +113,17 @@ class Collector:
 
         :param is_late: nobody waits for it any more, but it is collected if it has ended meanwhile.
         """
+        purchase = _purchase(entry)
         if is_late:
-            self._late.add(entry.key)
-        if entry.key in self._calls or entry.key in self.uncopied or entry.key in self._copies.values():
+            self._late.add(purchase)
+        is_copying = any(_purchase(copying) == purchase for copying in self._copies.values())
+        if purchase in self._calls or purchase in self.uncopied or is_copying:
             return
-        self._calls[entry.key] = entry
+        self._calls[purchase] = entry
         delay = 0.0 if is_late else max(0.0, entry.accepted_at + self._first_poll() - self.ledger.store.now())
         delivered = {task["id"] for task in entry.delivered}
         for task_id in entry.task_ids:
-            self._owners[task_id] = entry.key
+            self._owners[task_id] = purchase
             if task_id not in delivered:
                 self._schedule.add(task_id, first_look=self.clock() + delay, interval=self._interval())
         if result := self._final_result(entry):
@@ -168,14 +171,14 @@ class Collector:
             return
         done, _ = wait(self._copies, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
-            key = self._copies.pop(future)
+            entry = self._copies.pop(future)
             outcome = future.result()
             if isinstance(outcome, ApimartError):
-                self.uncopied[key] = outcome
+                self.uncopied[_purchase(entry)] = (entry, outcome)
             elif outcome is not None:
-                self._late.discard(key)
+                self._late.discard(_purchase(entry))
                 if outcome.error is not None:
-                    self.errors[key] = outcome.error.message
+                    self.errors[entry.key] = outcome.error.message
                 yield outcome
 
     def _final_result(self, entry: Entry) -> CallResult | None:
@@ -186,13 +189,13 @@ class Collector:
             # A worker that dies after the copy must not leave a picture of a call whose outcome the log does not know.
             with suppress(RecordUnavailableError):
                 self.ledger.flush()
-        del self._calls[entry.key]
+        del self._calls[_purchase(entry)]
         for task_id in entry.task_ids:
             self._outcomes.pop(task_id, None)
             self._owners.pop(task_id, None)
         for task in result.tasks:
             self._remember(entry, task)
-        self._copies[self._pool.submit(self._copied, entry, result)] = entry.key
+        self._copies[self._pool.submit(self._copied, entry, result)] = entry
 
     def _copied(self, entry: Entry, result: CallResult) -> Entry | ApimartError | None:
         """Return the call's next entry, why there is none yet, or ``None`` when the worker is about to be killed."""
@@ -239,6 +242,11 @@ class Collector:
 
     def _interval(self) -> float:
         return poll_seconds(self.poll_interval, self.durations)
+
+
+def _purchase(entry: Entry) -> Purchase:
+    """Return what tells a purchase from all others: a gateway that ignores keys may have accepted a key twice."""
+    return entry.idempotency_key, entry.task_ids
 
 
 def _first_expiry(result: CallResult) -> float:

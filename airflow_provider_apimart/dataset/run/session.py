@@ -197,9 +197,19 @@ class Session:
         self.pause(max(0.05, min(seconds, _PAUSE)))
 
     def _follow(self) -> None:
-        """Poll the calls that are to be collected, and record those that nobody will hear of any more."""
+        """
+        Poll the calls that are to be collected, and record those that nobody will hear of any more.
+
+        A purchase that a newer one of its call has overtaken is paid for all the same: nobody waits for it, but it is
+        collected if it has ended.
+        """
+        index = self.ledger.index
+        for purchase in index.open_entries():
+            is_own = purchase.status is EntryStatus.ACCEPTED and purchase.buyer == self.rules.writer
+            if is_own and index.open_entry(purchase.key) is not purchase:
+                self.collector.watch(purchase, is_late=True)
         for key, call in list(self.tally.calls_with(CallStep.COLLECT, CallStep.LATE, CallStep.GIVE_UP)):
-            entry = self.ledger.index.open_entry(key)
+            entry = index.open_entry(key)
             if entry is None:
                 continue
             if call.need.step is not CallStep.GIVE_UP:
@@ -363,8 +373,12 @@ class Session:
                 retryable=True,
             )
         objection = self._objection()
-        why_not = self._failure() or (objection.reason if objection else None)
-        end, reason = decide_end(tally, max_failed=self.limits.max_failed, objection=why_not)
+        end, reason = decide_end(
+            tally,
+            max_failed=self.limits.max_failed,
+            failure=self._failure(),
+            objection=objection.reason if objection else None,
+        )
         if end is DatasetEnd.FINISHED:
             return
         budget = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost)
@@ -393,7 +407,7 @@ class Session:
         )
 
     def _not_copied(self) -> TransferError:
-        errors = list(self.collector.uncopied.values())
+        errors = [error for _, error in self.collector.uncopied.values()]
         return TransferError(
             f"The pictures of {len(errors)} row(s) could not be copied. They were paid for and are recorded: a retry "
             f"copies them and buys nothing. The first: {errors[0]}",

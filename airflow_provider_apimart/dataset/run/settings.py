@@ -36,6 +36,7 @@ class DatasetSettings:
     aws_conn_id: str | None
     shard: tuple[int, int] | None = None
     limit: int | None = None
+    plan_only: bool = False
     max_in_flight: int = 200
     max_cost: float | None = None
     max_failed: float | None = None

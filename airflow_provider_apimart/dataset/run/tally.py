@@ -227,18 +227,21 @@ def allowed_failures(total: int, max_failed: float | None) -> float:
     return allowed * total if isinstance(allowed, float) else allowed
 
 
-def decide_end(tally: Tally, *, max_failed: float | None, objection: str | None) -> TallyEnd:
+def decide_end(tally: Tally, *, max_failed: float | None, failure: str | None, objection: str | None) -> TallyEnd:
     """
     Return how a task ends.
 
-    :param objection: why nothing more is bought, where something is left.
+    :param failure: why so many calls have failed that nothing more is bought.
+    :param objection: why the budget allows no more.
     """
     of_rows = f"of {tally.total} rows"
     if tally.failed > allowed_failures(tally.total, max_failed):
-        unbought = f" {tally.left} of the others were not bought. {objection or ''}".rstrip() if tally.left else ""
+        why_not = failure or objection or ""
+        unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
         only_late = tally.count(CallStep.LATE) == tally.failed and not tally.left
         end = DatasetEnd.LATE if only_late else DatasetEnd.INCOMPLETE
         return TallyEnd(end, f"{tally.failed} {of_rows} have no picture.{unbought}")
     if tally.left:
-        return TallyEnd(DatasetEnd.OVER_BUDGET, f"{tally.left} {of_rows} were not bought. {objection or ''}".rstrip())
+        end = DatasetEnd.INCOMPLETE if failure else DatasetEnd.OVER_BUDGET
+        return TallyEnd(end, f"{tally.left} {of_rows} were not bought. {failure or objection or ''}".rstrip())
     return TallyEnd(DatasetEnd.FINISHED)

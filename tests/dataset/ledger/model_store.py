@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -83,24 +84,30 @@ class ModelClient:
 
     :param step: does what can be seen outside; it may wait for a turn, or not return.
     :param fate: of each write: ``"lost"``, its response is lost; ``"repeated"``, it is sent twice, as after a lost
-        response; ``"late"``, it times out and is kept for :attr:`late`; anything else is its usual course.
+        response; ``"late"``, it times out and is kept in :attr:`late` with the time; anything else is its usual course.
     """
 
     server: ModelServer
     step: Callable[[Callable[[], Any]], Any] = lambda effect: effect()
     fate: Callable[[str], str] = lambda _: ""
-    late: list[Callable[[], object]] = field(default_factory=list)
+    late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
 
     def put_object(self, *, Bucket: str, Key: str, Body: Any, **arguments: Any) -> dict[str, Any]:  # noqa: N803
         body = Body.read()
         conditions = (arguments.get("IfNoneMatch"), arguments.get("IfMatch"))
         fate = self.fate(Key)
 
+        # A request that its worker has signed long ago is refused. To keep the schedules of the log hard, its workers are
+        # stopped before that.
+        expires_at = math.inf if "/log/" in Key else self.server.now + 900
+
         def write() -> Stored:
+            if self.server.now > expires_at:
+                raise failure(403, "RequestTimeTooSkewed", self.server.now)
             return self.server.put(Key, body, arguments.get("Metadata", {}), *conditions)
 
         if fate == "late":
-            self.late.append(write)
+            self.late.append((self.server.now, write))
             raise ReadTimeoutError(endpoint_url=Bucket)
         stored = self._do("PUT", Key, write)
         if fate == "repeated":

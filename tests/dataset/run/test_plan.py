@@ -11,14 +11,13 @@ from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Fa
 from airflow_provider_apimart.dataset.ledger.index import CallState, Index
 from airflow_provider_apimart.dataset.row import Call, calls_of, row_of
 from airflow_provider_apimart.dataset.run.plan import (
-    KEY_LIFETIME,
     CallStep,
     Rules,
     decide_call,
     intent_of,
     resubmitted,
 )
-from airflow_provider_apimart.gateway.request import ImageRequest
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME, ImageRequest
 
 NOW = 1_790_000_000.0
 HOUR = 3600.0
