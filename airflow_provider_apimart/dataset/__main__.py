@@ -6,6 +6,7 @@ Verdicts about rows of a dataset, and its export, from the command line: ``pytho
     python -m airflow_provider_apimart.dataset s3://bucket/prefix list
     python -m airflow_provider_apimart.dataset s3://bucket/prefix accept-loss sku-1 sku-2
     python -m airflow_provider_apimart.dataset s3://bucket/prefix bought sku-1 --task-id task_01
+    python -m airflow_provider_apimart.dataset s3://bucket/prefix bought sku-2 --first 1 --task-id task_02
     python -m airflow_provider_apimart.dataset s3://bucket/prefix export DIRECTORY --format imagefolder
 """
 
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["list", "export", *get_args(Verdict)])
     parser.add_argument("names", nargs="*", help="ids of the rows for a verdict, the directory for export")
     parser.add_argument("--task-id", help="of the gateway task, for bought")
+    parser.add_argument(
+        "--first", type=int, help="of a row that takes several calls, the one that begins with this picture, from 0"
+    )
     parser.add_argument("--format", choices=get_args(ExportFormat), default="imagefolder", help="of the export")
     parser.add_argument("--no-images", action="store_true", help="export the table alone")
     parser.add_argument("--aws-conn-id", default="aws_default", help="Airflow connection that reaches the bucket")
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "export":
             return _export(store, manifest, options)
         else:
-            _show(decide_rows(store, options.names, options.command, task_id=options.task_id))
+            _show(decide_rows(store, options.names, options.command, task_id=options.task_id, first=options.first))
     except (ApimartError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -100,7 +104,18 @@ def _show(entries: Iterable[Entry]) -> None:
     for entry in entries:
         since = datetime.fromtimestamp(entry.intended_at, UTC).isoformat(timespec="seconds")
         reason = "" if entry.error is None else entry.error.message
-        values = (entry.id, entry.status, f"charged: {entry.charged}", since, ",".join(entry.task_ids), reason)
+        pictures = (
+            f"picture {entry.first}" if entry.n == 1 else f"pictures {entry.first} to {entry.first + entry.n - 1}"
+        )
+        values = (
+            entry.id,
+            pictures,
+            entry.status,
+            f"charged: {entry.charged}",
+            since,
+            ",".join(entry.task_ids),
+            reason,
+        )
         sys.stdout.write("\t".join(value for value in values if value) + "\n")
 
 

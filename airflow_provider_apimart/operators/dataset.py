@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
 
     from airflow_provider_apimart.dataset.run.session import DatasetWait
+    from airflow_provider_apimart.operators.dataset_session import OpenDataset
 
 __all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
 
@@ -209,7 +210,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._raise_refusal()
         with failing_fast():
             settings = self._settings(context)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after a deferral: copy what has ended, and buy the next rows."""
@@ -228,7 +229,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self.log.warning("The trigger ended without a result; polling on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
         write_settings(context, settings, self.log)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def on_kill(self) -> None:
         """Submit nothing more, and record what was submitted."""
@@ -286,7 +287,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             run_began_at=time.time() if start is None else start.timestamp(),
         )
 
-    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float) -> dict[str, Any]:
+    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float | None = None) -> dict[str, Any]:
         from airflow_provider_apimart.operators.dataset_session import open_dataset  # noqa: PLC0415 - loads boto3 and urllib3
 
         self._stopping = self._stopping or Event()
@@ -302,27 +303,30 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                 self._emit(context, PURCHASES, purchase)
                 self._emit(context, IMAGES, images)
                 return report
-        return self._defer(wait, dataset.settings, began_at=began_at)
+        return self._defer(wait, dataset)
 
-    def _defer(self, wait: DatasetWait, settings: DatasetSettings, *, began_at: float) -> NoReturn:
+    def _defer(self, wait: DatasetWait, dataset: OpenDataset) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415
 
         now = time.time()
+        # The triggerer has no other clock than its own.
+        ahead = dataset.ledger.store.now() - now
+        settings, deadline = dataset.settings, wait.deadline - ahead
         times = self.trigger_times()
         trigger = ApimartDatasetTrigger(
             apimart_conn_id=settings.apimart_conn_id,
             task_ids=wait.task_ids,
             linger=wait.linger,
-            deadline=wait.deadline,
-            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
-            began_at=began_at,
+            deadline=deadline,
+            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at - ahead,
+            began_at=dataset.session.rules.try_began_at,
             settings=settings.to_json(),
             # The delay counts from the submit, not from the deferral.
-            first_look=min(times["first_look"], max(now, wait.accepted_at + settings.initial_delay)),
+            first_look=min(times["first_look"], max(now, wait.accepted_at - ahead + settings.initial_delay)),
             not_before=times["not_before"],
             poll_interval=settings.poll_interval,
         )
-        self.defer_until(wait.deadline, trigger)
+        self.defer_until(deadline, trigger)
 
 
 def _shard(value: Any) -> tuple[int, int] | None:

@@ -160,12 +160,12 @@ class OpenDataset:
 
 @contextmanager
 def open_dataset(
-    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float, stopping: Event
+    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float | None, stopping: Event
 ) -> Iterator[OpenDataset]:
     """
     Connect to the gateway and to S3, open the ledger, and read the dataset unless its rows are stored already.
 
-    :param began_at: Unix seconds at which this try of the task began.
+    :param began_at: Unix seconds at which this try of the task began, by the store's clock; ``None`` for now.
     :param stopping: set when the worker is about to be killed.
     """
     ti = context["ti"]
@@ -191,6 +191,7 @@ def open_dataset(
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
             rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger, writer=writer)
+            began_at = store.now() if began_at is None else began_at
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
                 hook,
@@ -209,15 +210,7 @@ def open_dataset(
                     operator,
                     settings,
                     _session(
-                        operator,
-                        settings,
-                        context,
-                        rows=rows,
-                        ledger=ledger,
-                        rules=rules,
-                        collector=collector,
-                        began_at=began_at,
-                        stopping=stopping,
+                        operator, settings, context, rows=rows, rules=rules, collector=collector, stopping=stopping
                     ),
                     rows,
                     context,
@@ -240,13 +233,11 @@ def _session(
     context: Context,
     *,
     rows: Input,
-    ledger: Ledger,
     rules: Rules,
     collector: Collector,
-    began_at: float,
     stopping: Event,
 ) -> Session:
-    shard, hook = settings.shard, collector.hook
+    shard, hook, ledger = settings.shard, collector.hook, collector.ledger
     limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
     references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
     return Session(
@@ -260,7 +251,7 @@ def _session(
             max_cost=settings.max_cost,
             max_failed=settings.max_failed,
             max_failure_rate=settings.max_failure_rate,
-            ends_at=began_at + limit,
+            ends_at=rules.try_began_at + limit,
         ),
         buyer=Buyer(hook, ledger, rules, settings.max_cost, references, stopping),
         collector=collector,

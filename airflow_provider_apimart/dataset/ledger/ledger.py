@@ -108,6 +108,11 @@ class Ledger:
         with self._lock:
             return tuple(self._pending)
 
+    def is_written(self, entry: Entry) -> bool:
+        """Return whether everything that is known of a purchase is in the log."""
+        with self._lock:
+            return all(pending.idempotency_key != entry.idempotency_key for pending in self._pending)
+
     def refresh(self) -> None:
         """
         Read what others appended.

@@ -41,14 +41,20 @@ _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.
 
 
 def decide_rows(
-    store: LedgerStore, ids: Collection[str], verdict: Verdict, *, task_id: str | None = None
+    store: LedgerStore,
+    ids: Collection[str],
+    verdict: Verdict,
+    *,
+    task_id: str | None = None,
+    first: int | None = None,
 ) -> list[Entry]:
     """
     Record a verdict about all calls of some rows that it applies to, and return the new entries.
 
     :param ids: of the rows.
     :param verdict: see the table of the module.
-    :param task_id: of the gateway task, for ``"bought"`` alone, which takes one row.
+    :param task_id: of the gateway task, for ``"bought"`` alone, which takes one call.
+    :param first: of a row that takes several calls, the one that begins with this picture, from 0; ``None`` for all.
     :raises InvalidRequestError: when it applies to no call of one of the rows. Nothing was recorded for any of them.
     :raises RecordUnavailableError: when it is not certain that the verdict is recorded.
     """
@@ -61,7 +67,7 @@ def decide_rows(
             verdict,
         )
     ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, warn=_log.warning)
-    entries = _newest(store, ledger.index, lambda entry: entry.id in ids)
+    entries = _newest(store, ledger.index, lambda entry: entry.id in ids and first in {None, entry.first})
 
     def decide(index: Index) -> list[Entry]:
         now = store.now()
@@ -72,7 +78,13 @@ def decide_rows(
         for row_id, new in decided.items():
             if not new or (task_id and len(new) > 1):
                 states = ", ".join(entry.status for entry in entries if entry.id == row_id) or "not in the ledger"
-                raise _refused("ids", row_id, f"is {states}, to which {verdict!r} does not apply", verdict)
+                problem = (
+                    f"takes {len(new)} calls of unknown outcome, and a gateway task is one of them: name the call by "
+                    "its first picture"
+                    if new
+                    else f"is {states}, to which {verdict!r} does not apply"
+                )
+                raise _refused("ids", row_id, problem, verdict)
         return [replace(entry, writer=ledger.writer) for new in decided.values() for entry in new]
 
     appended = ledger.claim(decide)

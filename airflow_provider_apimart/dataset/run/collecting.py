@@ -7,13 +7,14 @@ import time
 from bisect import insort
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.object_names import key_template
 from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_entry, result_of_call
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
-from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
 from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
@@ -184,6 +185,10 @@ class Collector:
         return None if self.stopping.is_set() else result_of_call(entry, self._outcomes)
 
     def _copy(self, entry: Entry, result: CallResult) -> None:
+        if not self.ledger.is_written(entry):
+            # A worker that dies after the copy must not leave a picture of a call whose outcome the log does not know.
+            with suppress(RecordUnavailableError):
+                self.ledger.flush()
         del self._calls[_purchase(entry)]
         for task_id in entry.task_ids:
             self._outcomes.pop(task_id, None)
