@@ -147,7 +147,9 @@ class Job:
             wanted = self.wanted(index, entry(row).key, row)
             if wanted is not None and len(intents) < self.group:
                 stamps = {"intended_at": now, "answer_by": now + PATIENCE, "updated_at": now}
-                intents.append(replace(wanted, writer=self.writer, buyer=self.writer, **stamps))
+                intents.append(
+                    replace(wanted, writer=self.writer, buyer=self.writer, try_number=self.try_number, **stamps)
+                )
         return intents
 
     def wanted(self, index: Index, key: bytes, row: int) -> Entry | None:
