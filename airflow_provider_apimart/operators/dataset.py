@@ -247,8 +247,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         if differing:
             self.log.warning(
                 "Using the recorded parameters of this task: %s differ now, which has no effect. Clearing the task uses "
-                "the present ones, but for the bucket and the prefix, where its pictures are; "
-                "on_existing='regenerate' uses those too.",
+                "the present ones, but for the bucket and the prefix, where its pictures are; changing on_existing to "
+                "'regenerate' uses those too.",
                 ", ".join(differing),
             )
         return settings
@@ -280,6 +280,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             poll_interval=self._seconds("poll_interval"),
             timeout=self._seconds("timeout"),
             run_began_at=time.time() if start is None else start.timestamp(),
+            plan_only=str(self.plan_only).lower() == "true",
         )
 
     def _work(self, context: Context, settings: DatasetSettings, *, began_at: float) -> dict[str, Any]:
@@ -290,7 +291,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             failing_fast(),
             open_dataset(self, settings, context, began_at=began_at, stopping=self._stopping) as dataset,
         ):
-            if str(self.plan_only).lower() == "true":
+            if settings.plan_only:
                 return dataset.plan()
             wait = dataset.work()
             if wait is None:

@@ -34,7 +34,7 @@ from airflow_provider_apimart.gateway.request import rendered_values
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url, s3_folder_url
 from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
-from airflow_provider_apimart.operators.dataset_record import write_settings
+from airflow_provider_apimart.operators.dataset_record import keep_settings, write_settings
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
@@ -119,6 +119,8 @@ class OpenDataset:
             self.rows.save(self.ledger.store, self.session.rules.writer)
             self.settings = replace(self.settings, rows=self.session.rules.writer)
             write_settings(self.context, self.settings, self.operator.log)
+        elif self.settings.rows:
+            keep_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
         if wait is None and self.error is not None:
             raise self.error

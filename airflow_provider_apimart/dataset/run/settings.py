@@ -26,6 +26,7 @@ class DatasetSettings:
     :param run_began_at: Unix seconds, when the DAG run began for the first time.
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
+    :param plan_only: a plan is never recorded, so that a task that has begun to buy never turns into one.
     """
 
     generation: int
@@ -48,6 +49,7 @@ class DatasetSettings:
     run_began_at: float = 0.0
     rows: str = ""
     recoveries: int = 0
+    plan_only: bool = False
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
@@ -68,7 +70,7 @@ def continued_settings(
     Return the settings that a try uses, and the names of the parameters that are rendered otherwise now.
 
     A retry uses what its generation began with. After a clear the parameters are those of the new rendering, but what
-    is bought already is looked for, and stored, in the same place, unless pictures are regenerated.
+    is bought already is looked for, and stored, in the same place, unless the policy has changed to regenerate it.
 
     :param recorded: what the task instance has recorded before, if anything.
     :param rendered: the present parameters.
@@ -78,7 +80,7 @@ def continued_settings(
     if recorded.generation == rendered.generation:
         return recorded, _differing(recorded, rendered, set(_parameters()))
     rendered = replace(rendered, run_began_at=min(recorded.run_began_at, rendered.run_began_at))
-    if rendered.on_existing == "regenerate":
+    if rendered.on_existing == "regenerate" != recorded.on_existing:
         return rendered, []
     places = {name: getattr(recorded, name) for name in _PLACES}
     return replace(rendered, **places), _differing(recorded, rendered, set(_PLACES))
