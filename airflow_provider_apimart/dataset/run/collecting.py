@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
+#: A purchase: its idempotency key, and its gateway tasks, because some gateways accept one key several times.
+_Purchase = tuple[str, tuple[str, ...]]
+
 #: Durations of recent pictures that are remembered.
 _REMEMBERED: Final = 200
 
@@ -50,9 +53,9 @@ class Collector:
     :param stopping: set when the worker is about to be killed: no other copy begins then.
     :param clock: monotonic seconds.
 
-    ``uncopied`` holds, by the key of each call, why its pictures could not be copied by this worker; the next one tries
-    again. ``errors`` holds why calls ended without a picture, and ``durations`` the seconds that recent pictures took,
-    sorted.
+    ``uncopied`` holds, by purchase, why its pictures could not be copied by this worker; the next one tries again.
+    ``errors`` holds why calls ended without a picture, by their keys, and ``durations`` the seconds that recent
+    pictures took, sorted.
     """
 
     hook: ApimartHook
@@ -66,14 +69,14 @@ class Collector:
     stopping: Event
     log: Logger
     clock: Callable[[], float] = time.monotonic
-    uncopied: dict[bytes, ApimartError] = field(default_factory=dict)
+    uncopied: dict[_Purchase, ApimartError] = field(default_factory=dict)
     errors: dict[bytes, str] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
-    _calls: dict[bytes, Entry] = field(default_factory=dict)
-    _late: set[bytes] = field(default_factory=set)
-    _owners: dict[str, bytes] = field(default_factory=dict)
+    _calls: dict[_Purchase, Entry] = field(default_factory=dict)
+    _late: set[_Purchase] = field(default_factory=set)
+    _owners: dict[str, _Purchase] = field(default_factory=dict)
     _outcomes: dict[str, Task | TaskNotFoundError] = field(default_factory=dict)
-    _copies: dict[Future[Entry | ApimartError | None], bytes] = field(default_factory=dict)
+    _copies: dict[Future[Entry | ApimartError | None], _Purchase] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
@@ -87,16 +90,16 @@ class Collector:
 
     def watch_again(self) -> None:
         """Poll the calls again whose pictures could not be copied: their URLs may be others now."""
-        keys = list(self.uncopied)
+        purchases = set(self.uncopied)
         self.uncopied.clear()
-        for entry in map(self.ledger.index.open_entry, keys):
-            if entry is not None:
+        for entry in self.ledger.index.open_entries():
+            if _purchase(entry) in purchases:
                 self.watch(entry)
 
     @property
     def running(self) -> list[Entry]:
         """The calls that have not ended as far as is known, without the late ones."""
-        return [entry for key, entry in self._calls.items() if key not in self._late]
+        return [entry for purchase, entry in self._calls.items() if purchase not in self._late]
 
     @property
     def copying(self) -> int:
@@ -109,15 +112,16 @@ class Collector:
 
         :param is_late: nobody waits for it any more, but it is collected if it has ended meanwhile.
         """
+        purchase = _purchase(entry)
         if is_late:
-            self._late.add(entry.key)
-        if entry.key in self._calls or entry.key in self.uncopied or entry.key in self._copies.values():
+            self._late.add(purchase)
+        if purchase in self._calls or purchase in self.uncopied or purchase in self._copies.values():
             return
-        self._calls[entry.key] = entry
+        self._calls[purchase] = entry
         delay = 0.0 if is_late else max(0.0, entry.accepted_at + self._first_poll() - self.ledger.store.now())
         delivered = {task["id"] for task in entry.delivered}
         for task_id in entry.task_ids:
-            self._owners[task_id] = entry.key
+            self._owners[task_id] = purchase
             if task_id not in delivered:
                 self._schedule.add(task_id, first_look=self.clock() + delay, interval=self._interval())
         if result := self._final_result(entry):
@@ -142,7 +146,8 @@ class Collector:
             self._outcomes[task_id] = final
             self._schedule.remove(task_id)
             self._filter.forget(task_id)
-            entry = self._calls.get(self._owners[task_id])
+            owner = self._owners.get(task_id)
+            entry = None if owner is None else self._calls.get(owner)
             if entry is not None and (result := self._final_result(entry)):
                 ended.append((entry, result))
         self._schedule.put_back(due, looked_at=looked_at)
@@ -164,27 +169,27 @@ class Collector:
             return
         done, _ = wait(self._copies, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
-            key = self._copies.pop(future)
+            purchase = self._copies.pop(future)
             outcome = future.result()
             if isinstance(outcome, ApimartError):
-                self.uncopied[key] = outcome
+                self.uncopied[purchase] = outcome
             elif outcome is not None:
-                self._late.discard(key)
+                self._late.discard(purchase)
                 if outcome.error is not None:
-                    self.errors[key] = outcome.error.message
+                    self.errors[outcome.key] = outcome.error.message
                 yield outcome
 
     def _final_result(self, entry: Entry) -> CallResult | None:
         return None if self.stopping.is_set() else result_of_call(entry, self._outcomes)
 
     def _copy(self, entry: Entry, result: CallResult) -> None:
-        del self._calls[entry.key]
+        del self._calls[_purchase(entry)]
         for task_id in entry.task_ids:
             self._outcomes.pop(task_id, None)
             self._owners.pop(task_id, None)
         for task in result.tasks:
             self._remember(entry, task)
-        self._copies[self._pool.submit(self._copied, entry, result)] = entry.key
+        self._copies[self._pool.submit(self._copied, entry, result)] = _purchase(entry)
 
     def _copied(self, entry: Entry, result: CallResult) -> Entry | ApimartError | None:
         """Return the call's next entry, why there is none yet, or ``None`` when the worker is about to be killed."""
@@ -231,6 +236,10 @@ class Collector:
 
     def _interval(self) -> float:
         return poll_seconds(self.poll_interval, self.durations)
+
+
+def _purchase(entry: Entry) -> _Purchase:
+    return (entry.idempotency_key, entry.task_ids)
 
 
 def _first_expiry(result: CallResult) -> float:
