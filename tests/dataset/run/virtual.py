@@ -270,11 +270,23 @@ class World:
         max_failed: float | None = None,
         max_failure_rate: float | None = None,
         warn: Callable[[str], None] = lambda _: None,
+        client: Any = None,
+        hook: Any = None,
+        copier: Any = None,
+        held: float = 1.0,
         **rules: Any,
     ) -> Session:
-        store = LedgerStore(self.s3.client(), "bucket", "prefix", clock=self.now)
+        """
+        Return a worker's session.
+
+        :param client: of the store, ``hook`` of the gateway, and ``copier``, in place of those of this world.
+        :param held: real seconds for which the ledger may hold an outcome back.
+        """
+        store = LedgerStore(client or self.s3.client(), "bucket", "prefix", clock=self.now)
         log: Any = getLogger(__name__)
-        ledger = Ledger.open(store, writer=writer, try_number=try_number, warn=log.warning)
+        ledger = Ledger.open(
+            store, writer=writer, try_number=try_number, warn=log.warning, held=held, sleep=lambda _: None
+        )
         rows = read_dataset(
             prompts, defaults={"model": "gpt-image-2"}, gateway=Gateway.APIMART, aws_conn_id=None, on_invalid="fail"
         )
@@ -287,8 +299,8 @@ class World:
             **{"run_began_at": begin, "try_began_at": begin, "max_tries": 0, **rules},
         )
         stopping = Event()
-        hook: Any = self.gateway
-        copier: Any = ModelCopier(self.copied)
+        hook = hook or self.gateway
+        copier = copier or ModelCopier(self.copied)
         references: Any = SimpleNamespace(resolve=lambda requests: requests)
         collector = Collector(hook, copier, ledger, all_rules, "prefix", 16, 12.0, 4.0, stopping, log, clock=self.now)
         return Session(

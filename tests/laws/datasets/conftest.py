@@ -70,3 +70,12 @@ def in_background() -> Iterator[Callable[[Callable[[], Any]], Future[Any]]]:
     """Run workers in threads of this process, and wait for them at the end."""
     with ThreadPoolExecutor(8) as pool:
         yield pool.submit
+
+
+@pytest.fixture
+def adopts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait a quarter of an hour, or an hour, for a call that its own task instance no longer collects."""
+    from airflow_provider_apimart.dataset.run import plan, tally
+
+    monkeypatch.setattr(plan, "_ADOPTED_AFTER", 1.0)
+    monkeypatch.setattr(tally, "_ABANDONED_AFTER", 1.0)

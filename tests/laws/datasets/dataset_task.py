@@ -114,7 +114,9 @@ class Dataset:
 
     def table(self, prefix: str = PREFIX) -> list[dict[str, Any]]:
         """Return the lines of the ledger as people open it."""
-        return [json.loads(line) for line in gzip.decompress(self.body(f"{prefix}/ledger/ledger.jsonl.gz")).splitlines()]
+        return [
+            json.loads(line) for line in gzip.decompress(self.body(f"{prefix}/ledger/ledger.jsonl.gz")).splitlines()
+        ]
 
     def lines(self, prefix: str = PREFIX) -> list[dict[str, Any]]:
         """Return every line that was ever written, in the order of the log."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("leaves_soon")
 
 
-
-
 def counting(name: str, pattern: str) -> Callable[[], Mapping[str, Any]]:
     """Render to another text in each worker process."""
     numbers = itertools.count()
@@ -39,11 +37,13 @@ RENDERINGS: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
     "the prefix holds the time": lambda: counting("s3_prefix", "catalogue/{}"),
     "the prefix is random": lambda: lambda: {"s3_prefix": f"catalogue/{time.monotonic_ns()}"},
     "the prefix's XCom is pruned": lambda: once_then("s3_prefix", "catalogue", "None"),
-    "the bucket's Variable was edited": lambda: lambda: {},
+    "the bucket's Variable was edited": lambda: dict[str, Any],
     "the limit was edited": lambda: once_then("limit", None, "1"),
     "the shard's XCom is gone": lambda: once_then("shard", [0, 1], [1, 2]),
     "the model's Variable was edited": lambda: once_then("model", "gpt-image-2", "gpt-image-1.5"),
     "the policy was edited": lambda: once_then("on_existing", "reuse", "regenerate"),
+    "the limit has become nonsense": lambda: once_then("limit", None, "many"),
+    "the budget's Variable is gone": lambda: once_then("max_cost", "0.03", None),
     "a plan is wanted now": lambda: once_then("plan_only", "False", "True"),
 }
 
@@ -66,7 +66,7 @@ class TestSettingsThatRenderDifferentlyLater:
 
         assert set(dataset.bought.values()) == {1}
         assert (result["total"], result["done"], result["bought"]) == (3, 3, 3)
-        assert len([key for key in dataset.keys() if "/images/" in key]) == 3
+        assert len([key for key in dataset.keys("catalogue") if "/images/" in key]) == 3
 
     def test_are_those_of_the_first_rendering_in_a_retry(
         self, dataset: Dataset, task: DatasetTask, rendering: Callable[[], Mapping[str, Any]]
@@ -97,12 +97,8 @@ class TestSettingsThatRenderDifferentlyLater:
 
 
 @pytest.mark.parametrize("on_existing", ["reuse", "regenerate"])
-def test_a_clear_looks_for_what_was_bought_where_it_is(
-    dataset: Dataset, task: DatasetTask, on_existing: str
-) -> None:
-    make = dataset.operator(
-        rows(3), rendered=counting("s3_prefix", "catalogue/{}"), on_existing=on_existing
-    )
+def test_a_clear_looks_for_what_was_bought_where_it_is(dataset: Dataset, task: DatasetTask, on_existing: str) -> None:
+    make = dataset.operator(rows(3), rendered=counting("s3_prefix", "catalogue/{}"), on_existing=on_existing)
     task.run(make)
     task.clear_task()
 
@@ -255,7 +251,9 @@ class TestTheInput:
         assert (result["total"], dataset.bought) == (2, {"a kite": 1, "a boat": 1})
         assert "bought once" in capsys.readouterr().out
 
-    def test_of_nothing_valid_fails_although_invalid_rows_are_skipped(self, dataset: Dataset, task: DatasetTask) -> None:
+    def test_of_nothing_valid_fails_although_invalid_rows_are_skipped(
+        self, dataset: Dataset, task: DatasetTask
+    ) -> None:
         refused(dataset.operator([{"prompt": ""}, {"prompt": None}], on_invalid="skip"), task)
 
         assert dataset.gateway.calls == []
