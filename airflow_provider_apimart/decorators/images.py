@@ -78,8 +78,8 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
         )
         if not is_address and not is_rows:
             raise InvalidRequestError(
-                f"{self.python_callable.__name__}() returned a {type(given).__name__}: it must return texts or mappings, "
-                "as a list or by yielding them, or the address of a file; the rows of a data frame are its "
+                f"{self.python_callable.__name__}() returned a {type(given).__name__}: it must return texts or "
+                "mappings, as a list or by yielding them, or the address of a file; the rows of a data frame are its "
                 ".to_dict('records'). Nothing was submitted.",
                 field="prompts",
                 value=given,

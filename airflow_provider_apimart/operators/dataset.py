@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
 
     from airflow_provider_apimart.dataset.run.session import DatasetWait
+    from airflow_provider_apimart.operators.dataset_session import OpenDataset
 
 __all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
 
@@ -62,14 +63,15 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param prompt_template: makes each prompt from columns, such as ``"{name} on white, {colour} light"``.
     :param shard: ``(index, count)``: this task's share of the rows, ``index`` from 0. For
         ``.partial(...).expand(shard=[(0, 4), (1, 4), (2, 4), (3, 4)])``.
-    :param limit: number of rows to take, from the first on, such as a sample of 20; ``None`` (default) for all.
+    :param limit: number of rows to take, from the first on, such as a sample of 20; with shards, of each. ``None``
+        (default) for all.
     :param plan_only: return what would be bought and what it would cost, and buy nothing.
     :param max_in_flight: paid calls of a DAG run that run at the gateway at once; each shard gets its share.
     :param max_failed: how many rows (an ``int``), or which share of them (a ``float``), may end without a picture.
         Beyond that nothing more is bought and the task fails. Unless given, every row is tried, and then one failed
         row fails the task.
-    :param max_failure_rate: share of the last 50 calls, such as 0.3, whose failure ends the buying early; ``None``
-        (default) for any.
+    :param max_failure_rate: share of the last 50 calls of a worker (at least 20), such as 0.3, whose failure ends the
+        buying early; ``None`` (default) for any.
     :param row_retries: how often a row is bought again that failed and was not charged.
     :param on_invalid: ``"fail"`` on rows that cannot be bought, before anything is paid, naming each; ``"skip"`` them.
         If all are invalid, the task fails.
@@ -82,10 +84,10 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
     :param extra_args: further arguments of each ``PutObject``, such as ``{"ServerSideEncryption": "aws:kms"}``.
     :param kwargs: defaults of the request fields for all rows, and settings, as in
         :class:`~airflow_provider_apimart.operators.base.ApimartRequestOperator`. ``max_cost`` is what a DAG run may
-        spend from this ledger, all shards and generations together: before a call its price is reserved, by the gateway's
-        price table or by what such rows have cost lately; the task stops before it would exceed the sum, collects what
-        is running, and fails. ``timeout`` is what one try waits for a picture after its call was accepted;
-        ``execution_timeout`` bounds the whole try.
+        spend from this ledger, all shards and generations together: before a call its price is reserved, by the
+        gateway's price table or by what such rows have cost lately; the task stops before it would exceed the limit,
+        collects what is in flight, and fails. ``timeout`` is what one try waits for a picture after its call was
+        accepted; ``execution_timeout`` bounds the whole try.
     :raises InvalidRequestError: for rows that cannot be bought, naming each by its line. Nothing was submitted.
     :raises BudgetExceededError: ``max_cost`` allows no further row; says what was spent, and how many rows are left.
     :raises IncompleteDatasetError: more rows failed than ``max_failed`` allows; says which, and why.
@@ -101,7 +103,6 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         "shard",
         "limit",
         "plan_only",
-        "prompt_template",
         "on_existing",
         "on_invalid",
         "on_suspicious",
@@ -134,7 +135,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         s3_bucket: str,
         s3_prefix: str = DEFAULT_PREFIX,
         id_column: str = "id",
-        columns: Sequence[str] = (),
+        columns: Sequence[str] | str = (),
         prompt_template: str | None = None,
         shard: Sequence[int] | None = None,
         limit: int | str | None = None,
@@ -157,7 +158,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self.s3_bucket = s3_bucket
         self.s3_prefix = s3_prefix
         self.id_column = id_column
-        self.columns = columns
+        self.columns = (columns,) if isinstance(columns, str) else columns
         self.prompt_template = prompt_template
         self.shard = shard
         self.limit = limit
@@ -210,7 +211,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._raise_refusal()
         with failing_fast():
             settings = self._settings(context)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after a deferral: copy what has ended, and buy the next rows."""
@@ -218,7 +219,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._work(context, DatasetSettings.from_json(event["settings"]), began_at=event["began_at"])
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
-        """Continue after the trigger failed, at no cost; ``None`` where nothing is recorded, or it has failed too often."""
+        """Continue after the trigger failed; ``None`` where nothing is recorded, or it has failed too often."""
         settings = read_settings(context)
         if (
             settings is None
@@ -229,7 +230,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self.log.warning("The trigger ended without a result; polling on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
         write_settings(context, settings, self.log)
-        return self._work(context, settings, began_at=time.time())
+        return self._work(context, settings)
 
     def on_kill(self) -> None:
         """Submit nothing more, and record what was submitted."""
@@ -254,8 +255,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         settings, differing = continued_settings(recorded, rendered)
         if differing:
             self.log.warning(
-                "Using the recorded parameters of this task: %s differ now, which has no effect. Clearing the task "
-                "uses the present ones, but for the bucket and the prefix, where its pictures are; changing on_existing to "
+                "Using the recorded parameters of this task instance: %s differ now, which has no effect. Clearing it "
+                "uses the present ones, except bucket and prefix, where its pictures are; changing on_existing to "
                 "'regenerate' uses those too.",
                 ", ".join(differing),
             )
@@ -277,6 +278,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             aws_conn_id=self.aws_conn_id,
             shard=shard,
             limit=limit,
+            plan_only=str(self.plan_only).lower() == "true",
             max_in_flight=in_flight,
             max_cost=self.cost_limit(),
             max_failed=self.max_failed,
@@ -288,10 +290,9 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             poll_interval=self._seconds("poll_interval"),
             timeout=self._seconds("timeout"),
             run_began_at=time.time() if start is None else start.timestamp(),
-            plan_only=str(self.plan_only).lower() == "true",
         )
 
-    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float) -> dict[str, Any]:
+    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float | None = None) -> dict[str, Any]:
         from airflow_provider_apimart.operators.dataset_session import open_dataset  # noqa: PLC0415 - loads boto3 and urllib3
 
         self._stopping = self._stopping or Event()
@@ -307,27 +308,30 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
                 self._emit(context, PURCHASES, purchase)
                 self._emit(context, IMAGES, images)
                 return report
-        return self._defer(wait, dataset.settings, began_at=began_at)
+        return self._defer(wait, dataset)
 
-    def _defer(self, wait: DatasetWait, settings: DatasetSettings, *, began_at: float) -> NoReturn:
+    def _defer(self, wait: DatasetWait, dataset: OpenDataset) -> NoReturn:
         from airflow_provider_apimart.triggers.dataset import ApimartDatasetTrigger  # noqa: PLC0415
 
         now = time.time()
+        # The triggerer has no other clock than its own.
+        ahead = dataset.ledger.store.now() - now
+        settings, deadline = dataset.settings, wait.deadline - ahead
         times = self.trigger_times()
         trigger = ApimartDatasetTrigger(
             apimart_conn_id=settings.apimart_conn_id,
             task_ids=wait.task_ids,
             linger=wait.linger,
-            deadline=wait.deadline,
-            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at,
-            began_at=began_at,
+            deadline=deadline,
+            wake_at=None if math.isinf(wait.wake_at) else wait.wake_at - ahead,
+            began_at=dataset.session.rules.try_began_at,
             settings=settings.to_json(),
             # The delay counts from the submit, not from the deferral.
-            first_look=min(times["first_look"], max(now, wait.accepted_at + settings.initial_delay)),
+            first_look=min(times["first_look"], max(now, wait.accepted_at - ahead + settings.initial_delay)),
             not_before=times["not_before"],
             poll_interval=settings.poll_interval,
         )
-        self.defer_until(wait.deadline, trigger)
+        self.defer_until(deadline, trigger)
 
 
 def _shard(value: Any) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +29,7 @@ from airflow_provider_apimart.dataset.run.report import (
     purchase_event,
     task_report,
 )
-from airflow_provider_apimart.dataset.run.session import Limits, Session
+from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
 from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
@@ -123,6 +124,8 @@ class OpenDataset:
         elif self.settings.rows:
             keep_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
+        failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
+        self.settings = replace(self.settings, recent_failures=failures)
         if wait is None and self.error is not None:
             raise self.error
         return wait
@@ -160,12 +163,12 @@ class OpenDataset:
 
 @contextmanager
 def open_dataset(
-    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float, stopping: Event
+    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float | None, stopping: Event
 ) -> Iterator[OpenDataset]:
     """
     Connect to the gateway and to S3, open the ledger, and read the dataset unless its rows are stored already.
 
-    :param began_at: Unix seconds at which this try of the task began.
+    :param began_at: Unix seconds at which this try of the task began, by the store's clock; ``None`` for now.
     :param stopping: set when the worker is about to be killed.
     """
     ti = context["ti"]
@@ -190,7 +193,8 @@ def open_dataset(
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
-            rows, error = _rows(operator, settings, context, hook, ledger)
+            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger)
+            began_at = store.now() if began_at is None else began_at
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
                 hook,
@@ -208,7 +212,9 @@ def open_dataset(
                 dataset = OpenDataset(
                     operator,
                     settings,
-                    _session(operator, settings, context, rows, ledger, rules, collector, began_at, stopping),
+                    _session(
+                        operator, settings, context, rows=rows, rules=rules, collector=collector, stopping=stopping
+                    ),
                     rows,
                     context,
                     error,
@@ -228,14 +234,13 @@ def _session(
     operator: DatasetParameters,
     settings: DatasetSettings,
     context: Context,
+    *,
     rows: Input,
-    ledger: Ledger,
     rules: Rules,
     collector: Collector,
-    began_at: float,
     stopping: Event,
 ) -> Session:
-    shard, hook = settings.shard, collector.hook
+    shard, hook, ledger = settings.shard, collector.hook, collector.ledger
     limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
     references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
     return Session(
@@ -249,7 +254,7 @@ def _session(
             max_cost=settings.max_cost,
             max_failed=settings.max_failed,
             max_failure_rate=settings.max_failure_rate,
-            ends_at=began_at + limit,
+            ends_at=rules.try_began_at + limit,
         ),
         buyer=Buyer(hook, ledger, rules, settings.max_cost, references, stopping),
         collector=collector,
@@ -257,6 +262,7 @@ def _session(
         report=lambda progress: _show(operator, context, progress),
         warn=lambda message: operator.log.warning("%s", message),
         stopping=stopping,
+        recent_failures=deque((failed == "1" for failed in settings.recent_failures), RATED_CALLS),
         pause=partial(_pause, stopping),
     )
 
@@ -265,6 +271,7 @@ def _rows(
     operator: DatasetParameters,
     settings: DatasetSettings,
     context: Context,
+    *,
     hook: ApimartHook,
     ledger: Ledger,
 ) -> tuple[Input, Exception | None]:

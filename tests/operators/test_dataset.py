@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import time
 from contextlib import closing
 from datetime import timedelta
 from logging import getLogger
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from operators.task_instance import StateStore
+from services.reference_files import transparent_png
 
 from airflow_provider_apimart.dataset.input import read_dataset
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
@@ -208,9 +210,8 @@ class TestTheRows:
         bucket: str,
         tmp_path: Path,
     ) -> None:
-        picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
-        s3_server.client().put_object(Bucket=bucket, Key="reference.png", Body=picture)
-        (tmp_path / "local.png").write_bytes(picture + b"another")
+        s3_server.client().put_object(Bucket=bucket, Key="reference.png", Body=transparent_png())
+        (tmp_path / "local.png").write_bytes(transparent_png((41, 30)))
         references = [f"s3://{bucket}/reference.png", str(tmp_path / "local.png")]
 
         task_instance.run(dataset_operator(rows(5, image_urls=references), max_in_flight=2))
@@ -544,7 +545,7 @@ class TestTheWait:
         hour = timedelta(hours=1)
         operator = dataset_operator(rows(10), max_in_flight=5, timeout=7200, execution_timeout=hour)
         trigger = task_instance.run_until_deferred(operator)
-        assert trigger.deadline == trigger.began_at + hour.total_seconds()
+        assert trigger.deadline == pytest.approx(trigger.began_at + hour.total_seconds(), abs=1)
 
         an_hour_later = {
             "status": "timeout",
@@ -600,6 +601,48 @@ class TestTheWait:
         trigger = task_instance.run_until_deferred(operator)
         gateway_clock.finish_everything()
         assert task_instance.resume(operator, task_instance.event_of(trigger))["done"] == 5
+
+
+class TestAWorkerWhoseClockIsWrong:
+    """The store's clock decides about purchases; triggers and timeouts have the clocks of their machines."""
+
+    @pytest.fixture
+    def simulator(self, unhurried_simulator: Simulator) -> Simulator:
+        return unhurried_simulator
+
+    @pytest.mark.parametrize("ahead", [7200.0, -7200.0], ids=["late", "early"])
+    def test_waits_as_long_as_any_other(
+        self,
+        task_instance: TaskInstance,
+        dataset_operator: Describe,
+        monkeypatch: pytest.MonkeyPatch,
+        gateway_clock: GatewayClock,
+        ahead: float,
+    ) -> None:
+        monkeypatch.setattr(LedgerStore, "now", lambda _: time.time() + ahead)
+        operator = dataset_operator(rows(1), timeout=600, execution_timeout=timedelta(seconds=300))
+
+        trigger = task_instance.run_until_deferred(operator)
+
+        assert 200 < trigger.deadline - time.time() <= 300
+        gateway_clock.finish_everything()
+        assert task_instance.resume(operator, task_instance.event_of(trigger))["done"] == 1
+
+    @pytest.mark.parametrize("ahead", [7200.0, -7200.0], ids=["late", "early"])
+    def test_waits_for_a_busy_gateway_as_long_as_any_other(
+        self,
+        simulator: Simulator,
+        task_instance: TaskInstance,
+        dataset_operator: Describe,
+        monkeypatch: pytest.MonkeyPatch,
+        ahead: float,
+    ) -> None:
+        monkeypatch.setattr(LedgerStore, "now", lambda _: time.time() + ahead)
+        simulator.add_fault({"fault": "refuse", "on": "submit", "status": 429, "retry_after": 120})
+
+        trigger = task_instance.run_until_deferred(dataset_operator(rows(1)))
+
+        assert 60 <= trigger.wake_at - time.time() <= 180
 
 
 class TestWithoutDeferral:

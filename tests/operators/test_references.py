@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from services.reference_files import image_file, transparent_png
 
-from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.exceptions import IncompleteDatasetError, InvalidRequestError
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from operators.task_instance import TaskInstance
     from services.seaweedfs import SeaweedFS
 
+    from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
     from airflow_provider_apimart.operators.image import ApimartImageOperator
     from airflow_provider_apimart.simulator import Simulator
 
     Describe = Callable[..., Callable[[], ApimartImageOperator]]
+    Dataset = Callable[..., Callable[[], ApimartImageDatasetOperator]]
     Place = Callable[[str, bytes], str]
 
 TRUNCATED = {
@@ -131,3 +133,43 @@ def test_the_hook_uploads_no_truncated_image(
                 hook.upload_image(image)
 
     assert uploads_and_submits(simulator) == (0, 0)
+
+
+class TestADataset:
+    @pytest.mark.parametrize("place", ["file", "S3"], indirect=True)
+    def test_refuses_such_rows_at_no_cost_and_buys_the_others(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Dataset, place: Place
+    ) -> None:
+        good, mask = place("good", image_file("PNG")), place("mask", image_file("PNG", "RGBA"))
+        unfit = [(place(f"mask-{n}", content), problem) for n, (content, problem) in enumerate(UNFIT_MASKS.values())]
+        truncated = [place(f"truncated-{n}", content) for n, content in enumerate(TRUNCATED.values())]
+        rows = [
+            {"id": "good", "prompt": "a", "image_urls": [good], "mask_url": mask},
+            *(
+                {"id": f"mask-{n}", "prompt": "a", "image_urls": [good], "mask_url": m}
+                for n, (m, _) in enumerate(unfit)
+            ),
+            *({"id": f"cut-{n}", "prompt": "a", "image_urls": [good, cut]} for n, cut in enumerate(truncated)),
+        ]
+        make = dataset_operator(rows, model="gpt-image-2-official", quality="low", row_retries=0)
+
+        with pytest.raises(IncompleteDatasetError) as failure:
+            task_instance.run(make)
+
+        assert uploads_and_submits(simulator) == (2, 1)
+        assert "mask-0" in str(failure.value)
+        assert "mask_url=" in str(failure.value)
+        assert unfit[0][1] in str(failure.value)
+
+    @pytest.mark.parametrize("content", TRUNCATED.values(), ids=TRUNCATED)
+    @pytest.mark.parametrize("place", ["data URI"], indirect=True)
+    def test_names_the_row_of_a_truncated_data_uri_before_anything_is_bought(
+        self, simulator: Simulator, task_instance: TaskInstance, dataset_operator: Dataset, place: Place, content: bytes
+    ) -> None:
+        rows = [{"id": "good", "prompt": "a"}, {"id": "cut", "prompt": "a", "image_urls": [place("a", content)]}]
+
+        with pytest.raises(InvalidRequestError, match=r"image_urls=.*ends before the picture does") as refusal:
+            task_instance.run(dataset_operator(rows))
+
+        assert "row 2" in str(refusal.value).lower()
+        assert uploads_and_submits(simulator) == (0, 0)

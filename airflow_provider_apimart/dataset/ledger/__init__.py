@@ -13,6 +13,7 @@ The ledger of a dataset in S3: each paid call of each row, whoever made it. Begi
 ``legacy``     ledgers of release 0.1
 ``budget``     the money of a DAG run that is left
 ``verdicts``   decisions of a person about single rows
+``export``     the pictures in a local folder, with a table of what is known of each
 
 ::
 
@@ -20,7 +21,10 @@ The ledger of a dataset in S3: each paid call of each row, whoever made it. Begi
         log/00000001.jsonl.gz       what all workers appended, in one order; created once, never changed
         checkpoints/00000001.gz     the index through a number of the log; a cache
         ledger.jsonl.gz             the table, through a number of the log that its metadata names
-        inputs/  manifests/  references/
+        manifests/{digest}.jsonl.gz what became of each call of a dataset, as a task has ended
+        inputs/  references/        the stored rows of tasks at work; uploads of reference images
+        probe                       shows whether the store honours conditional writes
+        queue/                      tickets, where it does not
 
 May import ``gateway``, ``transfers``, ``exceptions`` and ``dataset.row``.
 """

@@ -53,7 +53,6 @@ def load_checkpoint(store: LedgerStore) -> Checkpoint:
         else:
             break
     table = store.head(TABLE)
-    verified_at = store.now()
     if table is None:
         return Checkpoint(Index(), 0, verified_at, is_empty=True)
     return Checkpoint(_index_of_table(store), position_of(table), verified_at)

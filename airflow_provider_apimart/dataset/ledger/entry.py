@@ -111,7 +111,7 @@ class Entry:
     :param charged: whether it was paid for, as far as is known.
     :param cost: US dollars; ``None`` where not known, which is never 0. ``credits_cost`` is the same in credits.
     :param reserved: US dollars that are held for it while its cost is not known.
-    :param prompt: its first 200 characters.
+    :param prompt: its first 4,000 characters.
     :param objects: the pictures in S3: ``uri``, ``bytes``, ``sha256``, ``content_type``, ``width``, ``height``.
     :param task_ids: ids of the gateway tasks.
     :param delivered: gateway tasks that came finished with the response, in the gateway's shape.

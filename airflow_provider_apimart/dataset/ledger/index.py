@@ -4,8 +4,10 @@ The newest state of every paid call in some hundred bytes each, and the money of
 An index is what a worker needs of a ledger to decide: it holds no texts, except the whole entries of purchases that
 are not settled. It is made by applying all entries of the log in their order, or read from a checkpoint.
 
-A *purchase* is a call in one generation and attempt. A gateway that does not recognise idempotency keys may have
-accepted it twice; each acceptance is then tracked, collected and paid for by itself (:data:`_Slot`).
+A *purchase* is a call in one generation and attempt, with one idempotency key. Each submission of that key is tracked
+by itself (:func:`_submission_of`): a gateway that does not recognise keys may accept two of them, which are then both
+collected and paid for. An entry may be applied twice, as after an append whose response was lost; and the intents of an
+append that does not count may be met, and are then refused by their own writer.
 """
 
 from __future__ import annotations
@@ -49,13 +51,14 @@ _MAGIC: Final = b"idx2"
 _CHARGED: Final[tuple[Charged, ...]] = ("no", "yes", "unknown")
 _RETRYABLE: Final = 4
 _COPIED: Final = STATUSES.index(EntryStatus.COPIED)
+_ACCEPTED: Final = STATUSES.index(EntryStatus.ACCEPTED)
 _SHORT: Final = 2**16 - 1
 _LONG: Final = 2**32 - 2
 _RECENT: Final = 20
 _COMPRESSION: Final = 4
 
-#: An acceptance of a purchase: the idempotency key and a checksum of the task ids, 0 where there are none.
-_Slot = tuple[str, int]
+#: Number (``refusals``), buyer, try number and intended_at.
+_Submission = tuple[int, str, int, float]
 #: Run, buyer, try number, max_tries, and the kind.
 _Origin = tuple[str, str, int, int, str, str | None, str | None, str | None, int]
 
@@ -130,8 +133,9 @@ class Index:
 
     _records: dict[bytes, bytes] = field(default_factory=dict)
     _answers: dict[bytes, bytes] = field(default_factory=dict)
-    _open: dict[_Slot, Entry] = field(default_factory=dict)
-    _newest: dict[bytes, _Slot] = field(default_factory=dict)
+    _open: dict[str, dict[_Submission, Entry]] = field(default_factory=dict)
+    #: Keys of the purchase and of the submission, where the newest entry of a call is not settled.
+    _newest: dict[bytes, tuple[str, _Submission]] = field(default_factory=dict)
     _origins: list[_Origin] = field(default_factory=list)
     _numbers: dict[_Origin, int] = field(default_factory=dict)
     _accounts: dict[tuple[str, str, str], Account] = field(default_factory=dict)
@@ -140,34 +144,45 @@ class Index:
     def __len__(self) -> int:
         return len(self._records)
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: Entry) -> None:  # noqa: C901 - one table of cases, which parts would hide
         """
         Take an entry into account. Entries of one rank count in the order in which they are applied.
 
-        An older generation, or a second acceptance of a purchase, still opens and settles by itself.
+        An older generation, or another submission of the same key, still opens and settles by itself.
         """
         key, tasks = entry.key, _checksum(entry.task_ids)
-        packed = self._pack(entry, tasks)
-        known, new = self._records.get(key), _rank(packed)
-        is_newest = known is None or new >= _rank(known)
-        is_same = known is not None and new[:2] == _rank(known)[:2]
-        before = _unpack(known) if known is not None and is_same else None
-        replaces = before is not None and before.status not in UNSETTLED and before.tasks in {0, tasks}
-        slot = (entry.idempotency_key, tasks)
+        known, packed = self._records.get(key), self._pack(entry, tasks)
+        before, new = self._same_purchase(key, entry), _rank(packed)
+        submission = _submission_of(entry)
+        is_newest = known is None or new >= _rank(known) or self._is_other_refused(before, entry)
+        if before is not None and before.tasks == tasks != 0 and key in self._newest:
+            _, accepted = self._newest[key]
+            if accepted != submission:
+                # The gateway has recognised the key: both submissions are one.
+                self._close(entry.idempotency_key, submission)
+                submission = accepted
+                if entry.status in UNSETTLED:
+                    return
+        held = self._open.get(entry.idempotency_key, {}).get(submission)
+        was_open = held is not None and new >= rank_of(held)
+        # What is known of the purchase is no other acceptance, whose money would count besides.
+        continues = before is None or before.tasks in {0, tasks}
+        if not was_open and not (is_newest and continues):
+            return
+        if was_open:
+            self._close(entry.idempotency_key, submission)
+        if entry.status is EntryStatus.REFUSED and is_newest and self._keep_other(key, entry.idempotency_key):
+            return
+        replaces = is_newest and continues and before is not None and before.status not in UNSETTLED
+        if replaces and known is not None:
+            self._account(known, -1)
         if entry.status in UNSETTLED:
-            held = self._open.get(slot)
-            is_second = entry.status is EntryStatus.ACCEPTED and (before is None or before.tasks != tasks)
-            if is_newest or (is_second if held is None else new >= rank_of(held)):
-                self._close(slot[0], new)
-                self._open[slot] = entry
-        elif self._settle(slot, new) or is_newest:
-            self._account(packed, 1)
-            if not (is_newest and replaces):
-                self._note_cost(entry)
+            self._open.setdefault(entry.idempotency_key, {})[submission] = entry
+        else:
+            self._settle(entry, packed, is_first=not replaces)
         if is_newest:
-            if before is not None and replaces and known is not None:
-                self._account(known, -1)
-            self._replace(key, packed, slot, is_same=is_same)
+            self._close_older(entry, submission)
+            self._replace(key, packed, entry, submission)
         elif entry.status is EntryStatus.COPIED:
             self._answer_late(key, packed)
 
@@ -209,9 +224,9 @@ class Index:
         return None if packed is None else self._origins[_unpack(packed).origin][-1]
 
     def is_newest(self, entry: Entry) -> bool:
-        """Return whether no other entry of the call outranks this one."""
+        """Return whether an entry, which was read once more, is the newest of its call."""
         packed = self._records.get(entry.key)
-        return packed is None or rank_of(entry) >= _rank(packed)
+        return packed is None or rank_of(entry) == _rank(packed)
 
     def is_copied(self, key: bytes) -> bool:
         """Return whether the pictures of the newest purchase of a call are in S3; fast, for many calls."""
@@ -220,12 +235,12 @@ class Index:
 
     def open_entries(self) -> Sequence[Entry]:
         """Return the entries of all purchases that are not settled, those of superseded generations among them."""
-        return tuple(self._open.values())
+        return tuple(entry for submissions in tuple(self._open.values()) for entry in tuple(submissions.values()))
 
     def open_entry(self, key: bytes) -> Entry | None:
         """Return the entry of the newest purchase of a call while it is not settled."""
-        slot = self._newest.get(key)
-        return None if slot is None else self._open.get(slot)
+        place = self._newest.get(key)
+        return None if place is None else self._open.get(place[0], {}).get(place[1])
 
     def accounts(self, *, run_id: str | None = None, buyer: str | None = None) -> list[Account]:
         """
@@ -250,7 +265,8 @@ class Index:
             "origins": self._origins,
             "accounts": [account.to_json() for account in self._accounts.values()],
             "recent": [(kind, list(costs)) for kind, costs in self._recent.items()],
-            "open": [entry.to_line().decode() for entry in self._open.values()],
+            "open": [entry.to_line().decode() for entry in self.open_entries()],
+            "newest": [(key.hex(), *place) for key, place in self._newest.items()],
             "records": len(self._records),
             "answers": len(self._answers),
         }
@@ -292,36 +308,63 @@ class Index:
             raise ValueError(f"it has {len(data) - offset} bytes too many")
         for line in header["open"]:
             entry = read_entry(line.encode(errors="backslashreplace"))
-            slot = (entry.idempotency_key, _checksum(entry.task_ids))
-            index._open[slot] = entry
-            known = index._records.get(entry.key)
-            if known is not None and (_rank(known), _unpack(known).tasks) == (rank_of(entry), slot[1]):
-                index._newest[entry.key] = slot
+            index._open.setdefault(entry.idempotency_key, {})[_submission_of(entry)] = entry
+        index._newest = {bytes.fromhex(key): (name, tuple(place)) for key, name, place in header["newest"]}
         return index
 
-    def _close(self, idempotency_key: str, new: Rank) -> bool:
-        """Forget the purchase as one that was not accepted, where the new entry is not older."""
-        slot = (idempotency_key, 0)
-        held = self._open.get(slot)
-        if held is None or new < rank_of(held):
+    def _same_purchase(self, key: bytes, entry: Entry) -> _Record | None:
+        """Return the record of a call where it is about the purchase of an entry."""
+        packed = self._records.get(key)
+        record = None if packed is None else _unpack(packed)
+        is_same = record is not None and (record.generation, record.attempt) == (entry.generation, entry.attempt)
+        return record if is_same else None
+
+    def _is_other_refused(self, before: _Record | None, entry: Entry) -> bool:
+        """Return whether another sender was refused what an entry is about to submit, which says nothing about it."""
+        if before is None or before.status is not EntryStatus.REFUSED or entry.status is not EntryStatus.INTENDED:
             return False
-        del self._open[slot]
+        _, buyer, try_number, *_ = self._origins[before.origin]
+        refused = (before.refusals, buyer, try_number, before.intended_at)
+        return before.refusals == entry.refusals and refused != _submission_of(entry)
+
+    def _close(self, idempotency_key: str, submission: _Submission) -> None:
+        submissions = self._open.get(idempotency_key, {})
+        submissions.pop(submission, None)
+        if not submissions:
+            self._open.pop(idempotency_key, None)
+
+    def _close_older(self, entry: Entry, submission: _Submission) -> None:
+        """Forget earlier submissions of a key: the purchase is made with a later one, as far as anybody knows."""
+        is_accepted = STATUSES.index(entry.status) >= _ACCEPTED
+        for other, held in tuple(self._open.get(entry.idempotency_key, {}).items()):
+            is_older = other[0] < submission[0] + is_accepted and other != submission
+            if is_older and held.status is not EntryStatus.ACCEPTED:
+                self._close(entry.idempotency_key, other)
+
+    def _keep_other(self, key: bytes, idempotency_key: str) -> bool:
+        """Return whether another submission is open, and make it the newest: only its own sender can refuse it."""
+        submissions = self._open.get(idempotency_key)
+        if not submissions:
+            return False
+        other = max(submissions, key=lambda each: rank_of(submissions[each]))
+        entry = submissions[other]
+        self._replace(key, self._pack(entry, _checksum(entry.task_ids)), entry, other)
         return True
 
-    def _settle(self, slot: _Slot, new: Rank) -> bool:
-        """Return whether an acceptance was open, and forget it."""
-        was_open = bool(slot[1]) and self._open.pop(slot, None) is not None
-        return self._close(slot[0], new) or was_open
+    def _settle(self, entry: Entry, packed: bytes, *, is_first: bool) -> None:
+        self._account(packed, 1)
+        if is_first and entry.cost is not None and entry.charged == "yes":
+            self._recent.setdefault(entry.kind, deque(maxlen=_RECENT)).append(entry.cost)
 
-    def _replace(self, key: bytes, packed: bytes, slot: _Slot, *, is_same: bool) -> None:
+    def _replace(self, key: bytes, packed: bytes, entry: Entry, submission: _Submission) -> None:
         known = self._records.get(key)
-        if known is not None and known[0] == _COPIED and not is_same:
+        if known is not None and known[0] == _COPIED and self._same_purchase(key, entry) is None:
             self._answers[key] = known
         if packed[0] == _COPIED:
             self._answers.pop(key, None)
         self._records[key] = packed
-        if slot in self._open:
-            self._newest[key] = slot
+        if entry.status in UNSETTLED:
+            self._newest[key] = (entry.idempotency_key, submission)
         else:
             self._newest.pop(key, None)
 
@@ -341,10 +384,6 @@ class Index:
                 return
             account = self._accounts[name] = Account(*name)
         account.add(record, sign)
-
-    def _note_cost(self, entry: Entry) -> None:
-        if entry.cost is not None and entry.charged == "yes":
-            self._recent.setdefault(entry.kind, deque(maxlen=_RECENT)).append(entry.cost)
 
     def _answer(self, packed: bytes) -> Answer:
         record = _unpack(packed)
@@ -401,6 +440,10 @@ def _unpack(packed: bytes) -> _Record:
     money = (None if math.isnan(amount) else amount for amount in (cost, credits_cost, reserved))
     state = (STATUSES[status], _CHARGED[flags % _RETRYABLE], flags >= _RETRYABLE)
     return _Record._make((*state, *counts, *money, intended_at / 1000, updated_at / 1000))
+
+
+def _submission_of(entry: Entry) -> _Submission:
+    return (entry.refusals, entry.buyer, entry.try_number, entry.intended_at)
 
 
 def _checksum(task_ids: Sequence[str]) -> int:

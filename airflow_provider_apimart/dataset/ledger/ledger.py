@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-#: Seconds for which an outcome is held back, so that many go into one object; and how many are.
+#: Seconds for which the outcome of a submit is held back, so that many go into one object; and how many are. A picture
+#: that was copied is found again in S3, so that its entry can wait longer for the next claim.
 _HELD: Final = 1.0
+_HELD_WHEN_COPIED: Final = 10.0
 _MOST_HELD: Final = 500
 _ATTEMPTS: Final = 50
 _LOADS: Final = 5
@@ -106,6 +108,11 @@ class Ledger:
         with self._lock:
             return tuple(self._pending)
 
+    def is_written(self, entry: Entry) -> bool:
+        """Return whether everything that is known of a purchase is in the log."""
+        with self._lock:
+            return all(pending.idempotency_key != entry.idempotency_key for pending in self._pending)
+
     def refresh(self) -> None:
         """
         Read what others appended.
@@ -126,11 +133,9 @@ class Ledger:
                 self.index.apply(entry)
             self._pending += entries
             is_due = not self.held or len(self._pending) >= _MOST_HELD
-            if self._pending and not is_due and self._timer is None and math.isfinite(self.held):
-                # A thread that waits for HTTP never reaches this code, so a timer flushes.
-                self._timer = Timer(self.held, self._flush_late)
-                self._timer.daemon = True
-                self._timer.start()
+            if self._pending and not is_due and math.isfinite(self.held):
+                is_copied = all(entry.status is EntryStatus.COPIED for entry in self._pending)
+                self._flush_within(max(self.held, _HELD_WHEN_COPIED) if is_copied else self.held)
         if is_due:
             self.flush()
 
@@ -166,25 +171,26 @@ class Ledger:
         self.flush()
         with self._appending:
             try:
-                if self._tail > (0 if is_finished else self._longest_tail):
+                # The next session reads the checkpoint in place of the log behind it.
+                if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
                     self._write_checkpoint()
                 if is_finished:
-                    update_table(self.store, self._log.position)
+                    update_table(self.store, self._log.settled)
                     delete_merged(self.store)
             except RecordUnavailableError as error:
                 self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
 
     @property
     def _tail(self) -> int:
-        return self._log.position - self._checkpoints[-1]
+        return self._log.settled - self._checkpoints[-1]
 
     @property
     def _longest_tail(self) -> int:
-        """Objects of the log behind a checkpoint that are worth the next one."""
+        """Objects of the log behind a checkpoint that are worth the next one within a session."""
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
-        exposed: dict[str, Entry] = {}
+        exposed: list[Entry] = []
         claimed: list[Entry] = []
         with self._appending:
             try:
@@ -208,7 +214,7 @@ class Ledger:
         decide: Callable[[Index], list[Entry]] | None,
         batch: list[Entry],
         intents: list[Entry],
-        exposed: dict[str, Entry],
+        exposed: list[Entry],
     ) -> list[Entry]:
         with self._log.turn() as must_read:
             for attempt in range(_ATTEMPTS):
@@ -232,16 +238,16 @@ class Ledger:
             intents = decide(self.index)
             return (list(self._pending) if intents else []), intents
 
-    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: dict[str, Entry]) -> bool:
+    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: list[Entry]) -> bool:
         """Append outcomes and intents, and return whether they count; ``exposed`` takes what others may have read."""
         try:
             if not self._log.append(entry.to_line() for entry in (*batch, *intents)):
                 return False
         except (AppendUncertainError, LogGapError):
-            exposed |= {entry.idempotency_key: entry for entry in intents}
+            exposed += intents
             return False
         except RecordUnavailableError:
-            exposed |= {entry.idempotency_key: entry for entry in intents}
+            exposed += intents
             raise
         with self._lock:
             del self._pending[: len(batch)]
@@ -250,14 +256,22 @@ class Ledger:
                 self.index.apply(entry)
         return True
 
+    def _flush_within(self, seconds: float) -> None:
+        """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
+        if self._timer is not None and self._timer.interval > seconds:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = Timer(seconds, self._flush_late)
+            self._timer.daemon = True
+            self._timer.start()
+
     def _cancel_timer(self) -> None:
         if not self._pending and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _take_back(self, exposed: dict[str, Entry], claimed: Sequence[Entry]) -> None:
-        for entry in claimed:
-            exposed.pop(entry.idempotency_key, None)
+    def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
         now = self.store.now()
         refused = [
             replace(
@@ -269,7 +283,8 @@ class Ledger:
                 error=_NOT_SUBMITTED,
                 updated_at=now,
             )
-            for entry in exposed.values()
+            for entry in exposed
+            if entry not in claimed
         ]
         with self._lock:
             for entry in refused:
@@ -325,8 +340,8 @@ class Ledger:
     def _write_checkpoint(self) -> None:
         with self._lock:
             content = self.index.to_bytes()
-        save_checkpoint(self.store, self._log.position, content)
-        self._checkpoints.append(self._log.position)
+        save_checkpoint(self.store, self._log.settled, content)
+        self._checkpoints.append(self._log.settled)
         if len(self._checkpoints) > KEPT_CHECKPOINTS:
             delete_checkpoint(self.store, self._checkpoints.pop(0))
 

@@ -29,8 +29,6 @@ __all__ = ["import_ledger", "read_legacy"]
 _JOURNAL: Final = "journal/"
 _TABLE: Final = "ledger.jsonl"
 _ATTEMPTS: Final = 5
-#: Seconds for which a worker of 0.1 waited for a response.
-_PATIENCE: Final = 600.0
 
 
 def import_ledger(store: LedgerStore, log: LedgerLog) -> bool:

@@ -45,6 +45,7 @@ __all__ = [
     "LogGapError",
     "LogObject",
     "Session",
+    "has_own_name",
     "log_number",
     "parse_entry",
     "read_log_object",
@@ -95,6 +96,9 @@ class LedgerLog:
     :param writer: the task instance.
     :param try_number: its try.
     :param sleep: waits for a number of seconds.
+    :param position: the last number that was read or appended.
+    :param settled: the last number through which nothing that counts can appear any more. Where names are unique, that
+        is the last one that this session has appended: whoever appends later has to read it.
     """
 
     store: LedgerStore
@@ -102,6 +106,7 @@ class LedgerLog:
     try_number: int
     sleep: Callable[[float], None] = time.sleep
     position: int = field(default=0, init=False)
+    settled: int = field(default=0, init=False)
     session: Session | None = field(default=None, init=False)
     _latest: str = field(default="", init=False)
     _verified_at: float = field(default=-math.inf, init=False)
@@ -115,7 +120,7 @@ class LedgerLog:
 
         :param verified_at: Unix seconds by the store's clock at which no later number was merged.
         """
-        self.position = self._floor = position
+        self.position = self.settled = self._floor = position
         self._verified_at = verified_at
         self._read.clear()
 
@@ -149,16 +154,21 @@ class LedgerLog:
         """
         unread = self._unread()
         verified_at = self.store.now()
-        if verified_at - self._verified_at > _FRESH and self._newest_checkpoint() > self.position:
-            raise LogGapError
         names = [found.name for found in unread]
         if len(names) > 1:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 read = list(pool.map(self._read_object, names))
         else:
             read = [self._read_object(name) for name in names]
+        # Numbers are missing where an object was taken back, and where objects were merged and deleted.
+        has_gap = None in read or bool(unread and log_number(names[0]) > self.position + 1)
+        is_stale = verified_at - self._verified_at > _FRESH
+        if (has_gap or is_stale) and self._newest_checkpoint() > self.position:
+            raise LogGapError
         self._read.update(names)
         self.position = max([self.position, *map(log_number, names)])
+        if not any(map(has_own_name, self._read)):
+            self.settled = self.position
         self._verified_at = verified_at
         return [each for each in read if each is not None]
 
@@ -202,7 +212,8 @@ class LedgerLog:
                 raise AppendUncertainError
         if self.store.now() - self._verified_at > _FRESH and self._newest_checkpoint() >= number:
             raise LogGapError
-        self.position, self._verified_at = number, self.store.now()
+        self.position = self.settled = number
+        self._verified_at = self.store.now()
         return True
 
     def honours_conditions(self) -> bool:
@@ -223,9 +234,8 @@ class LedgerLog:
     def _unread(self) -> list[LedgerObject]:
         listed = self.store.list(LOG, after=f"{LOG}{self._first():08}.jsonl.gz")
         unread = [found for found in listed if found.name not in self._read]
-        for place, found in enumerate(unread):
-            if "-" not in found.name and log_number(found.name) > self.position + 1 + place:
-                raise LogGapError
+        if unread and not has_own_name(unread[0].name) and log_number(unread[0].name) > self.position + 1:
+            raise LogGapError
         return unread
 
     def _first(self) -> int:
@@ -236,8 +246,8 @@ class LedgerLog:
         try:
             return read_log_object(self.store, name)
         except FileNotFoundError:
-            if "-" in name:
-                return None  # Taken back by its writer.
+            if has_own_name(name):
+                return None
             raise LogGapError from None
 
     def _body(self, number: int, lines: Iterable[bytes]) -> bytes:
@@ -275,6 +285,11 @@ class LedgerLog:
 def log_number(name: str) -> int:
     """Return the number of an object of the log, or of a checkpoint."""
     return int(name.partition("/")[2][:8])
+
+
+def has_own_name(name: str) -> bool:
+    """Return whether an object of the log has a name of its own, because the store ignores conditions."""
+    return "-" in name
 
 
 def read_log_object(store: LedgerStore, name: str) -> LogObject:

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.ledger.checkpoints import KEPT_CHECKPOINTS
-from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, log_number
+from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, has_own_name, log_number
 from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.dataset.ledger.reading import POSITION, TABLE, identify_line, position_of, read_lines
 
@@ -25,6 +25,8 @@ __all__ = ["delete_merged", "update_table"]
 #: Seconds for which an object of the log is kept; where the store ignores conditions, names of their own come later.
 _RETENTION: Final = 60 * 60.0
 _LONG_RETENTION: Final = 24 * 60 * 60.0
+#: Seconds after which a table that was read must be read again before it is replaced without a condition.
+_FRESH: Final = 10 * 60.0
 _ATTEMPTS: Final = 5
 _COMPRESSION: Final = 4
 
@@ -33,12 +35,13 @@ def update_table(store: LedgerStore, position: int) -> None:
     """
     Bring the table up to date. Memory grows with the number of purchases, not with their texts.
 
-    :param position: number of the log that the table must reach; nothing is done where it has.
+    :param position: number of the log that the table must reach, and through which nothing that counts can appear any
+        more; nothing is done where it has.
     :raises RecordUnavailableError: when something could not be read or written. Nothing is lost by that.
     """
     ignored_etag = None
     for _ in range(_ATTEMPTS):
-        table = store.head(TABLE)
+        table, read_at = store.head(TABLE), store.now()
         if position_of(table) >= position:
             return
         with NewestLines() as newest, TemporaryFile() as file:
@@ -47,19 +50,25 @@ def update_table(store: LedgerStore, position: int) -> None:
                 newest.add(line.content + b"\n", identify_line(store, *line))
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
                 compressed.writelines(newest.lines())
-            through = max(map(log_number, read), default=0)
-            if _put(store, file, through, etag=None if table is None else table.etag, ignored_etag=ignored_etag):
+            has_own_names = any(has_own_name(name) for name in read)
+            through = position if has_own_names else max(map(log_number, read), default=0)
+            etag = None if table is None else table.etag
+            is_conditional = etag is None or etag != ignored_etag
+            if _put(store, file, through, etag=etag, is_conditional=is_conditional, read_at=read_at):
                 return
-        ignored_etag = None if table is None else table.etag
+        # Some stores never find a condition on an ETag true: it was not, and the table may not have changed since.
+        ignored_etag = etag
 
 
-def _put(store: LedgerStore, file: IO[bytes], through: int, *, etag: str | None, ignored_etag: str | None) -> bool:
+def _put(
+    store: LedgerStore, file: IO[bytes], through: int, *, etag: str | None, is_conditional: bool, read_at: float
+) -> bool:
     metadata = {POSITION: str(through)}
-    # Some stores never find a condition on an ETag true: it was not, and the table has not changed since.
-    if etag is None or etag != ignored_etag:
+    if is_conditional:
         with suppress(NotImplementedError):
             return store.put(TABLE, file, metadata=metadata, only_if_new=etag is None, only_if_etag=etag)
-    return store.put(TABLE, file, metadata=metadata)
+    # A worker that was stopped in between must not replace a table whose lines are nowhere else any more.
+    return store.now() - read_at < _FRESH and store.put(TABLE, file, metadata=metadata)
 
 
 def delete_merged(store: LedgerStore) -> None:
@@ -78,6 +87,6 @@ def delete_merged(store: LedgerStore) -> None:
         found.name
         for found in store.list(LOG)
         if log_number(found.name) <= through
-        and now - found.modified > (_LONG_RETENTION if "-" in found.name else _RETENTION)
+        and now - found.modified > (_LONG_RETENTION if has_own_name(found.name) else _RETENTION)
     ]
     store.delete([*old, *(found.name for found in checkpoints[:-KEPT_CHECKPOINTS])])

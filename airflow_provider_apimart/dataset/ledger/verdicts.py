@@ -24,6 +24,7 @@ from airflow_provider_apimart.dataset.ledger.entry import UNSETTLED, Entry, Entr
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -31,36 +32,44 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
-__all__ = ["KEY_LIFETIME", "Verdict", "decide_rows", "undecided_calls"]
+__all__ = ["Verdict", "decide_rows", "undecided_calls"]
 
 Verdict = Literal["accept-loss", "buy-again", "not-bought", "bought", "regenerate"]
 
-#: Seconds for which a gateway is trusted to recognise an idempotency key. The vendor says 24 hours.
-KEY_LIFETIME: Final = 23 * 60 * 60
-
 #: Seconds after which everybody takes an accepted call to have nobody who collects it.
 _ABANDONED: Final = 60 * 60.0
-
 _log: Final = logging.getLogger(__name__)
 _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.0, "reserved": None}
 
 
 def decide_rows(
-    store: LedgerStore, ids: Collection[str], verdict: Verdict, *, task_id: str | None = None
+    store: LedgerStore,
+    ids: Collection[str],
+    verdict: Verdict,
+    *,
+    task_id: str | None = None,
+    first: int | None = None,
 ) -> list[Entry]:
     """
     Record a verdict about all calls of some rows that it applies to, and return the new entries.
 
     :param ids: of the rows.
     :param verdict: see the table of the module.
-    :param task_id: of the gateway task, for ``"bought"`` alone, which takes one row.
+    :param task_id: of the gateway task, for ``"bought"`` alone, which takes one call.
+    :param first: of a row that takes several calls, the one that begins with this picture, from 0; ``None`` for all.
     :raises InvalidRequestError: when it applies to no call of one of the rows. Nothing was recorded for any of them.
     :raises RecordUnavailableError: when it is not certain that the verdict is recorded.
     """
-    if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None):
-        raise _refused("verdict", verdict, "does not exist, or a task id is missing or is not wanted", verdict)
+    is_one = verdict != "bought" or len(ids) == 1
+    if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None) or not is_one:
+        raise _refused(
+            "verdict",
+            verdict,
+            "does not exist, or does not take so many ids, or a task id is missing or not wanted",
+            verdict,
+        )
     ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, warn=_log.warning)
-    entries = _newest(store, ledger.index, lambda entry: entry.id in ids)
+    entries = _newest(store, ledger.index, lambda entry: entry.id in ids and first in {None, entry.first})
 
     def decide(index: Index) -> list[Entry]:
         now = store.now()
@@ -71,7 +80,13 @@ def decide_rows(
         for row_id, new in decided.items():
             if not new or (task_id and len(new) > 1):
                 states = ", ".join(entry.status for entry in entries if entry.id == row_id) or "not in the ledger"
-                raise _refused("ids", row_id, f"is {states}, to which {verdict!r} does not apply", verdict)
+                problem = (
+                    f"takes {len(new)} calls of unknown outcome, and a gateway task is one of them: name the call by "
+                    "its first picture"
+                    if new
+                    else f"is {states}, to which {verdict!r} does not apply"
+                )
+                raise _refused("ids", row_id, problem, verdict)
         return [replace(entry, writer=ledger.writer) for new in decided.values() for entry in new]
 
     appended = ledger.claim(decide)

@@ -65,6 +65,8 @@ class Buyer:
 
     def objection(self, call: Call) -> Objection | None:
         """Return why the budget does not allow a call, or ``None`` where it does."""
+        if self.max_cost is None:
+            return None
         index = self.ledger.index
         return self._budget(index).objection(self._expected(call.request, index))
 

@@ -7,13 +7,14 @@ import time
 from bisect import insort
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.object_names import key_template
 from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_entry, result_of_call
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
-from airflow_provider_apimart.exceptions import ApimartError
+from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
 from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
 
+    Purchase = tuple[str, tuple[str, ...]]
+
 __all__ = ["Collector"]
 
-#: A purchase: its idempotency key, and its gateway tasks, because some gateways accept one key several times.
-_Purchase = tuple[str, tuple[str, ...]]
-
+#: Polls in the interval between two queries of a call, at most.
+_POLLS_PER_INTERVAL: Final = 4
 #: Durations of recent pictures that are remembered.
 _REMEMBERED: Final = 200
 
@@ -53,9 +55,9 @@ class Collector:
     :param stopping: set when the worker is about to be killed: no other copy begins then.
     :param clock: monotonic seconds.
 
-    ``uncopied`` holds, by purchase, why its pictures could not be copied by this worker; the next one tries again.
-    ``errors`` holds why calls ended without a picture, by their keys, and ``durations`` the seconds that recent
-    pictures took, sorted.
+    ``uncopied`` holds, by the key of each call, why its pictures could not be copied by this worker; the next one tries
+    again. ``errors`` holds why calls ended without a picture, and ``durations`` the seconds that recent pictures took,
+    sorted.
     """
 
     hook: ApimartHook
@@ -69,14 +71,14 @@ class Collector:
     stopping: Event
     log: Logger
     clock: Callable[[], float] = time.monotonic
-    uncopied: dict[_Purchase, ApimartError] = field(default_factory=dict)
+    uncopied: dict[Purchase, tuple[Entry, ApimartError]] = field(default_factory=dict)
     errors: dict[bytes, str] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
-    _calls: dict[_Purchase, Entry] = field(default_factory=dict)
-    _late: set[_Purchase] = field(default_factory=set)
-    _owners: dict[str, _Purchase] = field(default_factory=dict)
+    _calls: dict[Purchase, Entry] = field(default_factory=dict)
+    _late: set[Purchase] = field(default_factory=set)
+    _owners: dict[str, Purchase] = field(default_factory=dict)
     _outcomes: dict[str, Task | TaskNotFoundError] = field(default_factory=dict)
-    _copies: dict[Future[Entry | ApimartError | None], _Purchase] = field(default_factory=dict)
+    _copies: dict[Future[Entry | ApimartError | None], Entry] = field(default_factory=dict)
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
@@ -90,16 +92,15 @@ class Collector:
 
     def watch_again(self) -> None:
         """Poll the calls again whose pictures could not be copied: their URLs may be others now."""
-        purchases = set(self.uncopied)
+        entries = [entry for entry, _ in self.uncopied.values()]
         self.uncopied.clear()
-        for entry in self.ledger.index.open_entries():
-            if _purchase(entry) in purchases:
-                self.watch(entry)
+        for entry in entries:
+            self.watch(entry)
 
     @property
     def running(self) -> list[Entry]:
         """The calls that have not ended as far as is known, without the late ones."""
-        return [entry for purchase, entry in self._calls.items() if purchase not in self._late]
+        return [entry for key, entry in self._calls.items() if key not in self._late]
 
     @property
     def copying(self) -> int:
@@ -115,7 +116,8 @@ class Collector:
         purchase = _purchase(entry)
         if is_late:
             self._late.add(purchase)
-        if purchase in self._calls or purchase in self.uncopied or purchase in self._copies.values():
+        is_copying = any(_purchase(copying) == purchase for copying in self._copies.values())
+        if purchase in self._calls or purchase in self.uncopied or is_copying:
             return
         self._calls[purchase] = entry
         delay = 0.0 if is_late else max(0.0, entry.accepted_at + self._first_poll() - self.ledger.store.now())
@@ -127,11 +129,11 @@ class Collector:
         if result := self._final_result(entry):
             self._copy(entry, result)
 
-    def poll(self) -> None:
-        """Query the calls that are due, and begin to copy those that have ended."""
+    def poll(self) -> list[CallResult]:
+        """Query the calls that are due, begin to copy those that have ended, and return their results."""
         due = self._schedule.take_due(self.clock())
         if not due:
-            return
+            return []
         looked_at = self.clock()
         try:
             outcomes = self.hook.get_tasks(due)
@@ -146,18 +148,18 @@ class Collector:
             self._outcomes[task_id] = final
             self._schedule.remove(task_id)
             self._filter.forget(task_id)
-            owner = self._owners.get(task_id)
-            entry = None if owner is None else self._calls.get(owner)
+            entry = self._calls.get(self._owners[task_id])
             if entry is not None and (result := self._final_result(entry)):
                 ended.append((entry, result))
         self._schedule.put_back(due, looked_at=looked_at)
         for entry, result in sorted(ended, key=lambda each: _first_expiry(each[1])):
             self._copy(entry, result)
+        return [result for _, result in ended]
 
     def next_poll(self) -> float:
-        """Return the seconds until the next poll; infinite where nothing is polled."""
+        """Return the seconds until the next poll, in which many calls are queried; infinite where nothing is polled."""
         due = self._schedule.next_due()
-        return math.inf if due is None else max(0.0, due - self.clock())
+        return math.inf if due is None else max(self._interval() / _POLLS_PER_INTERVAL, due - self.clock())
 
     def finished(self, seconds: float) -> Iterator[Entry]:
         """
@@ -169,27 +171,31 @@ class Collector:
             return
         done, _ = wait(self._copies, timeout=seconds, return_when=FIRST_COMPLETED)
         for future in done:
-            purchase = self._copies.pop(future)
+            entry = self._copies.pop(future)
             outcome = future.result()
             if isinstance(outcome, ApimartError):
-                self.uncopied[purchase] = outcome
+                self.uncopied[_purchase(entry)] = (entry, outcome)
             elif outcome is not None:
-                self._late.discard(purchase)
+                self._late.discard(_purchase(entry))
                 if outcome.error is not None:
-                    self.errors[outcome.key] = outcome.error.message
+                    self.errors[entry.key] = outcome.error.message
                 yield outcome
 
     def _final_result(self, entry: Entry) -> CallResult | None:
         return None if self.stopping.is_set() else result_of_call(entry, self._outcomes)
 
     def _copy(self, entry: Entry, result: CallResult) -> None:
+        if not self.ledger.is_written(entry):
+            # A worker that dies after the copy must not leave a picture of a call whose outcome the log does not know.
+            with suppress(RecordUnavailableError):
+                self.ledger.flush()
         del self._calls[_purchase(entry)]
         for task_id in entry.task_ids:
             self._outcomes.pop(task_id, None)
             self._owners.pop(task_id, None)
         for task in result.tasks:
             self._remember(entry, task)
-        self._copies[self._pool.submit(self._copied, entry, result)] = _purchase(entry)
+        self._copies[self._pool.submit(self._copied, entry, result)] = entry
 
     def _copied(self, entry: Entry, result: CallResult) -> Entry | ApimartError | None:
         """Return the call's next entry, why there is none yet, or ``None`` when the worker is about to be killed."""
@@ -238,8 +244,9 @@ class Collector:
         return poll_seconds(self.poll_interval, self.durations)
 
 
-def _purchase(entry: Entry) -> _Purchase:
-    return (entry.idempotency_key, entry.task_ids)
+def _purchase(entry: Entry) -> Purchase:
+    """Return what tells a purchase from all others: a gateway that ignores keys may have accepted a key twice."""
+    return entry.idempotency_key, entry.task_ids
 
 
 def _first_expiry(result: CallResult) -> float:

@@ -60,6 +60,11 @@ class CallResult:
     errors: tuple[ApimartError, ...]
 
     @property
+    def has_pictures(self) -> bool:
+        """Return whether there is something to copy."""
+        return any(task.images for task in self.tasks)
+
+    @property
     def cost(self) -> float | None:
         """US dollars; ``None`` where not known."""
         return total([*(task.cost for task in self._charged), *self._denied])

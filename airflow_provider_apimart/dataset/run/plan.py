@@ -27,23 +27,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
+from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, purchase_key
 from airflow_provider_apimart.dataset.row import kind_of
-from airflow_provider_apimart.gateway.request import idempotency_key
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME
 
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.index import CallState
     from airflow_provider_apimart.dataset.row import Call
 
-__all__ = ["KEY_LIFETIME", "CallNeed", "CallStep", "Rules", "decide_call", "intent_of", "resubmitted"]
+__all__ = ["CallNeed", "CallStep", "Rules", "decide_call", "intent_of", "resubmitted"]
 
-#: Seconds for which the same idempotency key may be submitted again. The gateways keep keys for 24 hours.
-KEY_LIFETIME: Final = 23 * 3600.0
 #: Seconds after which an accepted call of another task instance is taken to have nobody who collects it.
 _ADOPTED_AFTER: Final = 15 * 60.0
 #: Seconds after which it is worth reading again whether somebody else's call was answered: most are, at once.
 _NEXT_READING: Final = 30.0
-_PROMPT_LENGTH: Final = 200
+_PROMPT_LENGTH: Final = 4000
 
 
 class CallStep(StrEnum):
@@ -125,7 +123,9 @@ def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNee
     if state is None:
         return _BUY
     if state.status is EntryStatus.INTENDED and now < state.answer_by:
-        return CallNeed(CallStep.WAIT, until=min(state.answer_by, now + _NEXT_READING))
+        # A predecessor of this task instance is dead, most likely: nobody will write an outcome before then.
+        is_own = state.buyer == rules.writer
+        return CallNeed(CallStep.WAIT, until=state.answer_by if is_own else min(state.answer_by, now + _NEXT_READING))
     if state.status is EntryStatus.ACCEPTED:
         return _accepted(state, rules, now)
     if state.status is EntryStatus.RELEASED or _is_to_be_regenerated(state, rules):
@@ -165,8 +165,8 @@ def intent_of(
         attempt=attempt,
         refusals=refusals,
         retries=retries,
-        idempotency_key=idempotency_key(
-            "dataset", rules.ledger, row.fingerprint, row.id, call.first, generation, attempt
+        idempotency_key=purchase_key(
+            rules.ledger, row.fingerprint, row.id, call.first, generation=generation, attempt=attempt
         ),
         model=model,
         size=size,
@@ -254,8 +254,10 @@ def _next_numbers(state: CallState | None, rules: Rules, now: float) -> tuple[in
     """Return generation, attempt, refusals and retries of the next purchase of a call."""
     if state is None:
         return 0, 0, 0, 0
-    is_key_alive = state.status is EntryStatus.RELEASED and now < state.intended_at + KEY_LIFETIME
-    if state.charged == "unknown" and is_key_alive:
+    is_key_alive = now < state.intended_at + KEY_LIFETIME
+    if state.status is EntryStatus.RELEASED and (
+        state.charged == "no" or (state.charged == "unknown" and is_key_alive)
+    ):
         return state.generation, state.attempt, state.refusals + 1, 0
     if state.charged != "no":
         return state.generation + 1, 0, 0, 0

@@ -15,6 +15,8 @@ __all__ = ["Progress", "is_report_due", "progress_of"]
 
 #: Seconds between two lines in the log.
 _BETWEEN_LINES: Final = 30.0
+#: Seconds of work from which on a rate is worth telling.
+_FIRST_RATE_AFTER: Final = 30.0
 _TENTHS: Final = 10
 
 
@@ -27,7 +29,8 @@ class Progress:
     :param total: paid calls that the dataset takes; ``done``, ``in_flight`` and ``failed`` count among them.
     :param spent: US dollars that this DAG run has spent. Where the gateway names no cost, what was held for it counts.
     :param projected: US dollars when all is bought; ``None`` while the price of a call is not known.
-    :param per_minute: calls that this try has completed each minute; ``None`` before the first.
+    :param per_minute: calls that this worker has completed each minute, since it started or resumed; ``None`` before
+        the first.
     :param seconds_left: at that rate; ``None`` where there is none.
     """
 
@@ -72,12 +75,13 @@ def progress_of(tally: Tally, budget: Budget, *, done_before: int, since: float,
     """
     Return the progress of a dataset.
 
-    :param done_before: calls that were done when this try began, ``since`` in Unix seconds.
+    :param done_before: calls that were done when this worker began, ``since`` in Unix seconds.
     """
     in_flight = tally.count(CallStep.COLLECT, CallStep.RESUBMIT)
     remaining = tally.left + in_flight + tally.count(CallStep.WAIT)
     spent = float(budget.spent)
-    per_second = (tally.done - done_before) / max(1.0, now - since)
+    elapsed = now - since
+    per_second = (tally.done - done_before) / elapsed if elapsed >= _FIRST_RATE_AFTER else 0.0
     return Progress(
         at=now,
         total=tally.total,

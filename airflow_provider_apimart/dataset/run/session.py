@@ -26,20 +26,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.budget import Budget
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.run.ending import (
+    allowed_failures,
+    decide_end,
+    error_of_end,
+    not_copied,
+    out_of_time,
+)
 from airflow_provider_apimart.dataset.run.outcome import presumed_lost_entry
 from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.dataset.run.progress import is_report_due, progress_of
-from airflow_provider_apimart.dataset.run.tally import DatasetEnd, allowed_failures, decide_end
 from airflow_provider_apimart.dataset.run.waves import Wave, linger_seconds, should_leave
-from airflow_provider_apimart.exceptions import (
-    ApimartError,
-    BudgetExceededError,
-    IncompleteDatasetError,
-    RateLimitError,
-    SubmitOutcomeUnknownError,
-    TaskTimeoutError,
-    TransferError,
-)
+from airflow_provider_apimart.exceptions import ApimartError, RateLimitError, SubmitOutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +53,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.progress import Progress
     from airflow_provider_apimart.dataset.run.tally import Tally
 
-__all__ = ["DatasetWait", "Limits", "Session"]
+__all__ = ["RATED_CALLS", "DatasetWait", "Limits", "Session"]
 
 #: Seconds after which a gateway that refuses calls without saying for how long, or an empty budget, is tried again.
 _PAUSE: Final = 60.0
@@ -66,7 +64,7 @@ _GATHERING: Final = 4.0
 #: Seconds between two attempts at copying pictures that could not be copied.
 _BETWEEN_COPIES: Final = 30.0
 #: Calls over which the rate of failures is taken, and the fewest that it is taken of.
-_RATED, _FEWEST_RATED = 50, 20
+RATED_CALLS, _FEWEST_RATED = 50, 20
 #: Share of ``max_cost`` from which on a warning is logged.
 _NEARLY_SPENT: Final = 0.8
 
@@ -118,6 +116,8 @@ class Session:
     :param report: called with the progress, rate-limited so that the log stays readable.
     :param warn: called with warnings.
     :param stopping: set when the worker is about to be killed.
+    :param recent_failures: of the last calls, whether each ended without a picture; a session continues with those of
+        the one before.
     :param clock: monotonic seconds.
     :param pause: sleeps for some seconds, or until ``stopping`` is set.
     """
@@ -134,6 +134,7 @@ class Session:
     stopping: Event
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RATED_CALLS))
     is_waiting: bool = field(default=False, init=False)
     _reported: Progress | None = field(default=None, init=False)
     _done_before: int = field(default=0, init=False)
@@ -144,7 +145,6 @@ class Session:
     _busy: ApimartError | None = field(default=None, init=False)
     _busy_until: float = field(default=math.inf, init=False)
     _resubmitted: set[bytes] = field(default_factory=set, init=False)
-    _recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=_RATED), init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
     def begin(self) -> None:
@@ -163,7 +163,8 @@ class Session:
         self._follow()
         while not self.stopping.is_set():
             self._record_copied(seconds=0.0)
-            self.collector.poll()
+            # Before anything is bought: failures of this poll count at once.
+            self.recent_failures.extend(not result.has_pictures for result in self.collector.poll())
             self._update()
             if self._buy_again() or self._buy():
                 continue
@@ -171,7 +172,7 @@ class Session:
             if self.collector.copying:
                 self._record_copied(seconds=min(1.0, self.collector.next_poll()))
             elif self._now() >= self.limits.ends_at and (self.collector.running or self.tally.left):
-                raise self._out_of_time()
+                raise out_of_time(running=len(self.collector.running), left=self.tally.left)
             elif running := self.collector.running:
                 wave = self._wave(running)
                 if self.may_leave and should_leave(wave):
@@ -198,7 +199,14 @@ class Session:
         self.pause(max(0.05, min(seconds, _PAUSE)))
 
     def _follow(self) -> None:
-        """Poll the calls that are to be collected, and record those that nobody will hear of any more."""
+        """
+        Poll the calls that are to be collected, and record those that nobody will hear of any more.
+
+        A purchase that a newer one of its call has overtaken is paid for all the same: nobody waits for it, but it is
+        collected if it has ended.
+        """
+        for purchase in self.tally.overtaken(now=self._now()):
+            self.collector.watch(purchase, is_late=True)
         for key, call in list(self.tally.calls_with(CallStep.COLLECT, CallStep.LATE, CallStep.GIVE_UP)):
             entry = self.ledger.index.open_entry(key)
             if entry is None:
@@ -208,8 +216,6 @@ class Session:
             elif entry.status is EntryStatus.INTENDED:
                 self.warn(f"Row {entry.row} ({entry.id}): {call.need.reason}. Idempotency key: {entry.idempotency_key}")
                 self.ledger.record(presumed_lost_entry(entry, self.rules, now=self._now()))
-        for entry in self.tally.strays(now=self._now()):
-            self.collector.watch(entry, is_late=True)
 
     def _update(self) -> None:
         """Decide again about the calls whose time has come."""
@@ -232,8 +238,7 @@ class Session:
         for entry in self.collector.finished(seconds):
             self._active_at = self.clock()
             self.ledger.record(entry)
-            need = self.tally.update(entry.key, now=self._now())
-            self._recent_failures.append(need.step not in {CallStep.DONE, CallStep.WRITTEN_OFF})
+            self.tally.update(entry.key, now=self._now())
 
     def _buy_again(self) -> bool:
         """Submit a group of keys whose responses were lost, once in a session, and return whether there was one."""
@@ -278,7 +283,7 @@ class Session:
             if need.step is CallStep.COLLECT and (entry := self.ledger.index.open_entry(call.key)):
                 self.collector.watch(entry)
             elif need.step is CallStep.GIVE_UP:
-                self._recent_failures.append(True)
+                self.recent_failures.append(True)
 
     def _may_submit(self) -> bool:
         return self.buyer.trouble is None and self._now() < self.limits.ends_at and self._failure() is None
@@ -293,7 +298,7 @@ class Session:
         limits, tally = self.limits, self.tally
         if limits.max_failed is not None and tally.failed > allowed_failures(tally.total, limits.max_failed):
             return f"More rows have failed than max_failed={limits.max_failed} allows."
-        failures = self._recent_failures
+        failures = self.recent_failures
         if limits.max_failure_rate is not None and len(failures) >= _FEWEST_RATED:
             rate = sum(failures) / len(failures)
             if rate > limits.max_failure_rate:
@@ -373,7 +378,7 @@ class Session:
         """
         tally = self.tally
         if self.collector.uncopied:
-            raise self._not_copied()
+            raise not_copied([error for _, error in self.collector.uncopied.values()])
         if self.buyer.trouble is not None:
             raise self.buyer.trouble
         if unanswered := tally.count(CallStep.RESUBMIT):
@@ -383,40 +388,13 @@ class Session:
                 retryable=True,
             )
         objection = self._objection()
-        why_not = self._failure() or (objection.reason if objection else None)
-        end, reason = decide_end(tally, max_failed=self.limits.max_failed, objection=why_not)
-        if end is DatasetEnd.FINISHED:
-            return
-        budget = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost)
-        money = f"This run has spent {budget.spent:g} USD."
-        if end is DatasetEnd.OVER_BUDGET:
-            raise BudgetExceededError(
-                f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
-            )
-        failed = "; ".join(tally.reasons({**self.buyer.errors, **self.collector.errors}))
-        if end is DatasetEnd.LATE:
-            raise TaskTimeoutError(
-                f"{reason} They still run at the gateway after {self.rules.timeout:g} s and may be charged. {money} "
-                f"They are recorded: a retry collects them and buys nothing twice. {failed}"
-            )
-        raise IncompleteDatasetError(
-            f"{reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
-            "were not charged; max_failed lets a task succeed with some rows missing; a verdict per row accepts a loss "
-            f"or buys again (python -m airflow_provider_apimart.dataset --help). {failed}"
+        end = decide_end(
+            tally,
+            max_failed=self.limits.max_failed,
+            failure=self._failure(),
+            objection=objection.reason if objection else None,
         )
-
-    def _out_of_time(self) -> TaskTimeoutError:
-        return TaskTimeoutError(
-            f"execution_timeout is over; {len(self.collector.running)} paid call(s) are in flight and "
-            f"{self.tally.left} row(s) were not bought. What was bought is recorded: a retry collects it and buys only "
-            "what is missing."
-        )
-
-    def _not_copied(self) -> TransferError:
-        errors = list(self.collector.uncopied.values())
-        return TransferError(
-            f"The pictures of {len(errors)} row(s) could not be copied. They were paid for and are recorded: a retry "
-            f"copies them and buys nothing. The first: {errors[0]}",
-            task_id=errors[0].task_id,
-            retryable=any(error.retryable for error in errors),
-        )
+        spent = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost).spent
+        errors = {**self.buyer.errors, **self.collector.errors}
+        if error := error_of_end(end, tally, spent=spent, timeout=self.rules.timeout, errors=errors):
+            raise error

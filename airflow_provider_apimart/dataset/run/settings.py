@@ -10,7 +10,7 @@ __all__ = ["DatasetSettings", "continued_settings"]
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
 #: What is not a parameter of the DAG author.
-_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries"})
+_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries", "recent_failures"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class DatasetSettings:
     :param run_began_at: Unix seconds, when the DAG run began for the first time.
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
-    :param plan_only: a plan is never recorded, so that a task that has begun to buy never turns into one.
+    :param recent_failures: of the last calls, ``1`` for each that ended without a picture and ``0`` for the others.
     """
 
     generation: int
@@ -36,6 +36,7 @@ class DatasetSettings:
     aws_conn_id: str | None
     shard: tuple[int, int] | None = None
     limit: int | None = None
+    plan_only: bool = False
     max_in_flight: int = 200
     max_cost: float | None = None
     max_failed: float | None = None
@@ -49,7 +50,7 @@ class DatasetSettings:
     run_began_at: float = 0.0
     rows: str = ""
     recoveries: int = 0
-    plan_only: bool = False
+    recent_failures: str = ""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:

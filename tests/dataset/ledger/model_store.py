@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.response import StreamingBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = ["NOW", "ModelClient", "ModelServer", "Stored"]
 
@@ -83,33 +84,38 @@ class ModelClient:
 
     :param step: does what can be seen outside; it may wait for a turn, or not return.
     :param fate: of each write: ``"lost"``, its response is lost; ``"repeated"``, it is sent twice, as after a lost
-        response; ``"late"``, it times out and is kept for :attr:`late`; anything else is its usual course.
+        response; ``"late"``, it times out and is kept in :attr:`late` with the time; anything else is its usual course.
     """
 
     server: ModelServer
     step: Callable[[Callable[[], Any]], Any] = lambda effect: effect()
     fate: Callable[[str], str] = lambda _: ""
-    late: list[Callable[[], object]] = field(default_factory=list)
+    late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
 
-    def put_object(self, *, Bucket: str, Key: str, Body: Any, **arguments: Any) -> dict[str, Any]:  # noqa: N803
+    def put_object(self, *, Key: str, Body: Any, **arguments: Any) -> dict[str, Any]:  # noqa: N803
         body = Body.read()
         conditions = (arguments.get("IfNoneMatch"), arguments.get("IfMatch"))
         fate = self.fate(Key)
 
+        # A request that its worker has signed long ago is refused. Those for the log are signed after the stop.
+        expires_at = math.inf if "/log/" in Key else self.server.now + 900
+
         def write() -> Stored:
+            if self.server.now > expires_at:
+                raise failure(403, "RequestTimeTooSkewed", self.server.now)
             return self.server.put(Key, body, arguments.get("Metadata", {}), *conditions)
 
         if fate == "late":
-            self.late.append(write)
-            raise ReadTimeoutError(endpoint_url=Bucket)
+            self.late.append((self.server.now, write))
+            raise ReadTimeoutError(endpoint_url=Key)
         stored = self._do("PUT", Key, write)
         if fate == "repeated":
             stored = self._do("PUT", Key, write)
         if fate == "lost":
-            raise ReadTimeoutError(endpoint_url=Bucket)
+            raise ReadTimeoutError(endpoint_url=Key)
         return self._response(ETag=stored.etag)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "", **_: object) -> dict[str, Any]:  # noqa: N803
+    def get_object(self, *, Key: str, Range: str = "", **_: object) -> dict[str, Any]:  # noqa: N803
         stored = self._do("GET", Key, lambda: self.server.get(Key))
         body = stored.body
         if Range:
@@ -117,14 +123,14 @@ class ModelClient:
             body = body[int(start) : int(end) + 1 if end else None]
         return self._described(stored, Body=StreamingBody(io.BytesIO(body), len(body)))
 
-    def head_object(self, *, Bucket: str, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
+    def head_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
         return self._described(self._do("HEAD", Key, lambda: self.server.get(Key)))
 
-    def delete_object(self, *, Bucket: str, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
+    def delete_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
         self._do("DELETE", Key, lambda: self.server.objects.pop(Key, None))
         return self._response()
 
-    def delete_objects(self, *, Bucket: str, Delete: Any, **_: object) -> dict[str, Any]:  # noqa: N803
+    def delete_objects(self, *, Delete: Any, **_: object) -> dict[str, Any]:  # noqa: N803
         keys = [item["Key"] for item in Delete["Objects"]]
         self._do("DELETE", keys[0], lambda: [self.server.objects.pop(key, None) for key in keys])
         return self._response()
@@ -132,7 +138,7 @@ class ModelClient:
     def get_paginator(self, _: str) -> ModelClient:
         return self
 
-    def paginate(self, *, Bucket: str, Prefix: str, StartAfter: str = "", **_: object) -> Iterable[dict[str, Any]]:  # noqa: N803
+    def paginate(self, *, Prefix: str, StartAfter: str = "", **_: object) -> list[dict[str, Any]]:  # noqa: N803
         def listed() -> list[dict[str, Any]]:
             return [
                 {

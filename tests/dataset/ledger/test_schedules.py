@@ -10,28 +10,40 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import pytest
 from dataset.ledger.ledger_entries import copied, entry
 from dataset.ledger.model_store import ModelClient, ModelServer
 from dataset.turns import Worker
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
+from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, rank_of
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.exceptions import RecordUnavailableError, SupersededError
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.index import Index
+    from collections.abc import Callable
 
-LOG = logging.getLogger("test")
+    from airflow_provider_apimart.dataset.ledger.index import Index
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject
+
+T = TypeVar("T")
+Conditions = Literal["honours", "ignores", "refuses"]
+#: Task instance, generation, group, whether it finishes, and by how much its clock is wrong.
+Kind = tuple[str, int, int, bool, float]
+#: Worker, steps, fate, pause, and whether late writes arrive.
+Turn = tuple[int, int, str, float, bool]
+LOG = logging.getLogger("schedules")
+LOG.disabled = True
 ROWS = 4
 #: Seconds for which a sender waits for a response.
 PATIENCE = 400.0
+#: Seconds after which stores refuse a request that was signed before.
+SIGNATURE_LIFETIME = 900.0
 
 
 @dataclass
@@ -47,6 +59,10 @@ class World:
     submitted: list[str] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     late: list = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        """Let more time pass than somebody sleeps, so that what a dead worker has left is soon old."""
+        self.server.now += 20 * seconds
 
     def submit(self, worker: Worker, store: LedgerStore, intent: Entry) -> Entry | None:
         def effect() -> Entry | None:
@@ -83,29 +99,27 @@ class Job:
         client = ModelClient(server, step=worker.step, late=self.world.late, fate=lambda _: worker.take_fate())
         store = LedgerStore(client, "bucket", "prefix", clock=lambda: server.now + self.skew)  # type: ignore[arg-type]
         ledger = self.opened(store)
+        finishes = self.finishes
         try:
             for _ in range(3):
                 self.buy(worker, ledger)
-            ledger.close(is_finished=self.finishes)
         except SupersededError:
-            ledger.close(is_finished=False)
+            finishes = False
+        retrying(lambda: ledger.close(is_finished=finishes))
         self.world.known |= {it.idempotency_key for it in self.accepted}
 
     def opened(self, store: LedgerStore) -> Ledger:
         self.accepted: list[Entry] = []
-        while True:
-            try:
-                return Ledger.open(
-                    store,
-                    writer=self.writer,
-                    try_number=self.try_number,
-                    warn=LOG.warning,
-                    held=math.inf,
-                    sleep=lambda _: None,
-                )
-            except RecordUnavailableError as error:
-                if not error.retryable:
-                    raise
+        return retrying(
+            lambda: Ledger.open(
+                store,
+                writer=self.writer,
+                try_number=self.try_number,
+                warn=LOG.warning,
+                held=math.inf,
+                sleep=self.world.sleep,
+            )
+        )
 
     def buy(self, worker: Worker, ledger: Ledger) -> None:
         try:
@@ -147,6 +161,15 @@ class Job:
         return None
 
 
+def retrying(effect: Callable[[], T]) -> T:
+    while True:
+        try:
+            return effect()
+        except RecordUnavailableError as error:
+            if not error.retryable:
+                raise
+
+
 class FatedWorker(Worker):
     def take_fate(self) -> str:
         return next((fate for fate in ("lost", "repeated", "late") if self.suffers(fate)), "")
@@ -172,15 +195,17 @@ schedules = st.lists(
 
 
 @pytest.mark.parametrize("conditions", ["honours", "ignores", "refuses"])
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kinds=jobs, schedule=schedules, tail=st.integers(0, 6))
-def test_no_schedule_buys_twice_or_loses_anything(conditions, kinds, schedule, tail) -> None:
+def test_no_schedule_buys_twice_or_loses_anything(
+    conditions: Conditions, kinds: list[Kind], schedule: list[Turn], tail: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "_longest_tail", property(lambda _: tail))
         run(conditions, kinds, schedule)
 
 
-def run(conditions, kinds, schedule) -> None:
+def run(conditions: Conditions, kinds: list[Kind], schedule: list[Turn]) -> None:
     world = World(ModelServer(conditions))
     tries: dict[str, int] = {}
     workers = []
@@ -208,8 +233,10 @@ def run(conditions, kinds, schedule) -> None:
 
 def deliver(world: World) -> None:
     while world.late:
+        sent_at, write = world.late.pop()
         try:
-            world.late.pop()()
+            if world.server.now < sent_at + SIGNATURE_LIFETIME:
+                write()
         except Exception:  # noqa: BLE001, S110 - its condition does not hold any more
             pass
 
@@ -221,33 +248,32 @@ def check(world: World) -> None:
     ledger = Ledger.open(store, writer="reader", try_number=1, warn=LOG.warning, held=math.inf)
     index = ledger.index
     states = {it.idempotency_key: it.status for it in index.open_entries()}
-    newest: dict[str, EntryStatus] = {}
-    for each in read_entries(store):
-        known = newest.get(each.idempotency_key, EntryStatus.INTENDED)
-        newest[each.idempotency_key] = max(known, each.status, key=list(EntryStatus).index)
+    entries = sorted(read_entries(store), key=rank_of)
+    newest = {it.idempotency_key: it.status for it in entries}
     for key in world.submitted:
-        assert newest[key] is not EntryStatus.REFUSED, f"{key} was submitted, and the ledger denies it"
+        row, generation = (int(number) for number in key.split("-")[1:4:2])
+        state = index.find(entry(row).key)
+        is_denied = state is None or (state.generation, state.status) == (generation, EntryStatus.REFUSED)
+        assert not is_denied, f"{key} was submitted, and the ledger denies it"
     for key in world.known:
         assert newest[key] in {EntryStatus.ACCEPTED, EntryStatus.COPIED}
         assert states.get(key, EntryStatus.ACCEPTED) is EntryStatus.ACCEPTED
-    event(f"{len(world.submitted)} submitted")
-    # The checkpoint is a cache.
-    rebuilt = Ledger.open(
-        WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf
-    ).index
+    if world.server.conditions != "honours":
+        return  # A checkpoint may know the intents of a worker that was killed before it could take them back.
+    rebuilt = Ledger.open(WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf).index
     for row in range(ROWS):
         assert index.find(entry(row).key) == rebuilt.find(entry(row).key)
     assert sorted(index.open_entries(), key=str) == sorted(rebuilt.open_entries(), key=str)
     assert money(index) == money(rebuilt)
 
 
-def money(index: Index):
+def money(index: Index) -> list[tuple[object, ...]]:
     return sorted((it.buyer, it.calls, it.pictures, it.spent, it.untold, it.unknown) for it in index.accounts())
 
 
 class WithoutCheckpoints(LedgerStore):
-    def __init__(self, store):
+    def __init__(self, store: LedgerStore) -> None:
         super().__init__(store.client, store.bucket, store.prefix, clock=store.clock)
 
-    def list(self, folder, *, after=""):
+    def list(self, folder: str, *, after: str = "") -> list[LedgerObject]:
         return [] if folder == "checkpoints/" else super().list(folder, after=after)

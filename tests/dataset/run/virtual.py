@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -23,7 +24,6 @@ from airflow_provider_apimart.dataset.run.collecting import Collector
 from airflow_provider_apimart.dataset.run.plan import Rules
 from airflow_provider_apimart.dataset.run.session import DatasetWait, Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
-from airflow_provider_apimart.exceptions import ApimartError
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskState
@@ -31,6 +31,7 @@ from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from airflow_provider_apimart.exceptions import ApimartError
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.transfers.source import Picture
 
@@ -227,11 +228,13 @@ class World:
 
     def run(self, prompts: Any, *, may_leave: bool = True, most_sessions: int = 500, **options: Any) -> dict[str, int]:
         """Work on a dataset as a task does, with a new session after each wait, and return the counts at the end."""
-        began_at = self.time
+        began_at, failures = self.time, deque[bool]()
         while True:
             self.sessions += 1
             assert self.sessions < most_sessions
             session = self.session(prompts, began_at=began_at, may_leave=may_leave, **options)
+            session.recent_failures.extend(failures)
+            failures = session.recent_failures
             started, before = self.time, self._actions()
             last = [started]
 
