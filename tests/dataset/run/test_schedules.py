@@ -52,6 +52,7 @@ class Plan:
     What happens in an example.
 
     :param faults: shares of lost responses, of responses lost before acceptance, of refusals, of slow requests.
+    :param max_cost: of each DAG run.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Plan:
     resubmits: bool
     regenerates: bool
     faults: tuple[float, float, float, float]
+    max_cost: float | None
     tries: list[Try]
 
 
@@ -223,6 +225,7 @@ class Theatre:
                 run_id=f"dag/{each.run}",
                 try_number=number,
                 max_in_flight=each.in_flight,
+                max_cost=self.plan.max_cost,
                 client=stepping(self.world.s3.client(), agent, seconds),
                 hook=hook,
                 copier=ModelCopier(self.world.copied),
@@ -267,6 +270,10 @@ class Theatre:
         accounts = index.accounts()
         assert float(sum(account.spent for account in accounts)) == pytest.approx(PRICE * len(copied))
         assert sum(account.pictures for account in accounts) == len(copied)
+        if self.plan.max_cost is not None and not self.plan.resubmits:
+            for run in {each.run for each in self.plan.tries}:
+                spent = sum(account.spent for account in index.accounts(run_id=f"dag/{run}"))
+                assert float(spent) <= self.plan.max_cost + 1e-9
         named = {task_id for entry in read_entries(store) for task_id in entry.task_ids}
         if self.plan.honours_keys or not self.plan.resubmits:
             # The table has one line for each purchase; a gateway that ignores keys may have accepted one twice.
@@ -292,6 +299,7 @@ plans = st.builds(
     resubmits=st.booleans(),
     regenerates=st.booleans(),
     faults=st.sampled_from([(0.0, 0.0, 0.0, 0.0), (0.1, 0.0, 0.0, 0.0), (0.1, 0.1, 0.1, 0.0), (0.1, 0.0, 0.1, 0.05)]),
+    max_cost=st.sampled_from([None, None, 0.03, 0.055]),
     tries=st.lists(tries, min_size=1, max_size=5),
 )
 

@@ -80,7 +80,7 @@ class ModelS3:
             start, _, end = Range.removeprefix("bytes=").partition("-")
             content = content[int(start) : int(end) + 1 if end else None]
         body = io.BytesIO(content)
-        body.iter_lines = lambda chunk_size: iter(content.splitlines())  # type: ignore[attr-defined]
+        body.iter_lines = lambda chunk_size: iter(content.splitlines())  # type: ignore[attr-defined]  # noqa: ARG005 - boto3's name
         stamp = datetime.fromtimestamp(modified, UTC)
         return {"Body": body, "ETag": etag(content), "LastModified": stamp, "Metadata": metadata, **self.meta()}
 
@@ -214,7 +214,7 @@ class World:
     worker_seconds: float = 0.0
     longest_idle: float = 0.0
     sessions: int = 0
-    random: random.Random = field(default_factory=lambda: random.Random(7))
+    random: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - repeatable
 
     def __post_init__(self) -> None:
         self.s3 = ModelS3(self.now)
@@ -241,9 +241,9 @@ class World:
             def pause(seconds: float) -> None:
                 nonlocal before
                 if self._actions() != before:
-                    before, last[0] = self._actions(), self.time
+                    before, last[0] = self._actions(), self.time  # noqa: B023 - used before the next one
                 self.time += seconds
-                self.longest_idle = max(self.longest_idle, self.time - last[0])
+                self.longest_idle = max(self.longest_idle, self.time - last[0])  # noqa: B023
 
             session.pause = pause
             try:
