@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("export takes one directory")
     address, _, manifest = options.address.partition(_MANIFESTS)
     try:
-        store = _open_store(address, options.aws_conn_id, options.extra_args)
+        store = open_store(address, options.aws_conn_id, options.extra_args)
         if options.command == "list":
             _show(undecided_calls(store))
         elif options.command == "export":
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -> LedgerStore:
+def open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) -> LedgerStore:
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     if TYPE_CHECKING:

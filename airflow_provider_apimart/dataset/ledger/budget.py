@@ -84,11 +84,12 @@ class Budget:
     untold: int = 0
 
     @classmethod
-    def of(cls, index: Index, *, run_id: str, max_cost: float | None) -> Budget:
+    def of(cls, index: Index, *, run_id: str, max_cost: float | None, now: float = 0.0) -> Budget:
         """
         Add up the money of a DAG run.
 
         :param max_cost: US dollars; ``None`` for no limit.
+        :param now: Unix seconds by the store's clock. A call whose sender waits no longer is of unknown outcome.
         """
         budget = cls(None if max_cost is None else _dollars(max_cost))
         for account in index.accounts(run_id=run_id):
@@ -98,7 +99,7 @@ class Budget:
             budget.untold += account.untold
         for entry in index.open_entries():
             if entry.run_id == run_id:
-                budget._count(entry)
+                budget._count(entry, now)
         return budget
 
     @property
@@ -168,9 +169,10 @@ class Budget:
     def _not_now(self, reason: str) -> Objection:
         return Objection(f"{reason} {self}.", is_final=not self.in_flight)
 
-    def _count(self, entry: Entry) -> None:
+    def _count(self, entry: Entry, now: float) -> None:
         held = _NOTHING if entry.reserved is None else _dollars(entry.reserved)
-        if entry.status in _IN_FLIGHT:
+        is_lost = entry.status is EntryStatus.INTENDED and entry.answer_by < now
+        if entry.status in _IN_FLIGHT and not is_lost:
             self.reserved += held
             self.in_flight += 1
             self.unpriced += entry.reserved is None

@@ -175,14 +175,14 @@ class Ledger:
                 if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
                     self._write_checkpoint()
                 if is_finished:
-                    update_table(self.store, self._log.position)
+                    update_table(self.store, self._log.settled)
                     delete_merged(self.store)
             except RecordUnavailableError as error:
                 self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
 
     @property
     def _tail(self) -> int:
-        return self._log.position - self._checkpoints[-1]
+        return self._log.settled - self._checkpoints[-1]
 
     @property
     def _longest_tail(self) -> int:
@@ -340,8 +340,8 @@ class Ledger:
     def _write_checkpoint(self) -> None:
         with self._lock:
             content = self.index.to_bytes()
-        save_checkpoint(self.store, self._log.position, content)
-        self._checkpoints.append(self._log.position)
+        save_checkpoint(self.store, self._log.settled, content)
+        self._checkpoints.append(self._log.settled)
         if len(self._checkpoints) > KEPT_CHECKPOINTS:
             delete_checkpoint(self.store, self._checkpoints.pop(0))
 

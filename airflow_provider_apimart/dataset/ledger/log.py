@@ -96,6 +96,9 @@ class LedgerLog:
     :param writer: the task instance.
     :param try_number: its try.
     :param sleep: waits for a number of seconds.
+    :param position: the last number that was read or appended.
+    :param settled: the last number through which nothing that counts can appear any more. Where names are unique, that
+        is the last one that this session has appended: whoever appends later has to read it.
     """
 
     store: LedgerStore
@@ -103,6 +106,7 @@ class LedgerLog:
     try_number: int
     sleep: Callable[[float], None] = time.sleep
     position: int = field(default=0, init=False)
+    settled: int = field(default=0, init=False)
     session: Session | None = field(default=None, init=False)
     _latest: str = field(default="", init=False)
     _verified_at: float = field(default=-math.inf, init=False)
@@ -116,7 +120,7 @@ class LedgerLog:
 
         :param verified_at: Unix seconds by the store's clock at which no later number was merged.
         """
-        self.position = self._floor = position
+        self.position = self.settled = self._floor = position
         self._verified_at = verified_at
         self._read.clear()
 
@@ -163,6 +167,8 @@ class LedgerLog:
             raise LogGapError
         self._read.update(names)
         self.position = max([self.position, *map(log_number, names)])
+        if not any(map(has_own_name, self._read)):
+            self.settled = self.position
         self._verified_at = verified_at
         return [each for each in read if each is not None]
 
@@ -206,7 +212,8 @@ class LedgerLog:
                 raise AppendUncertainError
         if self.store.now() - self._verified_at > _FRESH and self._newest_checkpoint() >= number:
             raise LogGapError
-        self.position, self._verified_at = number, self.store.now()
+        self.position = self.settled = number
+        self._verified_at = self.store.now()
         return True
 
     def honours_conditions(self) -> bool:

@@ -79,17 +79,21 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
     read = set() if known is None else known
     for _ in range(_ATTEMPTS):
         table = store.head(TABLE)
-        position = position_of(table)
-        if table is not None and not any(log_number(name) >= position for name in read):
+        position, through = position_of(table), max(map(log_number, read), default=0)
+        # Where objects have names of their own, another one of the same number may have come since.
+        lowest = through if read else 1
+        if table is not None and position > through and not (read and _is_kept(store, through + 1)):
             for number, content in enumerate(store.lines(TABLE), 1):
                 yield LedgerLine(TABLE, number, content)
             read.add(f"{LOG}{position:08}")
-        listed = store.list(LOG, after=f"{LOG}{position:08}.jsonl.gz")
-        has_gap = bool(listed) and log_number(listed[0].name) > position + 1
+            through, lowest = position, position + 1
+        listed = store.list(LOG, after=f"{LOG}{lowest - 1:08}.jsonl.gz")
+        has_gap = bool(listed) and log_number(listed[0].name) > through + 1
         if has_gap and not (has_own_name(listed[0].name) and position == position_of(store.head(TABLE))):
             continue  # Merged meanwhile, and deleted.
         try:
-            for found in _read_objects(store, [found.name for found in listed if found.name not in read]):
+            new = [found.name for found in listed if has_own_name(found.name) or log_number(found.name) > through]
+            for found in _read_objects(store, [name for name in new if name not in read]):
                 yield from _lines_of(found)
                 read.add(found.name)
         except FileNotFoundError:
@@ -120,6 +124,11 @@ def _read_objects(store: LedgerStore, names: list[str]) -> Iterator[LogObject]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for start in range(0, len(names), _AT_ONCE):
             yield from pool.map(partial(read_log_object, store), names[start : start + _AT_ONCE])
+
+
+def _is_kept(store: LedgerStore, number: int) -> bool:
+    listed = store.list(LOG, after=f"{LOG}{number - 1:08}.jsonl.gz")
+    return bool(listed) and log_number(listed[0].name) == number
 
 
 def _lines_of(found: LogObject) -> Iterator[LedgerLine]:

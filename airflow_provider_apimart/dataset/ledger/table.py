@@ -35,7 +35,8 @@ def update_table(store: LedgerStore, position: int) -> None:
     """
     Bring the table up to date. Memory grows with the number of purchases, not with their texts.
 
-    :param position: number of the log that the table must reach; nothing is done where it has.
+    :param position: number of the log that the table must reach, and through which nothing that counts can appear any
+        more; nothing is done where it has.
     :raises RecordUnavailableError: when something could not be read or written. Nothing is lost by that.
     """
     ignored_etag = None
@@ -49,7 +50,8 @@ def update_table(store: LedgerStore, position: int) -> None:
                 newest.add(line.content + b"\n", identify_line(store, *line))
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
                 compressed.writelines(newest.lines())
-            through = max(map(log_number, read), default=0)
+            has_own_names = any(has_own_name(name) for name in read)
+            through = position if has_own_names else max(map(log_number, read), default=0)
             etag = None if table is None else table.etag
             is_conditional = etag is None or etag != ignored_etag
             if _put(store, file, through, etag=etag, is_conditional=is_conditional, read_at=read_at):

@@ -4,6 +4,7 @@ The work of a task on its dataset: buy what the ledger lacks, collect what was b
 ``session``     one worker's share: what it does next, when it leaves, how the task ends
 ``plan``        the decision about one paid call, as a table
 ``tally``       the calls of the dataset by what they need next
+``ending``      the end of the task: a result, or the reason why there is none
 ``waves``       the decision whether a worker stays or leaves the waiting to the triggerer
 ``buying``      groups of paid calls: intended, submitted, recorded
 ``collecting``  accepted calls: polled, copied, recorded

@@ -26,20 +26,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.budget import Budget
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.run.ending import (
+    allowed_failures,
+    decide_end,
+    error_of_end,
+    not_copied,
+    out_of_time,
+)
 from airflow_provider_apimart.dataset.run.outcome import presumed_lost_entry
 from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.dataset.run.progress import is_report_due, progress_of
-from airflow_provider_apimart.dataset.run.tally import DatasetEnd, allowed_failures, decide_end
 from airflow_provider_apimart.dataset.run.waves import Wave, linger_seconds, should_leave
-from airflow_provider_apimart.exceptions import (
-    ApimartError,
-    BudgetExceededError,
-    IncompleteDatasetError,
-    RateLimitError,
-    SubmitOutcomeUnknownError,
-    TaskTimeoutError,
-    TransferError,
-)
+from airflow_provider_apimart.exceptions import ApimartError, RateLimitError, SubmitOutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +168,7 @@ class Session:
             if self.collector.copying:
                 self._record_copied(seconds=min(1.0, self.collector.next_poll()))
             elif self._now() >= self.limits.ends_at and (self.collector.running or self.tally.left):
-                raise self._out_of_time()
+                raise out_of_time(running=len(self.collector.running), left=self.tally.left)
             elif running := self.collector.running:
                 wave = self._wave(running)
                 if self.may_leave and should_leave(wave):
@@ -363,7 +361,7 @@ class Session:
         """
         tally = self.tally
         if self.collector.uncopied:
-            raise self._not_copied()
+            raise not_copied([error for _, error in self.collector.uncopied.values()])
         if self.buyer.trouble is not None:
             raise self.buyer.trouble
         if unanswered := tally.count(CallStep.RESUBMIT):
@@ -373,44 +371,13 @@ class Session:
                 retryable=True,
             )
         objection = self._objection()
-        end, reason = decide_end(
+        end = decide_end(
             tally,
             max_failed=self.limits.max_failed,
             failure=self._failure(),
             objection=objection.reason if objection else None,
         )
-        if end is DatasetEnd.FINISHED:
-            return
-        budget = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost)
-        money = f"This run has spent {budget.spent:g} USD."
-        if end is DatasetEnd.OVER_BUDGET:
-            raise BudgetExceededError(
-                f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
-            )
-        failed = "; ".join(tally.reasons({**self.buyer.errors, **self.collector.errors}))
-        if end is DatasetEnd.LATE:
-            raise TaskTimeoutError(
-                f"{reason} They still run at the gateway after {self.rules.timeout:g} s and may be charged. {money} "
-                f"They are recorded: a retry collects them and buys nothing twice. {failed}"
-            )
-        raise IncompleteDatasetError(
-            f"{reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
-            "were not charged; max_failed lets a task succeed with some rows missing; a verdict per row accepts a loss "
-            f"or buys again (python -m airflow_provider_apimart.dataset --help). {failed}"
-        )
-
-    def _out_of_time(self) -> TaskTimeoutError:
-        return TaskTimeoutError(
-            f"execution_timeout is over; {len(self.collector.running)} paid call(s) are in flight and "
-            f"{self.tally.left} row(s) were not bought. What was bought is recorded: a retry collects it and buys only "
-            "what is missing."
-        )
-
-    def _not_copied(self) -> TransferError:
-        errors = [error for _, error in self.collector.uncopied.values()]
-        return TransferError(
-            f"The pictures of {len(errors)} row(s) could not be copied. They were paid for and are recorded: a retry "
-            f"copies them and buys nothing. The first: {errors[0]}",
-            task_id=errors[0].task_id,
-            retryable=any(error.retryable for error in errors),
-        )
+        spent = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost).spent
+        errors = {**self.buyer.errors, **self.collector.errors}
+        if error := error_of_end(end, tally, spent=spent, timeout=self.rules.timeout, errors=errors):
+            raise error

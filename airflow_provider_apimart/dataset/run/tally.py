@@ -1,10 +1,9 @@
-"""The calls of a dataset by what they need next, kept up to date as the ledger grows, and how the task ends."""
+"""The calls of a dataset by what they need next, kept up to date as the ledger grows."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.plan import CallNeed, Rules
 
-__all__ = ["NO_ROW", "DatasetEnd", "TalliedCall", "Tally", "TallyEnd", "allowed_failures", "decide_end"]
+__all__ = ["NO_ROW", "TalliedCall", "Tally"]
 
 #: The row of a call that the dataset no longer has.
 NO_ROW: Final = -1
@@ -199,49 +198,3 @@ class Tally:
         is_abandoned = now >= entry.accepted_at + _ABANDONED_AFTER and self._is_own_shard(entry)
         if entry.buyer == self.rules.writer or is_abandoned:
             self._decide(key, NO_ROW, now)
-
-
-class DatasetEnd(StrEnum):
-    """How a task ends when nothing is left to do or to wait for."""
-
-    FINISHED = "finished"
-    OVER_BUDGET = "over budget"
-    LATE = "late"
-    INCOMPLETE = "incomplete"
-
-
-class TallyEnd(NamedTuple):
-    """
-    How a task ends.
-
-    :param reason: the beginning of the error where it fails.
-    """
-
-    end: DatasetEnd
-    reason: str = ""
-
-
-def allowed_failures(total: int, max_failed: float | None) -> float:
-    """Return how many calls may fail: ``max_failed`` is a number, or as a float a share of all."""
-    allowed = max_failed or 0
-    return allowed * total if isinstance(allowed, float) else allowed
-
-
-def decide_end(tally: Tally, *, max_failed: float | None, failure: str | None, objection: str | None) -> TallyEnd:
-    """
-    Return how a task ends.
-
-    :param failure: why so many calls have failed that nothing more is bought.
-    :param objection: why the budget allows no more.
-    """
-    of_rows = f"of {tally.total} rows"
-    if tally.failed > allowed_failures(tally.total, max_failed):
-        why_not = failure or objection or ""
-        unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
-        only_late = tally.count(CallStep.LATE) == tally.failed and not tally.left
-        end = DatasetEnd.LATE if only_late else DatasetEnd.INCOMPLETE
-        return TallyEnd(end, f"{tally.failed} {of_rows} have no picture.{unbought}")
-    if tally.left:
-        end = DatasetEnd.INCOMPLETE if failure else DatasetEnd.OVER_BUDGET
-        return TallyEnd(end, f"{tally.left} {of_rows} were not bought. {failure or objection or ''}".rstrip())
-    return TallyEnd(DatasetEnd.FINISHED)

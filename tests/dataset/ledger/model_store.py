@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.response import StreamingBody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = ["NOW", "ModelClient", "ModelServer", "Stored"]
 
@@ -92,13 +92,12 @@ class ModelClient:
     fate: Callable[[str], str] = lambda _: ""
     late: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
 
-    def put_object(self, *, Bucket: str, Key: str, Body: Any, **arguments: Any) -> dict[str, Any]:  # noqa: N803
+    def put_object(self, *, Key: str, Body: Any, **arguments: Any) -> dict[str, Any]:  # noqa: N803
         body = Body.read()
         conditions = (arguments.get("IfNoneMatch"), arguments.get("IfMatch"))
         fate = self.fate(Key)
 
-        # A request that its worker has signed long ago is refused. To keep the schedules of the log hard, its workers are
-        # stopped before that.
+        # A request that its worker has signed long ago is refused. Those for the log are signed after the stop.
         expires_at = math.inf if "/log/" in Key else self.server.now + 900
 
         def write() -> Stored:
@@ -108,15 +107,15 @@ class ModelClient:
 
         if fate == "late":
             self.late.append((self.server.now, write))
-            raise ReadTimeoutError(endpoint_url=Bucket)
+            raise ReadTimeoutError(endpoint_url=Key)
         stored = self._do("PUT", Key, write)
         if fate == "repeated":
             stored = self._do("PUT", Key, write)
         if fate == "lost":
-            raise ReadTimeoutError(endpoint_url=Bucket)
+            raise ReadTimeoutError(endpoint_url=Key)
         return self._response(ETag=stored.etag)
 
-    def get_object(self, *, Bucket: str, Key: str, Range: str = "", **_: object) -> dict[str, Any]:  # noqa: N803
+    def get_object(self, *, Key: str, Range: str = "", **_: object) -> dict[str, Any]:  # noqa: N803
         stored = self._do("GET", Key, lambda: self.server.get(Key))
         body = stored.body
         if Range:
@@ -124,14 +123,14 @@ class ModelClient:
             body = body[int(start) : int(end) + 1 if end else None]
         return self._described(stored, Body=StreamingBody(io.BytesIO(body), len(body)))
 
-    def head_object(self, *, Bucket: str, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
+    def head_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
         return self._described(self._do("HEAD", Key, lambda: self.server.get(Key)))
 
-    def delete_object(self, *, Bucket: str, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
+    def delete_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803
         self._do("DELETE", Key, lambda: self.server.objects.pop(Key, None))
         return self._response()
 
-    def delete_objects(self, *, Bucket: str, Delete: Any, **_: object) -> dict[str, Any]:  # noqa: N803
+    def delete_objects(self, *, Delete: Any, **_: object) -> dict[str, Any]:  # noqa: N803
         keys = [item["Key"] for item in Delete["Objects"]]
         self._do("DELETE", keys[0], lambda: [self.server.objects.pop(key, None) for key in keys])
         return self._response()
@@ -139,7 +138,7 @@ class ModelClient:
     def get_paginator(self, _: str) -> ModelClient:
         return self
 
-    def paginate(self, *, Bucket: str, Prefix: str, StartAfter: str = "", **_: object) -> Iterable[dict[str, Any]]:  # noqa: N803
+    def paginate(self, *, Prefix: str, StartAfter: str = "", **_: object) -> list[dict[str, Any]]:  # noqa: N803
         def listed() -> list[dict[str, Any]]:
             return [
                 {

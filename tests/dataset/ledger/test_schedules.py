@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import pytest
 from dataset.ledger.ledger_entries import copied, entry
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_apimart.dataset.ledger.index import Index
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject
 
 T = TypeVar("T")
+Conditions = Literal["honours", "ignores", "refuses"]
+#: Task instance, generation, group, whether it finishes, and by how much its clock is wrong.
+Kind = tuple[str, int, int, bool, float]
+#: Worker, steps, fate, pause, and whether late writes arrive.
+Turn = tuple[int, int, str, float, bool]
 LOG = logging.getLogger("schedules")
 LOG.disabled = True
 ROWS = 4
@@ -171,7 +177,10 @@ class FatedWorker(Worker):
 
 jobs = st.lists(
     st.tuples(
-        st.sampled_from(["alice", "bob", "carol"]), st.integers(0, 2), st.integers(1, 3), st.booleans(),
+        st.sampled_from(["alice", "bob", "carol"]),
+        st.integers(0, 2),
+        st.integers(1, 3),
+        st.booleans(),
         st.sampled_from([0.0, -7200.0, 86400.0]),
     ),
     min_size=2,
@@ -188,13 +197,15 @@ schedules = st.lists(
 @pytest.mark.parametrize("conditions", ["honours", "ignores", "refuses"])
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kinds=jobs, schedule=schedules, tail=st.integers(0, 6))
-def test_no_schedule_buys_twice_or_loses_anything(conditions, kinds, schedule, tail) -> None:
+def test_no_schedule_buys_twice_or_loses_anything(
+    conditions: Conditions, kinds: list[Kind], schedule: list[Turn], tail: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Ledger, "_longest_tail", property(lambda _: tail))
         run(conditions, kinds, schedule)
 
 
-def run(conditions, kinds, schedule) -> None:
+def run(conditions: Conditions, kinds: list[Kind], schedule: list[Turn]) -> None:
     world = World(ModelServer(conditions))
     tries: dict[str, int] = {}
     workers = []
@@ -248,7 +259,7 @@ def check(world: World) -> None:
         assert newest[key] in {EntryStatus.ACCEPTED, EntryStatus.COPIED}
         assert states.get(key, EntryStatus.ACCEPTED) is EntryStatus.ACCEPTED
     if world.server.conditions != "honours":
-        return  # A checkpoint may know intents that were taken back, or whose writer was killed before it could do that.
+        return  # A checkpoint may know the intents of a worker that was killed before it could take them back.
     rebuilt = Ledger.open(WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf).index
     for row in range(ROWS):
         assert index.find(entry(row).key) == rebuilt.find(entry(row).key)
@@ -256,13 +267,13 @@ def check(world: World) -> None:
     assert money(index) == money(rebuilt)
 
 
-def money(index: Index):
+def money(index: Index) -> list[tuple[object, ...]]:
     return sorted((it.buyer, it.calls, it.pictures, it.spent, it.untold, it.unknown) for it in index.accounts())
 
 
 class WithoutCheckpoints(LedgerStore):
-    def __init__(self, store):
+    def __init__(self, store: LedgerStore) -> None:
         super().__init__(store.client, store.bucket, store.prefix, clock=store.clock)
 
-    def list(self, folder, *, after=""):
+    def list(self, folder: str, *, after: str = "") -> list[LedgerObject]:
         return [] if folder == "checkpoints/" else super().list(folder, after=after)
