@@ -173,8 +173,8 @@ def test_the_command_lists_and_decides(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     output = capsys.readouterr()
     assert output.out.splitlines()[0] == "sku-1\tpicture 0\tunanswered\tcharged: unknown\t2025-06-15T15:06:40+00:00"
-    assert "sku-2\tfailed" in output.out
-    assert "sku-1\twritten_off" in output.out
+    assert "sku-2\tpicture 0\tfailed" in output.out
+    assert "sku-1\tpicture 0\twritten_off" in output.out
     assert "not in the ledger" in output.err
     assert opened[1] == ("s3://bucket/prefix", "minio", {})
     assert state_of(server).status == "written_off"
