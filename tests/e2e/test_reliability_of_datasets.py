@@ -69,7 +69,7 @@ def started(disturbed: AirflowComponents) -> dict[str, DagRun]:
     for dag_id in (*SCHEDULES, *BY_HAND):
         api.wait_for_dag(dag_id)
     for dag_id in SCHEDULES:
-        api.post("/backfills", dag_id=dag_id, from_date=f"{DATES[0]}T00:00:00Z", to_date=f"{DATES[-1]}T00:00:00Z")
+        disturbed.backfill(dag_id, DATES[0], DATES[-1])
     return {dag_id: api.trigger(dag_id) for dag_id in BY_HAND}
 
 

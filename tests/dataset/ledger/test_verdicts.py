@@ -172,9 +172,26 @@ def test_the_command_lists_and_decides(monkeypatch: pytest.MonkeyPatch, capsys: 
         command.main(["s3://bucket/prefix", "accept-loss"])
 
     output = capsys.readouterr()
-    assert output.out.splitlines()[0] == "sku-1\tunanswered\tcharged: unknown\t2025-06-15T15:06:40+00:00"
-    assert "sku-2\tfailed" in output.out
-    assert "sku-1\twritten_off" in output.out
+    assert output.out.splitlines()[0] == "sku-1\tpicture 0\tunanswered\tcharged: unknown\t2025-06-15T15:06:40+00:00"
+    assert "sku-2\tpicture 0\tfailed" in output.out
+    assert "sku-1\tpicture 0\twritten_off" in output.out
     assert "not in the ledger" in output.err
     assert opened[1] == ("s3://bucket/prefix", "minio", {})
     assert state_of(server).status == "written_off"
+
+
+def test_a_single_call_of_a_row_that_takes_several_is_decided_by_its_first_picture() -> None:
+    server = server_with()
+    ledger = ledger_of(store_of(server), writer="bob")
+    ledger.claim(lambda _: [entry(1, first=first) for first in range(3)])
+    ledger.close(is_finished=False)
+    store = store_of(server)
+
+    with pytest.raises(InvalidRequestError, match="takes 3 calls of unknown outcome"):
+        decide_rows(store, ["sku-1"], "bought", task_id="task_1")
+    decide_rows(store, ["sku-1"], "bought", task_id="task_1", first=1)
+    decide_rows(store, ["sku-1"], "not-bought", first=2)
+
+    newest = {entry.first: entry for entry in undecided_calls(store)}
+    assert {first: it.status for first, it in newest.items()} == {0: "intended", 1: "accepted", 2: "released"}
+    assert newest[1].task_ids == ("task_1",)
