@@ -28,6 +28,7 @@ The exceptions of this provider.
     │   ├── TaskTimeoutError            still running at the deadline
     │   └── NoImagesError               completed without a usable URL
     ├── RecordUnavailableError      what was bought before could not be read or stored; nothing was submitted
+    │   └── SupersededError             a later try of the same task has taken over; nothing was submitted
     ├── ReferenceUnavailableError   a reference image could not be read; nothing was submitted
     ├── BudgetExceededError         the price exceeds max_cost; nothing was bought beyond it
     ├── IncompleteDatasetError      rows of a dataset have no picture
@@ -67,6 +68,7 @@ __all__ = [
     "RequestRejectedError",
     "ServerError",
     "SubmitOutcomeUnknownError",
+    "SupersededError",
     "TaskCancelledError",
     "TaskError",
     "TaskFailedError",
@@ -289,6 +291,15 @@ class RecordUnavailableError(ApimartError):
     """
 
     default_retryable = True
+
+
+class SupersededError(RecordUnavailableError):
+    """
+    A later try of the same task instance works on its ledger, so this one must not buy any more.
+
+    What it has bought is recorded, and the later try collects it. It is retryable: where Airflow heeds this try at all,
+    the next one continues from the ledger.
+    """
 
 
 class ReferenceUnavailableError(ApimartError):

@@ -25,8 +25,9 @@ from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperat
 
 PROMPTS = Path(__file__).parent / "prompts" / "campaign"
 
-# Every run has run_after: midnight of its date. A manual run, or that of a partition, may have no ds.
-DATE = "{{ params.date or dag_run.run_after | ds }}"
+# Every run has run_after, in UTC; its date is right only in the DAG's own time zone. A manual run, or that of a
+# partition, may have no ds.
+DATE = "{{ params.date or dag_run.run_after.astimezone(dag.timezone) | ds }}"
 
 with DAG(
     dag_id="apimart_backfill_dataset",

@@ -2,7 +2,7 @@
 ### Prompts made by a function
 
 The function yields a row for each picture: a mapping with request fields, and an `id` that names the picture. It is
-called once, before anything is bought; its pictures are then bought in one task, which holds no worker meanwhile, and
+called once, before anything is bought; retries use the rows that it gave. The pictures are bought in one task and
 copied to S3. What the ledger there holds already is not bought again.
 
 Needs the connections `apimart_default` and `aws_default`. The bucket is the Airflow Variable `apimart_bucket`, or

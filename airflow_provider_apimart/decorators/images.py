@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
 from airflow.sdk.definitions.context import context_merge
@@ -12,8 +12,6 @@ from airflow.sdk.definitions.context import context_merge
 from airflow_provider_apimart.assets import with_assets
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.operators.dataset import ApimartImageDatasetOperator
-from airflow_provider_apimart.retry_policy import failing_fast
-from airflow_provider_apimart.transfers.stored_objects import writer_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -23,16 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["images_task"]
 
-#: The XCom with the address of the rows. It lives exactly as long as they do: Airflow removes it before the next try.
-_ADDRESS: Final = "prompts"
-
 
 class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
     """
-    Buys a picture for every row that a function gives.
+    Buys a picture for every row that a function returns.
 
-    The function is called when a try begins, and not again after a deferral, when it might give other rows: what it
-    gave is kept in S3 until the try has ended.
+    The function is called once in a generation (a run of the task until somebody clears it): a resume and a retry might
+    get other rows from it, so the checked rows are stored in S3 until the task has ended.
 
     :param python_callable: the function.
     :param op_args: its positional arguments (templated).
@@ -67,53 +62,29 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
             op_args=op_args,
             op_kwargs=op_kwargs,
             prompts=(),
-            # The rows that a function gives have no name.
+            # The rows that a function returns have no name.
             map_index_template=map_index_template,
             **kwargs,
         )
 
-    def execute(self, context: Context) -> Any:
-        """Call the function, keep what it gives, and begin to buy it."""
-        with failing_fast():
-            self.prompts = self._keep(self._call(context), context)
-        context["ti"].xcom_push(_ADDRESS, self.prompts)
-        return super().execute(context)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on with the rows that this try began with."""
-        ti = context["ti"]
-        self.prompts = ti.xcom_pull(task_ids=ti.task_id, key=_ADDRESS, map_indexes=ti.map_index)
-        return super().resume_execution(next_method, next_kwargs, context)
-
-    def _call(self, context: Context) -> Any:
+    def rows_to_read(self, context: Context) -> Any:
+        """Call the function, and return the rows that it gives, or the address of a file."""
         context_merge(context, self.op_kwargs)
         arguments = determine_kwargs(self.python_callable, self.op_args, context)
-        return self.python_callable(*self.op_args, **arguments)
-
-    def _keep(self, given: Any, context: Context) -> str:
-        """Return the address of the rows, after writing them there unless it is itself what the function gave."""
-        from airflow_provider_apimart.dataset.inputs import save_rows  # noqa: PLC0415 - loaded by the task that buys
-
-        if isinstance(given, str | os.PathLike) or hasattr(given, "storage_options"):
-            return str(given)
-        if not isinstance(given, Iterable) or isinstance(given, bytes | Mapping) or hasattr(given, "columns"):
+        given = self.python_callable(*self.op_args, **arguments)
+        is_address = isinstance(given, str | os.PathLike) or hasattr(given, "storage_options")
+        is_rows = (
+            isinstance(given, Iterable) and not isinstance(given, bytes | Mapping) and not hasattr(given, "columns")
+        )
+        if not is_address and not is_rows:
             raise InvalidRequestError(
-                f"{self.python_callable.__name__}() gave a {type(given).__name__}: must give texts or mappings, as a "
-                "list or by yielding them, or the address of a file; the rows of a data frame are its "
-                ".to_dict('records'). Nothing was sent.",
+                f"{self.python_callable.__name__}() returned a {type(given).__name__}: it must return texts or "
+                "mappings, as a list or by yielding them, or the address of a file; the rows of a data frame are its "
+                ".to_dict('records'). Nothing was submitted.",
                 field="prompts",
                 value=given,
             )
-        address = save_rows(
-            given,
-            bucket=self.s3_bucket,
-            prefix=self.s3_prefix.strip("/"),
-            aws_conn_id=self.aws_conn_id,
-            extra_args=self.extra_args or {},
-            writer=writer_id(context["ti"]),
-        )
-        self.log.info("The rows of this try are in %s", address)
-        return address
+        return given
 
 
 def images_task(
@@ -123,9 +94,9 @@ def images_task(
     Make a task of a function that says which pictures to buy: ``@task.apimart_images(s3_bucket="pictures")``.
 
     The function returns or yields texts or mappings, a row each, or returns the address of a file, all as
-    :class:`~airflow_provider_apimart.operators.dataset.ApimartImageDatasetOperator` takes them. It is called once for
-    each try, before anything is bought; what it gives is kept in ``{s3_prefix}/ledger/inputs/`` for the workers that
-    go on after a deferral. The task returns what the operator returns.
+    :class:`~airflow_provider_apimart.operators.dataset.ApimartImageDatasetOperator` takes them. It is called once in a
+    generation, before anything is bought; the checked rows are stored in ``{s3_prefix}/ledger/inputs/`` for the workers
+    that continue the task. The task returns what the operator returns.
 
     :param python_callable: the function.
     :param multiple_outputs: push each key of the task's result as an XCom of its own, besides the whole.

@@ -10,7 +10,8 @@ The wire: requests to the gateways, their responses, and the meaning of both. Be
 ``errors``      the meaning of a refusal or a failure
 ``task``        one gateway task, and the response to a submit
 ``parsing``     tolerant readers of the values in a response
-``images``      image formats, and reference images
+``images``      image formats: recognised by content, complete or not
+``reference_images``  reference images and masks, checked before they are uploaded
 ``cost``        price estimates and sums
 ``polling``     when to query tasks, in which batches, and which outcome is final
 ``throttle``    limits on simultaneous requests, and pauses

@@ -17,8 +17,8 @@ from airflow_provider_apimart.gateway.errors import (
     response_error,
     submit_error,
 )
-from airflow_provider_apimart.gateway.images import reference_format
 from airflow_provider_apimart.gateway.parsing import read_json_text, read_number
+from airflow_provider_apimart.gateway.reference_images import inspect_reference
 from airflow_provider_apimart.gateway.task import Submission, Task
 from airflow_provider_apimart.gateway.validation import require
 
@@ -268,10 +268,11 @@ def upload_image(settings: GatewaySettings, content: bytes) -> Endpoint[str]:
     """
     Return the upload of a reference image, whose result is its URL, valid for 72 hours. It is free of charge.
 
-    :param content: a JPEG, PNG, WebP or GIF file of at most 20 MiB.
-    :raises InvalidRequestError: for anything else. Nothing was sent.
+    :param content: a complete JPEG, PNG, WebP or GIF file of at most 20 MiB.
+    :raises InvalidRequestError: for anything else. Nothing was submitted.
     """
-    image_format = reference_format(content)
+    content_type = inspect_reference(content).content_type
+    name = f"reference.{content_type.removeprefix('image/').replace('jpeg', 'jpg')}"
 
     def read(response: Response) -> str:
         payload = _successful(response)
@@ -284,7 +285,7 @@ def upload_image(settings: GatewaySettings, content: bytes) -> Endpoint[str]:
     return Endpoint(
         method="POST",
         path="/v1/uploads/images",
-        files={"file": (f"reference.{image_format.ext}", content, image_format.content_type)},
+        files={"file": (name, content, content_type)},
         read=read,
         timeout=settings.timeout,
         idempotent=False,

@@ -1,37 +1,23 @@
 """
-Image files: the format of a picture and whether it is complete, and reference images as the gateways accept them.
+Image files: the format of a picture, whether it is complete, and its size.
 
 The content alone decides, never a file name or a content type. Does no network I/O.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import re
-import stat
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
-from airflow_provider_apimart.exceptions import ImageRejectedError, InvalidRequestError
-from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES
+from airflow_provider_apimart.exceptions import ImageRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-__all__ = [
-    "UNKNOWN_FORMAT",
-    "ImageFormat",
-    "check_size",
-    "data_uri",
-    "format_of",
-    "guess_extensions",
-    "read_reference",
-    "recognise",
-    "reference_format",
-]
+__all__ = ["UNKNOWN_FORMAT", "ImageFormat", "format_of", "guess_extensions", "measure", "recognise"]
 
 #: Bytes at the beginning of a file that show its format. An SVG file may begin with comments.
 _HEAD_SIZE: Final = 4096
@@ -193,7 +179,7 @@ def format_of(head: bytes) -> ImageFormat | None:
 
 def recognise(body: IO[bytes]) -> ImageFormat:
     """
-    Return the format of a downloaded picture; :data:`UNKNOWN_FORMAT` for binary content of an unknown format.
+    Return the format of a complete picture; :data:`UNKNOWN_FORMAT` for binary content of an unknown format.
 
     :param body: a file that can be read from any position; its position changes.
     :raises ImageRejectedError: for text, such as an error page, for nothing at all, and for an incomplete picture. The
@@ -210,6 +196,24 @@ def recognise(body: IO[bytes]) -> ImageFormat:
     if not image_format.is_complete(body, size):
         raise ImageRejectedError(f"the {image_format.ext} file ends before the picture does ({size} bytes)")
     return image_format
+
+
+def measure(body: IO[bytes], image_format: ImageFormat) -> tuple[int, int] | None:
+    """
+    Return the width and the height of a picture in pixels, or ``None`` where they cannot be read.
+
+    :param body: a file that can be read from any position; its position changes.
+    """
+    import imagesize
+
+    if image_format.content_type == "image/svg+xml":  # Third-party XML is not parsed.
+        return None
+    body.seek(0)
+    try:
+        width, height = imagesize.get(body)
+    except Exception:  # noqa: BLE001 - a picture is not lost for the size that it cannot tell
+        return None
+    return (int(width), int(height)) if width > 0 and height > 0 else None
 
 
 _MARKUP: Final = re.compile(rb"\s*[<{\[]\s*[\w!/?\"'{\[}\]]")
@@ -247,68 +251,3 @@ def guess_extensions(url: str) -> list[str]:
     named = (match[1] or match[2]) if match else ""
     known = [image_format.ext for image_format in (*_FORMATS, UNKNOWN_FORMAT)]
     return sorted(known, key=lambda ext: ext != _OTHER_NAMES.get(named, named))
-
-
-#: The formats that the gateways' documentation of uploads lists.
-_CONTENT_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp", "image/gif"})
-_ALLOWED: Final = "a JPEG, PNG, WebP or GIF file"
-
-
-def check_size(size: int) -> None:
-    """
-    Raise unless the gateways accept a reference image of this size in bytes.
-
-    :raises InvalidRequestError: for more than ``MAX_REFERENCE_BYTES``. Nothing was submitted.
-    """
-    if size > MAX_REFERENCE_BYTES:
-        raise _refusal(f"has {size} bytes", f"of at most {MAX_REFERENCE_BYTES} bytes")
-
-
-def reference_format(content: bytes) -> ImageFormat:
-    """
-    Return the format of a reference image.
-
-    :raises InvalidRequestError: when it is too large, or of a format that the gateways do not accept. Nothing was
-        submitted.
-    """
-    check_size(len(content))
-    image_format = format_of(content)
-    if image_format is None:
-        raise _refusal(f"is not of a recognised format: it begins with {content[:16]!r}", _ALLOWED)
-    if image_format.content_type not in _CONTENT_TYPES:
-        raise _refusal(f"is of the type {image_format.content_type}", _ALLOWED)
-    return image_format
-
-
-def data_uri(content: bytes) -> str:
-    """
-    Return a reference image as text that a request can hold, a third longer than the image.
-
-    :raises InvalidRequestError: see :func:`reference_format`.
-    """
-    return f"data:{reference_format(content).content_type};base64,{base64.b64encode(content).decode()}"
-
-
-def read_reference(path: Path) -> bytes:
-    """
-    Read a reference image, unless it is too large: then nothing of it is read.
-
-    :raises InvalidRequestError: for what is not a regular file, or too large. Nothing was submitted.
-    :raises OSError: for a file that cannot be read.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise _refusal("is not a regular file", _ALLOWED)
-    check_size(status.st_size)
-    with path.open("rb") as file:
-        # One more byte shows that the file has grown since.
-        return file.read(MAX_REFERENCE_BYTES + 1)
-
-
-def _refusal(reason: str, allowed: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"The image {reason}: it must be {allowed}. Nothing was submitted and nothing was charged.",
-        field="image",
-        value=reason,
-        allowed=allowed,
-    )

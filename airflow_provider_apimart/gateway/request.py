@@ -21,6 +21,7 @@ from typing import Any, Final
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 __all__ = [
+    "KEY_LIFETIME",
     "REQUEST_FIELDS",
     "REQUEST_PARAMETERS",
     "ImageRequest",
@@ -286,6 +287,10 @@ def digest(value: Any) -> str:
 def fingerprint(*, connection_id: str, path: str, body: Mapping[str, Any]) -> str:
     """Return a digest of a request body and of the account and path that it is submitted to."""
     return digest([connection_id, path, body])
+
+
+#: Seconds for which the same idempotency key may be submitted again. The gateways keep keys for 24 hours.
+KEY_LIFETIME: Final = 23 * 3600.0
 
 
 def idempotency_key(*identity: str | int) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import MAX_REFERENCE_BYTES, MEBIBYTE, find_spec, specs_of
 from airflow_provider_apimart.gateway.parsing import read_number
+from airflow_provider_apimart.gateway.reference_images import decode_data_uri, inspect_reference, is_data_uri
 from airflow_provider_apimart.gateway.request import REQUEST_FIELDS
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ _MAX_REFERENCES_BYTES: Final = 256 * MEBIBYTE
 _COMPRESSIONS: Final = range(101)
 
 _PIXELS = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 #: An image that the caller uploads: an object in S3, an absolute or relative path, a file with the suffix of a picture.
 _LOCAL = re.compile(
     r"s3[an]?://(?:[^/@]+@)?[^/@]+/.*[^/]|file:///.+|\.{0,2}/[^/].*|(?:[^./:]+/[^:]*|[^/:]+)\.(?:png|jpe?g|webp|gif)",
@@ -139,6 +139,8 @@ def _problems(request: ImageRequest, spec: ModelSpec | None, unknown: Collection
             *_output(request, spec),
             *_references(request, spec, local=local),
         ]
+    else:
+        problems += _data_uris(request)
     uncertain = {*unknown, *(request.extra_body if isinstance(request.extra_body, Mapping) else ())}
     return [
         problem for problem in problems or _unsendable(request) if not {problem.field, *problem.because} & uncertain
@@ -301,9 +303,9 @@ def _references(request: ImageRequest, spec: ModelSpec, *, local: bool) -> Itera
             return
         if len(urls) > spec.max_reference_images:
             yield Problem("image_urls", f"{len(urls)} images", f"must be at most {spec.max_reference_images} images")
-        for url in urls:
+        for url in dict.fromkeys(urls):
             yield from _reference("image_urls", url, spec, local=local, data_uris=spec.data_uris)
-        in_all = sum(_decoded_size(url) for url in urls if _DATA_URI.match(url))
+        in_all = sum(_decoded_size(url) for url in urls if is_data_uri(url))
         if in_all > _MAX_REFERENCES_BYTES:
             yield Problem("image_urls", f"{in_all} bytes", f"must be at most {_MAX_REFERENCES_BYTES} bytes in all")
     if request.mask_url is not None:
@@ -327,15 +329,34 @@ def _reference(name: str, url: Any, spec: ModelSpec, *, local: bool, data_uris: 
     if url[:5].lower() == "data:":
         if not data_uris:
             yield Problem(name, url, "must be a public URL: this model takes no data URIs; upload_image() makes one")
-        elif not _DATA_URI.match(url):
+        elif not is_data_uri(url):
             yield Problem(name, url, "must be a data URI of the form data:image/png;base64,...")
-        elif _decoded_size(url) > MAX_REFERENCE_BYTES:
-            yield Problem(name, url, f"must hold at most {MAX_REFERENCE_BYTES} bytes per image")
+        else:
+            yield from _content(name, url)
         return
     if not _is_http_url(url):
         or_data_uri = " or a data URI" if data_uris else ""
         or_local = ", or the address of a file: a path or s3://bucket/key" if local else ""
         yield Problem(name, url, f"must be a public http or https URL{or_data_uri}{or_local}")
+
+
+def _data_uris(request: ImageRequest) -> Iterator[Problem]:
+    """Yield the problems of the data URIs for a model of which nothing else is known."""
+    urls: Any = request.image_urls
+    images = urls if isinstance(urls, list | tuple) else ()
+    for name, url in (*(("image_urls", url) for url in images), ("mask_url", request.mask_url)):
+        if isinstance(url, str) and is_data_uri(url):
+            yield from _content(name, url)
+
+
+def _content(name: str, data_uri: str) -> Iterator[Problem]:
+    if _decoded_size(data_uri) > MAX_REFERENCE_BYTES:
+        yield Problem(name, data_uri, f"must hold at most {MAX_REFERENCE_BYTES} bytes per image")
+        return
+    try:
+        inspect_reference(decode_data_uri(data_uri))
+    except InvalidRequestError as error:
+        yield Problem(name, data_uri, f"must be {error.allowed}; it {error.value}")
 
 
 def _is_http_url(url: str) -> bool:

@@ -23,8 +23,8 @@ from airflow_provider_apimart.exceptions import (
     UnreadableAnswerError,
 )
 from airflow_provider_apimart.gateway import endpoints
-from airflow_provider_apimart.gateway.images import read_reference
 from airflow_provider_apimart.gateway.polling import BatchEndpoint, look_up
+from airflow_provider_apimart.gateway.reference_images import read_reference
 from airflow_provider_apimart.gateway.settings import GatewaySettings
 from airflow_provider_apimart.gateway.task import Submission
 from airflow_provider_apimart.hooks.connection_form import UI_FIELD_BEHAVIOUR, form_widgets
@@ -243,8 +243,8 @@ class ApimartHook(BaseHook):
 
         Its type is recognised by its content, whatever its name is; the name does not leave this machine.
 
-        :param image: a path, or the bytes of a JPEG, PNG, WebP or GIF of at most 20 MiB.
-        :raises InvalidRequestError: for anything else. Nothing was sent.
+        :param image: a path, or the bytes of a complete JPEG, PNG, WebP or GIF file of at most 20 MiB.
+        :raises InvalidRequestError: for anything else. Nothing was submitted.
         :raises OSError: for a file that cannot be read.
         """
         content = image if isinstance(image, bytes) else read_reference(Path(image))

@@ -1,32 +1,42 @@
-"""The session of a dataset: built from the operator's parameters, and closed in good order."""
+"""The work of one worker on a dataset: opened from the operator's parameters, and closed in good order."""
 
 from __future__ import annotations
 
 import math
-import time
+from collections import deque
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from airflow_provider_apimart.dataset.buying import Buyer
-from airflow_provider_apimart.dataset.collecting import Collector
-from airflow_provider_apimart.dataset.compaction import compact
-from airflow_provider_apimart.dataset.event import images_of, purchase_of
-from airflow_provider_apimart.dataset.intake import read_dataset
-from airflow_provider_apimart.dataset.journal import Journal
-from airflow_provider_apimart.dataset.ledger import Ledger
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
-from airflow_provider_apimart.dataset.plan import Rules
-from airflow_provider_apimart.dataset.queue import Queue
-from airflow_provider_apimart.dataset.recorder import Recorder
-from airflow_provider_apimart.dataset.references import References
+from airflow_provider_apimart.assets import MOST_LISTED
+from airflow_provider_apimart.dataset.input import Input, delete_input, empty_input, read_dataset
+from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.ledger import Ledger
+from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
+from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
 from airflow_provider_apimart.dataset.row import shard_of
-from airflow_provider_apimart.dataset.session import Session
-from airflow_provider_apimart.exceptions import RecordUnavailableError
+from airflow_provider_apimart.dataset.run.buying import Buyer
+from airflow_provider_apimart.dataset.run.collecting import Collector
+from airflow_provider_apimart.dataset.run.plan import CallStep, Rules
+from airflow_provider_apimart.dataset.run.report import (
+    MOST_OBJECTS,
+    images_event,
+    plan_report,
+    plan_text,
+    purchase_event,
+    task_report,
+)
+from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Limits, Session
+from airflow_provider_apimart.dataset.run.tally import Tally
+from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
-from airflow_provider_apimart.gateway.validation import duration, require
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url, s3_folder_url
 from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
+from airflow_provider_apimart.operators.dataset_record import keep_settings, write_settings
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
@@ -38,221 +48,311 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-    from airflow_provider_apimart.dataset.intake import Intake, Shard
-    from airflow_provider_apimart.dataset.progress import Progress
-    from airflow_provider_apimart.dataset.session import Result
+    from airflow_provider_apimart.dataset.run.progress import Progress
+    from airflow_provider_apimart.dataset.run.session import DatasetWait
+    from airflow_provider_apimart.dataset.run.settings import DatasetSettings
 
     class DatasetParameters(Protocol):
-        """The operator, as far as a session needs it."""
+        """The operator, as far as a session needs it besides its settings."""
 
-        prompts: Any
-        s3_bucket: str
-        s3_prefix: str
         s3_folder_url: str
         console_url: str
-        aws_conn_id: str | None
-        apimart_conn_id: str
         id_column: str
-        shard: Any
-        max_in_flight: int
+        columns: Any
+        prompt_template: str | None
         max_concurrency: int
         max_bytes: int
-        max_failed: float | None
-        row_retries: int
         on_invalid: Any
-        on_existing: Any
-        on_unknown_submit: Any
+        on_suspicious: Any
         extra_args: Mapping[str, Any] | None
-        timeout: Any
+        deferrable: bool
         execution_timeout: timedelta | None
 
         @property
         def log(self) -> Logger: ...
 
-        def cost_limit(self) -> float | None: ...
-
         def field_values(self, names: Iterable[str]) -> dict[str, Any]: ...
 
+        def rows_to_read(self, context: Context) -> Any: ...
 
-__all__ = ["events_of", "open_session"]
+
+__all__ = ["OpenDataset", "open_dataset"]
 
 #: The XCom that shows the task's progress, also while it is deferred.
 _PROGRESS: Final = "progress"
-#: The number of objects from which on a journal is slow to read.
-_MANY_SEGMENTS: Final = 64
-#: The key under which the task state store holds when the run first began.
-_BEGAN_AT: Final = "apimart_dataset_began_at"
+
+
+@dataclass
+class OpenDataset:
+    """
+    A dataset as one worker works on it.
+
+    :param error: why the rows could not be read although paid calls of this task are in flight: those are collected
+        first, and then it is raised.
+    """
+
+    operator: DatasetParameters
+    settings: DatasetSettings
+    session: Session
+    rows: Input
+    context: Context
+    error: Exception | None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the dataset."""
+        return self.session.ledger
+
+    def plan(self) -> dict[str, Any]:
+        """Return what would be bought, and log it; nothing is bought."""
+        if self.error is not None:
+            raise self.error
+        self.session.begin()
+        plan = plan_report(self.session.tally, self.rows, self.session.buyer, ledger=self.ledger.store.address)
+        self.operator.log.info("%s", plan_text(plan))
+        return plan
+
+    def work(self) -> DatasetWait | None:
+        """Buy and copy while there is something to do; return what to wait for then, ``None`` at the end."""
+        tally = self.session.tally
+        self.session.begin()
+        has_work = tally.left or any(tally.calls_with(CallStep.COLLECT, CallStep.WAIT, CallStep.RESUBMIT))
+        if has_work and not self.settings.rows and self.error is None:
+            self.rows.save(self.ledger.store, self.session.rules.writer)
+            self.settings = replace(self.settings, rows=self.session.rules.writer)
+            write_settings(self.context, self.settings, self.operator.log)
+        elif self.settings.rows:
+            keep_settings(self.context, self.settings, self.operator.log)
+        wait = self.session.work()
+        failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
+        self.settings = replace(self.settings, recent_failures=failures)
+        if wait is None and self.error is not None:
+            raise self.error
+        return wait
+
+    def finish(self) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]:
+        """Return the task's result, and the extra data of its two asset events."""
+        rules, settings, ledger, tally = self.session.rules, self.settings, self.ledger, self.session.tally
+        ledger.flush()
+        keys = list(islice(tally.call_keys(), max(MOST_OBJECTS, MOST_LISTED)))
+        manifest = write_manifest(tally.call_keys(), ledger, listed=keys)
+        accounts = ledger.index.accounts(buyer=rules.writer)
+        address = ledger.store.address
+        report = task_report(tally, self.rows, accounts, manifest, ledger=address)
+        purchase = purchase_event(
+            accounts,
+            manifest,
+            run_id=rules.run_id,
+            purchase=rules.writer,
+            connection=settings.apimart_conn_id,
+            gateway=str(self.session.buyer.hook.settings.gateway),
+            ledger=report["ledger"],
+        )
+        images = images_event(
+            list(tally.states()),
+            manifest,
+            prefix=f"s3://{settings.bucket}/{settings.prefix}".rstrip("/"),
+            connection=settings.apimart_conn_id,
+            aws_connection=settings.aws_conn_id,
+        )
+        if settings.rows:
+            with suppress(RecordUnavailableError):
+                delete_input(ledger.store, settings.rows)
+        return report, purchase, images
 
 
 @contextmanager
-def open_session(
-    operator: DatasetParameters, context: Context, *, began_at: float, stopping: Event
-) -> Iterator[Session]:
+def open_dataset(
+    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float | None, stopping: Event
+) -> Iterator[OpenDataset]:
     """
-    Connect to the gateway and to S3, read the dataset and its ledger, and flush the ledger at the end.
+    Connect to the gateway and to S3, open the ledger, and read the dataset unless its rows are stored already.
 
-    :param began_at: Unix seconds at which this try of the task began.
+    :param began_at: Unix seconds at which this try of the task began, by the store's clock; ``None`` for now.
     :param stopping: set when the worker is about to be killed.
     """
-    prefix = operator.s3_prefix.strip("/")
-    shard = _shard(operator.shard)
-    writer = writer_id(context["ti"])
+    ti = context["ti"]
+    writer = writer_id(ti)
+    extra_args = operator.extra_args or {}
     with (
-        ApimartHook(operator.apimart_conn_id) as hook,
-        closing(_read(operator, hook, shard)) as intake,
+        ApimartHook(settings.apimart_conn_id) as hook,
         open_copier(
             hook,
-            bucket=operator.s3_bucket,
-            aws_conn_id=operator.aws_conn_id,
+            bucket=settings.bucket,
+            aws_conn_id=settings.aws_conn_id,
             key_template="{task_id}-{index}.{ext}",
             on_existing="skip",
             writer=writer,
             at_once=operator.max_concurrency,
             max_bytes=operator.max_bytes,
-            extra_args=operator.extra_args or {},
+            extra_args=extra_args,
         ) as copier,
     ):
         operator.console_url = console_url(hook.settings)
-        operator.s3_folder_url = s3_folder_url(copier.bucket.client, operator.s3_bucket, prefix)
-        objects = LedgerObjects(copier.bucket.client, operator.s3_bucket, prefix, operator.extra_args or {})
-        recorder = Recorder(Journal(objects), Ledger())
-        recorder.ledger.add(recorder.journal.read())
-        rules = _rules(operator, context, ledger=objects.address)
-        references = References(hook, objects, aws_conn_id=operator.aws_conn_id)
-        queue = Queue(recorder.journal, writer)
-        queue.remove_earlier()
-        limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
-        session = Session(
-            intake=intake,
-            recorder=recorder,
-            rules=rules,
-            buyer=Buyer(hook, recorder, queue, rules, references, stopping),
-            collector=Collector(hook, copier, recorder, prefix, operator.max_concurrency, stopping, operator.log),
-            writer=writer,
-            belongs=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0],
-            began_at=began_at,
-            timeout=duration("timeout", operator.timeout),
-            ends_at=began_at + limit,
-            report=lambda progress: _show(operator, context, progress),
-            warn=operator.log.warning,
-            stopping=stopping,
+        operator.s3_folder_url = s3_folder_url(copier.bucket.client, settings.bucket, settings.prefix)
+        store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
+        ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
+        with _closing_ledger(ledger, operator.log) as end:
+            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger)
+            began_at = store.now() if began_at is None else began_at
+            rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
+            collector = Collector(
+                hook,
+                copier,
+                ledger,
+                rules,
+                prefix=settings.prefix,
+                at_once=operator.max_concurrency,
+                initial_delay=settings.initial_delay,
+                poll_interval=settings.poll_interval,
+                stopping=stopping,
+                log=operator.log,
+            )
+            with closing(rows), closing(collector):
+                dataset = OpenDataset(
+                    operator,
+                    settings,
+                    _session(
+                        operator, settings, context, rows=rows, rules=rules, collector=collector, stopping=stopping
+                    ),
+                    rows,
+                    context,
+                    error,
+                )
+                yield dataset
+                end.is_finished = not dataset.session.is_waiting
+
+
+@dataclass
+class _End:
+    """How the work of a worker ended: whether the task goes on after it."""
+
+    is_finished: bool = True
+
+
+def _session(
+    operator: DatasetParameters,
+    settings: DatasetSettings,
+    context: Context,
+    *,
+    rows: Input,
+    rules: Rules,
+    collector: Collector,
+    stopping: Event,
+) -> Session:
+    shard, hook, ledger = settings.shard, collector.hook, collector.ledger
+    limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
+    references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
+    return Session(
+        tally=Tally(
+            rows, ledger, rules, is_own_shard=lambda entry: shard is None or shard_of(entry, shard[1]) == shard[0]
+        ),
+        ledger=ledger,
+        rules=rules,
+        limits=Limits(
+            in_flight=settings.max_in_flight,
+            max_cost=settings.max_cost,
+            max_failed=settings.max_failed,
+            max_failure_rate=settings.max_failure_rate,
+            ends_at=rules.try_began_at + limit,
+        ),
+        buyer=Buyer(hook, ledger, rules, settings.max_cost, references, stopping),
+        collector=collector,
+        may_leave=operator.deferrable,
+        report=lambda progress: _show(operator, context, progress),
+        warn=lambda message: operator.log.warning("%s", message),
+        stopping=stopping,
+        recent_failures=deque((failed == "1" for failed in settings.recent_failures), RATED_CALLS),
+        pause=partial(_pause, stopping),
+    )
+
+
+def _rows(
+    operator: DatasetParameters,
+    settings: DatasetSettings,
+    context: Context,
+    *,
+    hook: ApimartHook,
+    ledger: Ledger,
+) -> tuple[Input, Exception | None]:
+    """Return the rows: the stored ones of this generation, or the dataset as it is now."""
+    if settings.rows:
+        with suppress(FileNotFoundError):
+            return Input.load(ledger.store, settings.rows), None
+        operator.log.warning("The stored rows of this task are gone; reading the dataset again.")
+    try:
+        rows = read_dataset(
+            operator.rows_to_read(context),
+            defaults=rendered_values(operator.field_values(DEFAULT_FIELDS)),
+            gateway=hook.settings.gateway,
+            id_column=operator.id_column,
+            columns=operator.columns,
+            prompt_template=operator.prompt_template,
+            shard=settings.shard,
+            limit=settings.limit,
+            aws_conn_id=settings.aws_conn_id,
+            on_invalid=operator.on_invalid,
+            on_suspicious=operator.on_suspicious,
         )
-        with _kept(session, operator.log):
-            yield session
+    except Exception as error:  # Also that of a generator, or of whatever else the DAG author gives.
+        # Those of the task itself, and others that nobody collects any more.
+        if not any(entry.status is EntryStatus.ACCEPTED for entry in ledger.index.open_entries()):
+            raise
+        operator.log.exception("The dataset cannot be read; collecting what is in flight first")
+        return empty_input(), error
+    if rows.invalid:
+        operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))
+    for notice in rows.notices:
+        operator.log.warning("%s", notice)
+    if rows.left_out:
+        operator.log.info("limit=%s: %d row(s) are left for a later run", settings.limit, rows.left_out)
+    if not len(rows):
+        operator.log.warning("No row to buy%s", f" in shard {settings.shard}" if settings.shard else "")
+    return rows, None
 
 
-def events_of(
-    operator: DatasetParameters, session: Session, result: Result
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the extra data of two asset events: what this DAG run has bought, and the pictures that are in S3 now."""
-    purchase = purchase_of(
-        result.own,
-        result.manifest,
-        run_id=session.rules.run_id,
-        purchase=session.writer,
-        connection=operator.apimart_conn_id,
-        gateway=str(session.buyer.hook.settings.gateway),
-        ledger=result.report["ledger"],
-    )
-    images = images_of(
-        result.stored,
-        result.manifest,
-        prefix=f"s3://{operator.s3_bucket}/{operator.s3_prefix.strip('/')}".rstrip("/"),
-        connection=operator.apimart_conn_id,
-        aws_connection=operator.aws_conn_id,
-    )
-    return purchase, images
-
-
-def _read(operator: DatasetParameters, hook: ApimartHook, shard: Shard | None) -> Intake:
-    """Return the dataset, and log what is odd about it."""
-    intake = read_dataset(
-        operator.prompts,
-        defaults=rendered_values(operator.field_values(DEFAULT_FIELDS)),
-        gateway=hook.settings.gateway,
-        id_column=operator.id_column,
-        shard=shard,
-        aws_conn_id=operator.aws_conn_id,
-        skip_invalid=operator.on_invalid == "skip",
-    )
-    if intake.invalid:
-        operator.log.warning("Skipped: %s", intake)
-    for notice, rows in intake.notices.items():
-        operator.log.warning("Note on %d row(s): %s", rows, notice)
-    if not len(intake.spool):
-        operator.log.warning("No row to buy%s", "" if shard is None else f" in shard {shard[0]} of {shard[1]}")
-    return intake
-
-
-def _rules(operator: DatasetParameters, context: Context, *, ledger: str) -> Rules:
+def _rules(settings: DatasetSettings, context: Context, *, ledger: str, writer: str, began_at: float) -> Rules:
     ti = context["ti"]
     return Rules(
         ledger=ledger,
+        writer=writer,
+        try_number=ti.try_number,
         run_id=f"{ti.dag_id}/{ti.run_id}",
-        began_at=_run_began_at(operator, context),
-        max_tries=ti.max_tries,
-        on_existing=operator.on_existing,
-        on_unknown_submit=operator.on_unknown_submit,
-        row_retries=operator.row_retries,
-        max_in_flight=operator.max_in_flight,
-        max_cost=operator.cost_limit(),
-        max_failed=operator.max_failed,
+        run_began_at=settings.run_began_at,
+        try_began_at=began_at,
+        max_tries=settings.generation,
+        on_existing=settings.on_existing,
+        on_unknown_submit=settings.on_unknown_submit,
+        row_retries=settings.row_retries,
+        timeout=settings.timeout,
     )
 
 
-def _run_began_at(operator: DatasetParameters, context: Context) -> float:
-    """
-    Return the Unix seconds at which the DAG run began; its first start, where that is known.
-
-    A clear moves the start of a run, and what another run has regenerated before it must not be regenerated again.
-    """
-    start = context["dag_run"].start_date
-    began_at = time.time() if start is None else start.timestamp()
-    store = context.get("task_state_store")
-    if store is None or operator.on_existing != "regenerate":
-        return began_at
-    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
-
-    noted = store.get(_BEGAN_AT)
-    if noted is None:
-        store.set(_BEGAN_AT, began_at, retention=NEVER_EXPIRE)
-        return began_at
-    return float(str(noted))
-
-
-def _shard(value: Any) -> Shard | None:
-    if value is None:
-        return None
-    allowed = "a pair (index, count) with 0 <= index < count"
-    try:
-        index, count = (int(number) for number in value)
-    except (TypeError, ValueError):
-        index, count = 0, 0
-    require("shard", value, 0 <= index < count, allowed)
-    return index, count
+def _pause(stopping: Event, seconds: float) -> None:
+    stopping.wait(seconds)
 
 
 def _show(operator: DatasetParameters, context: Context, progress: Progress) -> None:
     operator.log.info("%s", progress)
     try:
         context["ti"].xcom_push(_PROGRESS, progress.to_json())
-    except Exception as error:  # noqa: BLE001 - whatever Airflow lacks, paid pictures go on
+    except Exception as error:  # noqa: BLE001 - whatever Airflow lacks, paid pictures are collected
         operator.log.warning("Could not push the XCom %s: %s", _PROGRESS, error)
 
 
 @contextmanager
-def _kept(session: Session, log: Logger) -> Iterator[None]:
-    """Flush the ledger and merge its journal, whatever ends the session."""
-    recorder = session.recorder
+def _closing_ledger(ledger: Ledger, log: Logger) -> Iterator[_End]:
+    """Write what the ledger holds back, whatever ends the work."""
+    end = _End()
     try:
-        yield
-        recorder.flush()
+        yield end
+        ledger.flush()
     finally:
         with suppress(RecordUnavailableError):
-            recorder.flush()
-        for entry in recorder.unwritten:
-            log.error("Could not write to the ledger: row %s is %s, task %s", entry.id, entry.status, entry.task_ids)
+            ledger.flush()
+        for entry in ledger.unwritten:
+            log.error("Could not record row %s: %s, task %s", entry.id, entry.status, ", ".join(entry.task_ids))
         try:
-            compact(recorder.journal.objects, at_least=_MANY_SEGMENTS if session.waits else 1)
-        except RecordUnavailableError as error:
-            log.warning("The journal holds everything, but ledger.jsonl could not be brought up to date: %s", error)
+            ledger.close(is_finished=end.is_finished)
+        except ApimartError as error:
+            log.warning("The log holds every entry, but the ledger could not be tidied up: %s", error)

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.addresses import addresses_of, resolved
+from airflow_provider_apimart.dataset.references.addresses import addresses_of, replace_addresses
 from airflow_provider_apimart.exceptions import (
     ApimartError,
     BudgetExceededError,
@@ -100,7 +100,7 @@ class Purchase:
             self._check_cost([requests[index] for index in record.pending_indexes])
             uploads = self._upload_references(record, requests[0])
             record = replace(record, uploads={a: url for a, url in uploads.items() if not url.startswith("data:")})
-            requests = [resolved(request, uploads) for request in requests]
+            requests = [replace_addresses(request, uploads) for request in requests]
             check(requests[0], self.hook.settings.gateway)
         is_persisted = True
         wait = self.operator.wait_seconds()
@@ -197,15 +197,15 @@ class Purchase:
         :return: for each address its URL, or a data URI for a gateway that takes no uploads.
         :raises ApimartError: when an image cannot be read or uploaded.
         """
-        places = addresses_of(request)
-        if not places.keys() - record.uploads.keys():
+        addresses = addresses_of(request)
+        if addresses and addresses.keys() <= record.uploads.keys():
             return record.uploads
-        from airflow_provider_apimart.dataset.reference_files import ReferenceFiles  # noqa: PLC0415 - loads boto3
-        from airflow_provider_apimart.gateway.images import data_uri  # noqa: PLC0415 - loads imagesize
+        from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver  # noqa: PLC0415 - for a DAG file
 
-        make_url = self.hook.upload_image if self.hook.settings.gateway.takes_uploads else data_uri
-        with ReferenceFiles("aws_default") as files:
-            return {address: make_url(files.read(place)) for address, place in places.items()}
+        (urls,) = ReferenceResolver(self.hook).find_urls([request])
+        if isinstance(urls, ApimartError):
+            raise urls
+        return urls
 
     def _intend(self, record: PurchaseRecord, indexes: Sequence[int]) -> PurchaseRecord:
         """Persist that some parts are about to be submitted."""

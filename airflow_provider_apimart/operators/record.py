@@ -27,14 +27,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
-from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME, REQUEST_PARAMETERS, ImageRequest
 from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, Task, TaskState, is_moderation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
-    "KEY_LIFETIME",
     "PurchasePart",
     "PurchasePhase",
     "PurchaseRecord",
@@ -45,8 +44,6 @@ __all__ = [
 ]
 
 _VERSION: Final = 2
-#: Seconds for which the same idempotency key may be submitted again. The gateways keep keys for 24 hours.
-KEY_LIFETIME: Final = 23 * 3600.0
 #: Seconds for which a worker of the previous try may still hold a paid call.
 _CALL_LIFETIME: Final = 300.0
 #: Seconds that pass at most before the last attempt at a call that the gateway refuses for now.

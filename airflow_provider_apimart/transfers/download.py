@@ -16,14 +16,13 @@ from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import unquote, unquote_to_bytes
 
-import imagesize
 import tenacity
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import ImageRejectedError, TransferError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
-from airflow_provider_apimart.gateway.images import UNKNOWN_FORMAT, recognise
+from airflow_provider_apimart.gateway.images import UNKNOWN_FORMAT, measure, recognise
 from airflow_provider_apimart.transfers.address import (
     ImageRefusedError,
     check_address,
@@ -246,21 +245,9 @@ def _measured(body: IO[bytes], sha256: str) -> Download:
             UNKNOWN_FORMAT.content_type,
         )
     size = body.seek(0, 2)
-    width, height = _dimensions(body, image_format)
+    width, height = measure(body, image_format) or (None, None)
     body.seek(0)
     return Download(body, size, sha256, width, height, image_format)
-
-
-def _dimensions(body: IO[bytes], image_format: ImageFormat) -> tuple[int | None, int | None]:
-    if image_format.content_type == "image/svg+xml":  # Third-party XML is not parsed.
-        return None, None
-    body.seek(0)
-    try:
-        width, height = imagesize.get(body)
-    except Exception as error:  # noqa: BLE001 - a picture is not lost for the size that it cannot tell
-        _log.debug("The size of a %s file cannot be read: %s", image_format.ext, type(error).__name__)
-        return None, None
-    return (int(width), int(height)) if width > 0 and height > 0 else (None, None)
 
 
 #: The largest picture that the plugin shows; a 4K PNG of nothing but noise has 24 MiB.

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApimartDatasetTrigger", "due_at"]
 
-#: Seconds for which a finished picture waits for others, and before its URL expires at which it is collected.
-_LINGER: Final = 300.0
+#: Seconds before its URL expires at which a finished picture is collected whatever the others do.
 _MARGIN: Final = 600.0
 #: Seconds between two readings of the clock.
 _BEAT: Final = 1.0
@@ -27,35 +26,44 @@ _BEAT: Final = 1.0
 
 class ApimartDatasetTrigger(GatewayWaitTrigger):
     """
-    Waits until enough of the given gateway tasks have ended, or one of them cannot wait any longer.
+    Waits until all of the given gateway tasks have ended, or the first of them have waited long enough for others.
 
     Its one event is small, however many tasks there are: the worker queries them itself::
 
-        {"status": "enough" | "due" | "timeout", "ended": 190, "of": 200, "began_at": 1776748674.0}
+        {"status": "all" | "due" | "timeout", "ended": 190, "of": 200, "began_at": 1776748674.0, "settings": {...}}
 
-    :param enough: number of the tasks that are worth a worker.
+    :param linger: seconds for which the first task that has ended waits for others.
     :param wake_at: Unix seconds at which to fire in any case; ``None`` for never. Without ``task_ids``, the trigger
         waits for this moment alone.
-    :param began_at: Unix seconds at which this try of the Airflow task began; the event repeats it, because nothing
-        else carries it over a deferral in every version of Airflow.
+    :param began_at: Unix seconds at which this try of the Airflow task began; ``settings`` are its parameters. The
+        event repeats both, because nothing else carries them over a deferral in every version of Airflow.
     :param wait: see :class:`~airflow_provider_apimart.triggers.apimart.GatewayWaitTrigger` for the other parameters.
     """
 
-    parameters = (*GatewayWaitTrigger.parameters, "enough", "wake_at", "began_at")
+    parameters = (*GatewayWaitTrigger.parameters, "linger", "wake_at", "began_at", "settings")
 
-    def __init__(self, *, enough: int, wake_at: float | None, began_at: float, **wait: Any) -> None:
+    def __init__(
+        self, *, linger: float, wake_at: float | None, began_at: float, settings: dict[str, Any], **wait: Any
+    ) -> None:
         super().__init__(**wait)
-        self.enough = enough
+        self.linger = linger
         self.wake_at = wake_at
         self.began_at = began_at
+        self.settings = settings
 
     async def wait(self, poller: TaskPoller) -> dict[str, Any]:
         """Wait, and return the payload of the event."""
         status, ended = await self._status(poller)
-        return {"status": status, "ended": ended, "of": len(self.task_ids), "began_at": self.began_at}
+        return {
+            "status": status,
+            "ended": ended,
+            "of": len(self.task_ids),
+            "began_at": self.began_at,
+            "settings": self.settings,
+        }
 
     async def _status(self, poller: TaskPoller) -> tuple[str, int]:
-        """Return why to wake the task, and how many tasks have ended."""
+        """Return why to wake the task, and how many gateway tasks have ended."""
         loop = asyncio.get_running_loop()
         # Wall clock as it was when the wait began: it may be set meanwhile.
         offset = time.time() - loop.time()
@@ -63,30 +71,33 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
         if not self.task_ids:
             await asyncio.sleep(min(deadline, self.wake_at or math.inf) - loop.time() - offset)
             return "due", 0
-        waiter = Waiter(self.task_ids, self.log.warning, enough=self.enough)
+        waiter = Waiter(self.task_ids, self.log.warning)
         first_ended_at = math.inf
         with poller.watching(waiter, initial_delay=self.initial_delay(), poll_interval=self.poll_interval):
             while not waiter.done.done():
                 now = offset + loop.time()
                 if self._ended(waiter):
                     first_ended_at = min(now, first_ended_at)
-                due = due_at(waiter.tasks.values(), wake_at=self.wake_at, first_ended_at=first_ended_at)
+                due = due_at(
+                    waiter.tasks.values(), wake_at=self.wake_at, linger=self.linger, first_ended_at=first_ended_at
+                )
                 if now >= min(due, deadline):
                     return "due" if now >= due else "timeout", self._ended(waiter)
                 await asyncio.wait([waiter.done], timeout=_BEAT)
             await waiter.done  # Raises where nothing polls any more.
-            return "enough", self._ended(waiter)
+            return "all", self._ended(waiter)
 
     def _ended(self, waiter: Waiter) -> int:
         return len(self.task_ids) - len(waiter.pending)
 
 
-def due_at(finished: Iterable[Task], *, wake_at: float | None, first_ended_at: float) -> float:
+def due_at(finished: Iterable[Task], *, wake_at: float | None, linger: float, first_ended_at: float) -> float:
     """
-    Return when a worker must collect what has ended although it is not enough, in Unix seconds.
+    Return when a worker must collect what has ended although others still run, in Unix seconds.
 
+    :param linger: seconds for which the first waits for others.
     :param first_ended_at: when the first of the tasks had ended.
     """
     expiries = (image.expires_at for task in finished for image in task.images)
     first_expiry = min((expiry for expiry in expiries if expiry is not None), default=math.inf)
-    return min(wake_at or math.inf, first_ended_at + _LINGER, first_expiry - _MARGIN)
+    return min(wake_at or math.inf, first_ended_at + linger, first_expiry - _MARGIN)

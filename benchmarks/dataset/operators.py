@@ -11,11 +11,9 @@ from airflow_provider_apimart.transfers.apimart_to_s3 import ApimartToS3Operator
 from benchmarks.dataset.notes import copying_noted, session_noted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from airflow.sdk import Context
-
-    from airflow_provider_apimart.dataset.session import Session
 
 __all__ = ["ObservedDataset", "ObservedImage", "ObservedTransfer"]
 
@@ -33,17 +31,9 @@ class ObservedDataset(ApimartImageDatasetOperator):
         with session_noted(context, resumed=True):
             return super().execute_complete(context, event)
 
-    @contextmanager
-    def _session(self, context: Context, *, began_at: float) -> Iterator[Session]:
-        with super()._session(context, began_at=began_at) as session:
-            collect = session.collector.collect
-
-            def observed(ended: Sequence[Any]) -> None:
-                with copying_noted(context):
-                    collect(ended)
-
-            session.collector.collect = observed
-            yield session
+    def _work(self, context: Context, *settings: Any, **times: Any) -> dict[str, Any]:
+        with _copies_noted(context):
+            return super()._work(context, *settings, **times)
 
 
 class ObservedImage(ApimartImageOperator):
@@ -67,3 +57,21 @@ class ObservedTransfer(ApimartToS3Operator):
         """Note the stay on a worker, all of which is copying."""
         with session_noted(context), copying_noted(context):
             return super().execute(context)
+
+
+@contextmanager
+def _copies_noted(context: Context) -> Iterator[None]:
+    """Note when each picture of a dataset is copied, for the length of a ``with`` statement."""
+    from airflow_provider_apimart.transfers.copier import Copier
+
+    copy = Copier.copy
+
+    def observed(copier: Copier, picture: Any) -> dict[str, Any]:
+        with copying_noted(context):
+            return copy(copier, picture)
+
+    Copier.copy = observed
+    try:
+        yield
+    finally:
+        Copier.copy = copy

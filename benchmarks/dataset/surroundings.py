@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ __all__ = ["Surroundings", "running"]
 _CHECKOUT: Final = Path(__file__).parents[2]
 _DAGS: Final = Path(__file__).parent / "dags"
 _BUCKET: Final = "pictures"
-_LEDGER: Final = "ledger/ledger.jsonl"
+_LEDGER: Final = "ledger/ledger.jsonl.gz"
 #: As many as one DAG may have by default, so that nothing but the machine holds the mapped tasks back.
 _TASK_PROCESSES: Final = 16
 
@@ -94,8 +95,8 @@ class Surroundings:
         key = f"{name}/{_LEDGER}"
         if key not in self._keys(name):
             return 0
-        lines = self.s3.client().get_object(Bucket=_BUCKET, Key=key)["Body"].iter_lines()
-        return len({entry["id"] for entry in map(json.loads, lines) if entry["status"] == "copied"})
+        table = gzip.decompress(self.s3.client().get_object(Bucket=_BUCKET, Key=key)["Body"].read())
+        return len({entry["id"] for entry in map(json.loads, table.splitlines()) if entry["status"] == "copied"})
 
     def _keys(self, name: str) -> list[str]:
         pages = self.s3.client().get_paginator("list_objects_v2").paginate(Bucket=_BUCKET, Prefix=f"{name}/")

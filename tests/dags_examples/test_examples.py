@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import pendulum
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow.sdk import DAG
     from services.seaweedfs import SeaweedFS
 
 DAGS_FOLDER = Path(__file__).parents[2] / "dags_examples"
@@ -93,6 +96,21 @@ def test_a_date_has_its_own_prefix_and_is_bought_once(
         "campaign/2025-11-03/images",
         "campaign/2025-11-03/ledger",
     }
+
+
+def test_each_night_has_a_date_of_its_own_when_the_clocks_change(dags: dict[str, DAG]) -> None:
+    prefix = dags["apimart_backfill_dataset"].get_task("generate").s3_prefix
+    berlin = DAG("nightly", schedule="30 1 * * *", start_date=pendulum.datetime(2025, 10, 1, tz="Europe/Berlin"))
+    nights = (pendulum.datetime(2025, 10, day, 1, 30, tz="Europe/Berlin") for day in (25, 26, 27))
+
+    rendered = [
+        berlin.get_template_env()
+        .from_string(prefix)
+        .render(dag=berlin, dag_run=SimpleNamespace(run_after=night.astimezone(UTC)), params={"date": None})
+        for night in nights
+    ]
+
+    assert rendered == ["campaign/2025-10-25", "campaign/2025-10-26", "campaign/2025-10-27"]
 
 
 def test_the_prompts_of_a_function_are_bought_under_the_ids_that_it_gave(

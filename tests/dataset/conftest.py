@@ -1,4 +1,4 @@
-"""Fixtures for datasets: files on disk and their addresses, and the objects of a ledger."""
+"""Fixtures for datasets: files on disk, and the store of a ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,6 @@ def written(tmp_path: Path) -> Callable[[str, str | bytes], str]:
 
 
 @pytest.fixture
-def objects(s3_server: SeaweedFS, bucket: str) -> LedgerObjects:
+def store(s3_server: SeaweedFS, bucket: str) -> LedgerStore:
     """An empty ledger in a real S3 server."""
-    return LedgerObjects(s3_server.client(), bucket, "catalogue")
+    return LedgerStore(s3_server.client(), bucket, "catalogue")

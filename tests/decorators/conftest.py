@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from decorators.tried_instance import TriedInstance
+from operators.task_instance import TaskInstance
+
+from airflow_provider_apimart.dataset.input import Input
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import BaseOperator
     from services.gateway_clock import GatewayClock
+    from services.seaweedfs import SeaweedFS
 
+    from airflow_provider_apimart.dataset.row import Row
     from airflow_provider_apimart.simulator import Simulator
 
 
@@ -23,8 +27,8 @@ def simulator(unhurried_simulator: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def task_instance() -> TriedInstance:
-    return TriedInstance(task_id="rows")
+def task_instance() -> TaskInstance:
+    return TaskInstance(task_id="rows")
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def decorated(apimart_connection: str, aws_connection: str, bucket: str) -> Call
 
 
 @pytest.fixture
-def finish(gateway_clock: GatewayClock, task_instance: TriedInstance) -> Callable[..., dict[str, Any]]:
+def finish(gateway_clock: GatewayClock, task_instance: TaskInstance) -> Callable[..., dict[str, Any]]:
     """Let the gateway finish everything, and run a deferred task to its end."""
 
     def run(make_operator: Callable[[], BaseOperator], trigger: Any) -> dict[str, Any]:
@@ -59,12 +63,14 @@ def finish(gateway_clock: GatewayClock, task_instance: TriedInstance) -> Callabl
 
 
 @pytest.fixture
-def lines(s3_server: Any, bucket: str) -> Callable[[str], list[Any]]:
-    """Read JSON lines from an ``s3://`` address."""
+def stored_rows(s3_server: SeaweedFS, bucket: str) -> Callable[[], dict[str, list[Row]]]:
+    """Read the rows that are stored beside the ledger, by the names of their inputs."""
 
-    def read(address: str) -> list[Any]:
-        key = address.removeprefix(f"s3://{bucket}/")
-        content = s3_server.client().get_object(Bucket=bucket, Key=key)["Body"].read()
-        return [json.loads(line) for line in content.splitlines()]
+    def read() -> dict[str, list[Row]]:
+        store = LedgerStore(s3_server.client(), bucket, "catalogue")
+        listed = [found.name.removeprefix("inputs/") for found in store.list("inputs/")]
+        names = [name.removesuffix(".keys.gz") for name in listed if name.endswith(".keys.gz")]
+        inputs = {name: Input.load(store, name) for name in names}
+        return {name: [rows.row(place) for place in range(len(rows))] for name, rows in inputs.items()}
 
     return read

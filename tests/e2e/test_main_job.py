@@ -89,7 +89,7 @@ def test_s3_holds_what_the_tasks_say_and_nothing_else_but_ledgers(
         *examples.approved.xcom("publish"),
         catalogue.xcom("write_catalogue"),
     }
-    assert {key.partition("/ledger/")[0] for key in keys if key.endswith("/ledger/ledger.jsonl")} == {
+    assert {key.partition("/ledger/")[0] for key in keys if key.endswith("/ledger/ledger.jsonl.gz")} == {
         "campaign/2025-11-03",
         "campaign/2025-11-04",
         "campaign/2025-11-05",
@@ -211,13 +211,6 @@ def test_a_run_by_hand_takes_its_date_from_the_parameter_and_buys_what_that_date
     assert by_hand.details()["logical_date"] is None
     assert _addresses([by_hand]) == _addresses([examples.backfilled[1]])
     assert by_hand.xcom("generate")["bought"] == 0
-
-
-def test_a_function_that_gives_prompts_is_called_once_though_the_task_deferred(examples: Examples) -> None:
-    log = examples.taskflow.log("posters")
-
-    assert log.count("The rows of this try are in") == 1
-    assert "Pausing task as DEFERRED" in log
 
 
 def test_no_row_of_a_dataset_belongs_to_two_shards(examples: Examples) -> None:

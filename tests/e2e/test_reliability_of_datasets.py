@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.deferral import wait_until_deferred
-from e2e.disturbed import wait_for
+from e2e.disturbed import DATASETS, wait_for
 from services.waiting import wait_until
 
 if TYPE_CHECKING:
     from e2e.examples import Clock
     from services.airflow import AirflowComponents
     from services.dag_run import DagRun
+    from services.seaweedfs import SeaweedFS
 
     from airflow_provider_apimart.simulator import Simulator
 
@@ -68,7 +69,7 @@ def started(disturbed: AirflowComponents) -> dict[str, DagRun]:
     for dag_id in (*SCHEDULES, *BY_HAND):
         api.wait_for_dag(dag_id)
     for dag_id in SCHEDULES:
-        api.post("/backfills", dag_id=dag_id, from_date=f"{DATES[0]}T00:00:00Z", to_date=f"{DATES[-1]}T00:00:00Z")
+        disturbed.backfill(dag_id, DATES[0], DATES[-1])
     return {dag_id: api.trigger(dag_id) for dag_id in BY_HAND}
 
 
@@ -88,9 +89,22 @@ def progress(waiting: dict[str, DagRun]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(waiting: dict[str, DagRun], progress: dict[str, Any], frozen_clock: Clock) -> dict[str, DagRun]:
+def stored_rows(waiting: dict[str, DagRun], s3_server: SeaweedFS) -> list[str]:
+    """The objects in which the rows of the mapped function are stored while its tasks are deferred."""
+    assert waiting
+    listed = s3_server.client().list_objects_v2(
+        Bucket=DATASETS, Prefix="apimart/maps_a_function/generate/ledger/inputs/"
+    )
+    return [found["Key"] for found in listed.get("Contents", ()) if found["Key"].endswith(".jsonl.gz")]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    waiting: dict[str, DagRun], progress: dict[str, Any], stored_rows: list[str], frozen_clock: Clock
+) -> dict[str, DagRun]:
     """The same, at their end."""
     assert progress
+    assert stored_rows
     frozen_clock.advance(600)
     for run in waiting.values():
         wait_for(run, "success")
@@ -127,13 +141,21 @@ def test_a_worker_that_is_killed_before_the_deferral_leaves_a_dataset_that_goes_
     assert run.xcom("generate")["bought"] == ROWS
 
 
-def test_a_function_that_is_mapped_gives_each_task_its_own_rows(finished: dict[str, DagRun], frozen: Simulator) -> None:
+def test_a_function_that_is_mapped_gives_each_task_its_own_rows(
+    finished: dict[str, DagRun], frozen: Simulator, stored_rows: list[str]
+) -> None:
     run = finished["maps_a_function"]
-    addresses = {run.xcom("generate", "prompts", map_index=index) for index in range(2)}
 
     assert sold(frozen, run.dag_id) == {"maps_a_function grey heron": 1, "maps_a_function grey wagtail": 1}
     assert [run.xcom("generate", map_index=index)["done"] for index in range(2)] == [1, 1]
-    assert len(addresses) == 2
+    assert len(stored_rows) == 2
+
+
+def test_a_function_is_called_once_though_its_task_deferred(finished: dict[str, DagRun]) -> None:
+    logs = [finished["maps_a_function"].log("generate", map_index=index) for index in range(2)]
+
+    assert [log.count("asked for rows") for log in logs] == [1, 1]
+    assert all("Pausing task as DEFERRED" in log for log in logs)
 
 
 def test_a_budget_that_is_raised_is_spent_on_what_is_missing(
@@ -145,7 +167,7 @@ def test_a_budget_that_is_raised_is_spent_on_what_is_missing(
     assert 0 < len(sold(instant, run.dag_id)) < ROWS
     assert sum(task["cost"] for task in instant.tasks() if task["prompt"].startswith(run.dag_id)) <= 0.02
     assert "BudgetExceededError" in run.log("generate")
-    assert "Raise max_cost and clear the task to go on" in run.log("generate")
+    assert "Raise max_cost and clear the task to buy the rest" in run.log("generate")
 
     disturbed.api.patch("/variables/dataset_budget", key="dataset_budget", value="1")
     run.clear("generate")

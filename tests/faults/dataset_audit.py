@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from faults.dataset_task import Shop
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Books"]
+__all__ = ["UNKNOWN", "Books"]
+
+#: The states of a call whose sender has written no outcome, or has received none.
+UNKNOWN = frozenset({"presumed_lost", "unanswered"})
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,26 @@ class Books:
 
     @cached_property
     def table(self) -> list[dict[str, Any]]:
-        """The lines of ``ledger.jsonl``."""
-        return [json.loads(line) for line in self.objects["ledger/ledger.jsonl"].splitlines()]
+        """The lines of ``ledger.jsonl.gz``."""
+        return _lines(self.objects["ledger/ledger.jsonl.gz"])
 
     @property
     def is_merged(self) -> bool:
-        """Whether the journal says what the table says: once, or several times where workers ended together."""
-        segments = {content for key, content in self.objects.items() if key.startswith("ledger/journal/")}
-        return segments == {self.objects["ledger/ledger.jsonl"]}
+        """Whether the table has each purchase of the log, and as copied what the log ever had as copied."""
+        logged = [
+            line
+            for key, content in self.objects.items()
+            if key.startswith("ledger/log/")
+            for line in _lines(content)[1:]  # The first line is a header.
+        ]
+        purchases = {(line["id"], line["first"], line["generation"]) for line in logged}
+        in_table = {(line["id"], line["first"], line["generation"]): line["status"] for line in self.table}
+        copied = {(line["id"], line["first"], line["generation"]) for line in logged if line["status"] == "copied"}
+        return purchases <= in_table.keys() and {in_table[purchase] for purchase in copied} <= {"copied"}
 
     def lines(self) -> Counter[tuple[str, int]]:
-        """Return row and part of each line of the table."""
-        return Counter((line["id"], line["part"]) for line in self.table)
+        """Return row and first picture of each line of the table."""
+        return Counter((line["id"], line["first"]) for line in self.table)
 
     def statuses(self) -> Counter[str]:
         """Return how many lines of the table have which status."""
@@ -106,8 +118,25 @@ class Books:
     def unaccounted(self) -> list[str]:
         """Return the gateway tasks that cost money, and that the table has neither as copied nor as unknown."""
         copied = {task_id for line in self.table if line["status"] == "copied" for task_id in line["task_ids"]}
-        unknown = {line["idempotency_key"] for line in self.table if line["status"] == "unknown"}
+        unknown = {line["idempotency_key"] for line in self.unknown}
         return [it["id"] for it in self.charged if it["id"] not in copied and it["idempotency_key"] not in unknown]
+
+    def summary(self) -> str:
+        """Return the figures of a campaign in a line."""
+        missing = (self.paid_pictures() - self.stored_pictures()).total()
+        return (
+            f"{len(self.sold)} tasks sold, {len(self.sold_twice())} keys twice, {len(self.unaccounted())} unaccounted, "
+            f"{missing} paid pictures not in S3, {len(self.unknown)} calls of unknown outcome"
+        )
+
+    @property
+    def unknown(self) -> list[dict[str, Any]]:
+        """The lines of calls whose outcome is not known."""
+        return [line for line in self.table if line["status"] in UNKNOWN]
+
+
+def _lines(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(content).splitlines()]
 
 
 def _pictures_of(task: Mapping[str, Any]) -> int:

@@ -34,8 +34,10 @@ def pictures_of(rows: Sequence[Row]) -> Counter[str]:
 
 
 def lines_of(rows: Sequence[Row]) -> Counter[tuple[str, int]]:
-    """Return row and part of each paid call: gpt-image-2 delivers one picture each, its official channel four."""
-    return Counter((row["id"], part) for row in rows for part in range(1 if "model" in row else row.get("n", 1)))
+    """
+    Return row and first picture of each paid call: gpt-image-2 delivers one picture each, its official channel four.
+    """
+    return Counter((row["id"], first) for row in rows for first in range(1 if "model" in row else row.get("n", 1)))
 
 
 def call_count(rows: Sequence[Row]) -> int:

@@ -7,10 +7,11 @@ import json
 import signal
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from faults.dataset_clock import VARIABLE
 from faults.drained_proxy import DrainedProxy
 from faults.kills import DURING_A_READ
 from services.s3_proxy import S3Rule
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from faults.dataset_clock import DatasetClock
     from faults.gateways import Gateway
     from faults.journal import Outcome
     from faults.kills import Kill
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetTask", "Shop"]
 
-#: More than the minute after which the place in the queue of a dead worker is given to others.
 SEGMENT_SECONDS = 180.0
 #: Tries beyond those that kills end.
 MORE_TRIES = 10
-#: Seconds after which a wait ends that lasts minutes otherwise: for what another run has not noted yet.
-PATIENCE = 0.5
+#: Seconds by which the time moves on where a task only waits: more than a worker waits for a response.
+WAIT_SECONDS = 450.0
+#: Seconds between two looks at a worker that may be stopped.
+PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Shop:
     Where tasks buy, and where they keep what they have bought.
 
     :param s3_connection: to the server itself.
+    :param clock: of all its processes.
     """
 
     directory: Path
@@ -50,6 +54,7 @@ class Shop:
     gateway: Gateway
     s3_connection: Mapping[str, Any]
     bucket: str
+    clock: DatasetClock
 
 
 @dataclass
@@ -61,7 +66,8 @@ class DatasetTask:
 
     :param name: of the folder for its logs.
     :param parameters: of the operator.
-    :param kills: that are to happen to its processes; ``killed`` are those that have happened.
+    :param kills: that are to happen to its processes; ``killed`` are those that have happened. A worker that is stopped
+        instead, as if it had lost its connection to Airflow, works on beside its successor: ``stopped`` are those.
     :param outcomes: of each of its processes.
     """
 
@@ -70,11 +76,14 @@ class DatasetTask:
     parameters: Mapping[str, Any]
     kills: Sequence[Kill] = ()
     run_id: str = "a_run"
+    map_index: int = -1
     killed: list[Kill] = field(default_factory=list)
+    stopped: list[Child] = field(default_factory=list)
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
     _waiting: list[Kill] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _latest: Child | None = None
+    _stop_seconds: float = 0.0
     _try_number: int = 0
 
     @property
@@ -83,6 +92,12 @@ class DatasetTask:
 
     def run(self) -> Outcome:
         """Do what Airflow does until it succeeds or fails for good, and what a person does until all kills happened."""
+        try:
+            return self._run()
+        finally:
+            self._end_stopped()
+
+    def _run(self) -> Outcome:
         while self._try_number <= self._max_tries:
             outcome = self._try()
             is_over = outcome["kind"] == "returned" or (outcome["kind"] == "raised" and not outcome["retry"])
@@ -113,8 +128,8 @@ class DatasetTask:
     def _event(self, deferred: Outcome) -> Any:
         """Run the trigger until it fires, wherever and however often that takes."""
         arguments = dict(deferred["arguments"])
-        if arguments["wake_at"] is not None:
-            arguments["wake_at"] = min(arguments["wake_at"], time.time() + PATIENCE)
+        if not arguments["task_ids"]:
+            self.shop.clock.move_to(max(arguments["wake_at"], self.shop.clock.now() + WAIT_SECONDS))
         while True:
             fired = self._segment("trigger", trigger=deferred["trigger"], arguments=arguments)
             if fired["kind"] == "failed":
@@ -136,20 +151,54 @@ class DatasetTask:
             "run_began_at": self._began_at,
             "task_instance": self._task_instance(),
             "operator": "airflow_provider_apimart.operators.dataset:ApimartImageDatasetOperator",
-            "parameters": {"task_id": "buy", "initial_delay": 0, "poll_interval": 0.1, **self.parameters},
+            "parameters": {
+                "task_id": "buy",
+                "initial_delay": 0,
+                "poll_interval": 0.1,
+                "timeout": 36000,
+                **self.parameters,
+            },
             **more,
         }
-        self._latest = child = self.shop.fork_server.fork(order)
-        with self._killing_by_the_clock(number, child):
-            status = child.wait(SEGMENT_SECONDS)
-        for proxy in (self._gateway, self._s3):
-            proxy.drain()
+        is_worker = segment != "trigger"
+        with self.shop.clock.working() if is_worker else nullcontext():
+            self._latest = child = self.shop.fork_server.fork(order)
+            with self._killing_by_the_clock(number, child), self._continuing(is_worker=is_worker):
+                status = self._wait(child)
+        if not self.stopped:  # A worker that is stopped keeps its connections.
+            for proxy in (self._gateway, self._s3):
+                proxy.drain()
+        if status is None:
+            self.outcomes.append((segment, {"kind": "died"}))
+            return {"kind": "died"}
         if status > 0:
             raise ServiceError(f"{segment} {number} of {self.name} ended with {status}. See {self.directory}")
         # A process may be killed after it has reported: what was reported counts.
         reported = json.loads(outcome.read_text()) if outcome.exists() else {"kind": "died"}
         self.outcomes.append((segment, reported))
         return reported
+
+    def _wait(self, child: Child) -> int | None:
+        """Wait for the end of a process, and return its status; ``None`` for one that was stopped."""
+        ends_at = time.monotonic() + SEGMENT_SECONDS
+        while not child.ended.wait(PAUSE) and child not in self.stopped and time.monotonic() < ends_at:
+            pass
+        return None if child in self.stopped else child.wait(PAUSE)
+
+    @contextmanager
+    def _continuing(self, *, is_worker: bool) -> Iterator[None]:
+        """Let workers that were stopped work on, beside their successor, from some moment of it on."""
+        timers = [threading.Timer(self._stop_seconds, child.send, (signal.SIGCONT,)) for child in self.stopped]
+        for timer in timers if is_worker else ():
+            timer.start()
+        yield
+        for timer in timers:
+            timer.cancel()
+
+    def _end_stopped(self) -> None:
+        for child in self.stopped:
+            child.send(signal.SIGCONT)
+            child.wait(SEGMENT_SECONDS)
 
     def _await(self, kills: Iterable[Kill]) -> None:
         """Let kills happen when their requests come by."""
@@ -183,8 +232,14 @@ class DatasetTask:
     def _kill(self, kill: Kill, child: Child) -> bool:
         """Kill a process, and return whether that is what it died of."""
         with self._lock:
-            if child.ended.is_set():
+            if child.ended.is_set() or child in self.stopped:
                 return False
+            if kill.is_stop:
+                self._stop_seconds = kill.seconds
+                child.send(signal.SIGSTOP)
+                self.stopped.append(child)
+                self._waiting.remove(kill)
+                return True
             child.send(signal.SIGKILL)
             if child.wait(SEGMENT_SECONDS) != -signal.SIGKILL:
                 return False
@@ -206,7 +261,7 @@ class DatasetTask:
             "dag_id": "campaign",
             "run_id": self.run_id,
             "task_id": "buy",
-            "map_index": -1,
+            "map_index": self.map_index,
             "try_number": self._try_number,
             "max_tries": self._max_tries,
         }
@@ -215,16 +270,22 @@ class DatasetTask:
         apimart, aws = dict(self.shop.gateway.connection), dict(self.shop.s3_connection)
         if self.kills:
             apimart["host"] = self._gateway.url
-            aws["extra"] = {**aws["extra"], "endpoint_url": self._s3.url}
-        return {"AIRFLOW_CONN_APIMART_DEFAULT": json.dumps(apimart), "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws)}
+        aws["extra"] = {**aws["extra"], "endpoint_url": self._s3.url}
+        return {
+            VARIABLE: str(self.shop.clock.path),
+            "AIRFLOW_CONN_APIMART_DEFAULT": json.dumps(apimart),
+            "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
+        }
 
     def __enter__(self) -> Self:
         self.directory.mkdir()
-        self._began_at = time.time()
+        self._began_at = self.shop.clock.now()
         self._max_tries = len(self.kills) + MORE_TRIES
         with ExitStack() as stack:
             self._gateway = stack.enter_context(DrainedProxy(self.shop.gateway.url))
-            self._s3 = stack.enter_context(DrainedProxy(self.shop.s3_connection["extra"]["endpoint_url"]))
+            self._s3 = stack.enter_context(
+                DrainedProxy(self.shop.s3_connection["extra"]["endpoint_url"], clock=self.shop.clock)
+            )
             self._stack = stack.pop_all()
         self._await(self.kills)
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from services.s3_proxy import Action
 
-__all__ = ["DURING_A_READ", "KINDS", "Kill", "plan_kills"]
+__all__ = ["DURING_A_READ", "KINDS", "Kill", "plan_kills", "plan_stops"]
 
 Site = Literal["gateway", "s3", "clock"]
 
@@ -26,7 +26,9 @@ class Kill:
     :param path: text that the path of the request must hold.
     :param action: ``cut_before`` the request arrives, ``cut_midway``, or ``cut_after``, with all done but the answer.
     :param skip: such requests, or processes, that pass first, from the beginning of the task on.
-    :param seconds: by the clock, after the start of that process.
+    :param seconds: by the clock, after the start of that process; or after the start of the process that follows one
+        that is stopped, until that works on.
+    :param is_stop: SIGSTOP instead, and SIGCONT later.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Kill:
     action: Action = "pass"
     skip: int = 0
     seconds: float = 0.0
+    is_stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,21 +70,37 @@ KINDS: Final = (
     _Kind("paid call", "gateway", "POST", "/images/generations", _BOTH, 0.9),
     _Kind("question after tasks", "gateway", "POST", "/tasks/batch", _BOTH, 0.1),
     _Kind("download", "gateway", "GET", "/f/image/", _BOTH, 0.9),
-    _Kind("turn is asked for", "s3", "PUT", "/ledger/queue/", _BOTH, 0.06),
-    _Kind("turn is given back", "s3", "DELETE", "/ledger/queue/", _BOTH, 0.06),
-    _Kind("ledger is listed", "s3", "GET", "list-type=2", _BOTH, 0.2),
-    _Kind("ledger is read", "s3", "GET", "/ledger/journal/", _BOTH, 0.3),
-    _Kind("intents are written", "s3", "PUT", "-intents.jsonl", _ALL, 0.06),
-    _Kind("answers are written", "s3", "PUT", "-notes.jsonl", _ALL, 0.06),
+    _Kind("store is probed", "s3", "PUT", "/ledger/probe", _BOTH, 0.0),
+    _Kind("ledger is listed", "s3", "GET", "list-type=2", _BOTH, 0.02),
+    _Kind("ledger is read", "s3", "GET", "/ledger/log/", _BOTH, 0.05),
+    _Kind("log is appended to", "s3", "PUT", "/ledger/log/", _ALL, 0.06),
+    _Kind("rows are stored", "s3", "PUT", "/ledger/inputs/", _ALL, 0.0),
+    _Kind("rows are read", "s3", "GET", "/ledger/inputs/", _BOTH, 0.0),
     _Kind("picture is looked for", "s3", "HEAD", "/images/", _BOTH, 0.9),
     _Kind("picture is written", "s3", "PUT", "/images/", _ALL, 0.9),
-    _Kind("table is written", "s3", "PUT", "/ledger/ledger.jsonl", _ALL, 0.0),
-    _Kind("merged segment is deleted", "s3", "DELETE", "/ledger/journal/", _BOTH, 0.05),
+    _Kind("table is written", "s3", "PUT", "/ledger/ledger.jsonl.gz", _ALL, 0.0),
+    _Kind("checkpoint is written", "s3", "PUT", "/ledger/checkpoints/", _ALL, 0.0),
     _Kind("manifest is written", "s3", "PUT", "/ledger/manifests/", _ALL, 0.0),
     _Kind("random moment", "clock", "", "", ("pass",), 0.05),
 )
+#: Requests of a kind for each paid call, from which on it comes in the middle of the work.
+_OFTEN: Final = 0.05
 #: Happens to every worker, also to one that finds nothing to do.
 DURING_A_READ: Final = Kill("ledger is read once more", "s3", "GET", "list-type=2", "cut_after")
+
+
+def plan_stops(seed: int, count: int, *, calls: int) -> list[Kill]:
+    """
+    Return moments at which a worker is stopped and taken for dead, to work on beside its successor.
+
+    :param calls: how many paid calls the dataset takes: the moments are spread over them.
+    """
+    random = Random(seed)  # noqa: S311 - repeatable, not secret
+    places = random.choices([kind for kind in KINDS if kind.per_call >= _OFTEN and kind.site != "clock"], k=count)
+    return [
+        replace(kind.draw(random, calls), action="pass", is_stop=True, seconds=round(random.uniform(0.0, 1.5), 3))
+        for kind in places
+    ]
 
 
 def plan_kills(seed: int, count: int, *, calls: int) -> list[Kill]:

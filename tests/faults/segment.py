@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import TaskDeferred
+from faults.dataset_clock import VARIABLE, install
 from faults.injector import Injector
 from faults.task_instance import StateStore, TaskInstance, write_json
 
@@ -32,6 +33,8 @@ def run_segment(order: Mapping[str, Any]) -> None:
     :param order: a JSON object, see :meth:`faults.tries.Tries.start`.
     """
     os.environ.update(order["environment"])
+    if clock := os.environ.get(VARIABLE):
+        install(clock)
     directory = Path(order["directory"])
     injector = Injector(order["faults"], directory)
     injector.reach("start")

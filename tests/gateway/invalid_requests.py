@@ -6,6 +6,8 @@ import reprlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.reference_files import DATA_URI
+
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, MEBIBYTE, specs_of
 from airflow_provider_apimart.gateway.request import ImageRequest
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["INVALID", "InvalidRequest"]
 
 URL = "https://cdn.example/reference.png"
-DATA_URI = "data:image/png;base64,iVBORw0KGgo="
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = 2
@@ -123,10 +124,11 @@ def _references(spec: ModelSpec) -> Iterator[tuple[str, dict[str, Any]]]:
         ["/local/file.png"],
         ["data:text/plain;base64,AA=="],
         ["data:image/png,raw"],
+        ["data:image/png;base64,iVBORw0KGgo="],
         [URL] * (spec.max_reference_images + 1),
     ]
     if spec.data_uris:
-        wrong += [[_data_uri(20.1)], [_data_uri(19)] * 14]
+        wrong += [[_data_uri(20.1)], [_data_uri(19)] * 14, ["data:image/png;base64,%%%"]]
     else:
         wrong += [[DATA_URI], [URL, DATA_URI]]
     for value in wrong:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from gateway.clock import HeldClock
 from gateway.exchange import Exchange, Script, accepted, error_response, html
+from services.reference_files import GIF
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
@@ -129,7 +130,7 @@ def test_an_upload_is_not_sent_twice_unless_it_never_arrived(
     exchange: Exchange, failure: httpx.Response | Exception, sent: int
 ) -> None:
     transport = Script(failure)
-    call = endpoints.upload_image(exchange.settings, b"GIF89a")
+    call = endpoints.upload_image(exchange.settings, GIF)
 
     with pytest.raises(ApimartError) as raised:
         exchange.send(call, transport)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from gateway.exchange import Exchange, Script, accepted, answer
+from services.reference_files import DATA_URI, GIF
 
 from airflow_provider_apimart.exceptions import (
     BusyError,
@@ -32,7 +33,6 @@ from airflow_provider_apimart.gateway.validation import check, notices
 from airflow_provider_apimart.operators.image import ApimartImageOperator
 
 URL = "https://cdn.example/1.png"
-DATA_URI = "data:image/png;base64,iVBORw0KGgo="
 
 
 def request(**fields: Any) -> ImageRequest:
@@ -247,12 +247,12 @@ def test_timeouts_of_3_to_10_minutes_are_advised_so_the_default_is_the_longest()
 
 def test_upload_limit_is_10_or_20_megabytes_so_the_server_decides_up_to_the_greater(exchange: Exchange) -> None:
     script = Script(httpx.Response(200, json={"url": URL}))
-    content = b"GIF89a" + bytes(20 * 1024 * 1024 - 6)
+    content = GIF + bytes(20 * 1024 * 1024 - len(GIF))
 
     exchange.send(endpoints.upload_image(exchange.settings, content), script)
 
     assert len(script.requests[0].content) > len(content)
-    with pytest.raises(InvalidRequestError, match="at most 20971520 bytes"):
+    with pytest.raises(InvalidRequestError, match="at most 20971520"):
         endpoints.upload_image(exchange.settings, content + b"\0")
 
 

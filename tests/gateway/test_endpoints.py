@@ -9,6 +9,7 @@ from gateway.exchange import answer
 from gateway.strategies import any_json, gateway_json
 from hypothesis import given
 from hypothesis import strategies as st
+from services.reference_files import GIF, image_file
 
 from airflow_provider_apimart.exceptions import (
     ApimartError,
@@ -202,7 +203,9 @@ UPLOADED = {
 
 
 def test_an_upload_is_called_and_typed_by_its_content(settings: GatewaySettings) -> None:
-    assert upload(settings).files == {"file": ("reference.png", b"\x89PNG\r\n\x1a\n", "image/png")}
+    assert upload(settings).files == {"file": ("reference.gif", GIF, "image/gif")}
+    jpeg = image_file("JPEG")
+    assert endpoints.upload_image(settings, jpeg).files == {"file": ("reference.jpg", jpeg, "image/jpeg")}
 
 
 @pytest.mark.parametrize("name", ["sk-ii-essence-and-cream.png", "a%2fb+~[1].png", "\u00fcber.png"])
@@ -241,7 +244,7 @@ def test_an_upload_that_is_refused_says_why(settings: GatewaySettings, status: i
 
 
 def upload(settings: GatewaySettings) -> endpoints.Endpoint[str]:
-    return endpoints.upload_image(settings, b"\x89PNG\r\n\x1a\n")
+    return endpoints.upload_image(settings, GIF)
 
 
 def test_only_a_submit_is_paid_and_only_reads_may_be_repeated(settings: GatewaySettings, image_request: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from services.reference_files import DATA_URI
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import Gateway
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 A, B = "https://example.com/a.png", "https://example.com/b.png"
-DATA_URI = "data:image/png;base64,iVBORw0KGgo="
 
 
 class LazySequence(Sequence[str]):

@@ -9,7 +9,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gateway.invalid_requests import DATA_URI, INVALID, URL
+from gateway.invalid_requests import INVALID, URL
+from services.reference_files import DATA_URI
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import CATALOGUE, Gateway, ModelSpec

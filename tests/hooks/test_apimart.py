@@ -18,6 +18,7 @@ import httpx
 import pytest
 from gateway.clock import HeldClock
 from gateway.exchange import Script, accepted, error_response, html
+from services.reference_files import GIF
 
 from airflow_provider_apimart import __version__
 from airflow_provider_apimart.exceptions import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 DESCRIBED = httpx.Response(200, json={"data": {"status": "processing"}})
 API_KEY = "sk-0123456789abcdefghijklmnopqrstuvwxyz"
-GIF = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,10 @@ def test_an_upload_is_typed_by_its_content_and_its_name_stays_here(scripted: Mak
     ("content", "reason"),
     [
         (b"<html>", "is not of a recognised format"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024 * 1024), "has 20971528 bytes: it must be of at most 20971520 bytes"),
+        (
+            b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024 * 1024),
+            "has 20971528 bytes, and the gateways accept at most 20971520",
+        ),
     ],
     ids=["no picture", "too large"],
 )

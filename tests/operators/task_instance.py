@@ -89,6 +89,11 @@ class TaskInstance:
         context = {"ti": self, "dag_run": self, "outlet_events": OutletEventAccessors()}
         return context if self.store is None else {**context, "task_state_store": self.store}
 
+    def begin_run(self, run_id: str) -> None:
+        """Become the task instance of another DAG run, of which nothing is recorded yet."""
+        self.run_id, self.start_date, self.try_number = run_id, datetime.now(UTC), 0
+        self.store = None if self.store is None else StateStore()
+
     def clear(self) -> None:
         """What a person does: Airflow raises ``max_tries``, which a retry leaves alone."""
         self.max_tries += 3

@@ -168,7 +168,7 @@ class TestADataset:
             "credits_cost": result["credits_cost"],
             "currency": "USD",
             "models": [{"model": "gpt-image-2", "delivered": 2, "cost": 2 * COST, "unknown": 0}],
-            "ledger": f"s3://{bucket}/catalogue/ledger/ledger.jsonl",
+            "ledger": f"s3://{bucket}/catalogue/ledger/ledger.jsonl.gz",
         }
         assert stored == {
             "schema_version": 1,

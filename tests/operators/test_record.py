@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.gateway.request import ImageRequest
+from airflow_provider_apimart.gateway.request import KEY_LIFETIME, ImageRequest
 from airflow_provider_apimart.gateway.task import Image, Task, TaskState
 from airflow_provider_apimart.operators.record import (
-    KEY_LIFETIME,
     PurchasePart,
     PurchasePhase,
     PurchaseRecord,

@@ -101,6 +101,14 @@ class S3Proxy:
             with self._lock:
                 self.written[path] += 1
 
+    def changed_header(self, name: str, value: str) -> tuple[str, str]:
+        """Return a header of a response as the client gets it."""
+        return name, value
+
+    def changed_content(self, method: str, path: str, content: bytes) -> bytes:  # noqa: ARG002 - for a subclass
+        """Return the content of a response as the client gets it, of the same length."""
+        return content
+
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -138,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(rule) if rule.action == "refuse" else self._cut()
             return
         with self._forward(body, length) as answer:
-            content = answer.read()
+            content = self.server.proxy.changed_content(self.command, self.path, answer.read())
         self.server.proxy.count(self.command, self.path, answer.status)
         if rule is not None:
             rule.notify()
@@ -173,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status, answer.reason)
         for name, value in answer.getheaders():
             if name.lower() not in HOP_BY_HOP:
-                self.send_header(name, value)
+                self.send_header(*self.server.proxy.changed_header(name, value))
         if "Content-Length" not in answer.headers:
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()

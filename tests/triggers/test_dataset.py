@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.simulator import Simulator
 
 
+SETTINGS = {"bucket": "pictures", "prefix": "birds", "shard": [0, 2], "max_cost": None}
+
+
 def trigger_of(task_ids: list[str], **changes: Any) -> ApimartDatasetTrigger:
     usual: dict[str, Any] = {
         "apimart_conn_id": "apimart_default",
         "task_ids": task_ids,
-        "enough": len(task_ids),
+        "linger": 300.0,
         "deadline": time.time() + 60,
         "wake_at": None,
         "began_at": 1_750_000_000.0,
+        "settings": SETTINGS,
         "poll_interval": 0.1,
     }
     return ApimartDatasetTrigger(**{**usual, **changes})
@@ -47,15 +51,21 @@ async def event_of(trigger: ApimartDatasetTrigger) -> dict[str, Any]:
     return payload
 
 
-async def test_it_fires_when_enough_has_ended_and_says_no_more_than_that(
+async def test_it_fires_when_all_have_ended_and_its_event_has_no_list_of_them(buy: Callable[..., list[str]]) -> None:
+    event = await event_of(trigger_of(buy(12)))
+
+    assert event == {"status": "all", "ended": 12, "of": 12, "began_at": 1_750_000_000.0, "settings": SETTINGS}
+
+
+async def test_it_fires_when_the_first_have_waited_long_enough_for_the_others(
     simulator: Simulator, buy: Callable[..., list[str]]
 ) -> None:
     simulator.add_fault({"fault": "never_finishes", "match": {"prompt": "picture [01]$"}})
-    task_ids = buy(12)
 
-    event = await event_of(trigger_of(task_ids, enough=10))
+    event = await event_of(trigger_of(buy(12), linger=1.5))
 
-    assert event == {"status": "enough", "ended": 10, "of": 12, "began_at": 1_750_000_000.0}
+    assert (event["status"], event["of"]) == ("due", 12)
+    assert 0 < event["ended"] <= 10
 
 
 async def test_a_task_that_failed_has_ended_too(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
@@ -63,7 +73,7 @@ async def test_a_task_that_failed_has_ended_too(simulator: Simulator, buy: Calla
 
     event = await event_of(trigger_of(buy(2)))
 
-    assert (event["status"], event["ended"]) == ("enough", 2)
+    assert (event["status"], event["ended"]) == ("all", 2)
 
 
 async def test_a_task_that_the_gateway_denies_for_minutes_has_ended_too(polling: Polling) -> None:
@@ -73,7 +83,7 @@ async def test_a_task_that_the_gateway_denies_for_minutes_has_ended_too(polling:
 
     polling.clock.seconds += 120
 
-    assert ((await waiting)["status"], waiting.result()["ended"]) == ("enough", 1)
+    assert ((await waiting)["status"], waiting.result()["ended"]) == ("all", 1)
 
 
 async def test_it_gives_up_at_the_deadline(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
@@ -114,7 +124,7 @@ async def test_it_fires_when_there_is_something_else_to_do(simulator: Simulator,
 async def test_it_may_wait_for_nothing_but_the_time_and_needs_no_gateway_for_that() -> None:
     event = await event_of(trigger_of([], wake_at=time.time() + 0.1))
 
-    assert event == {"status": "due", "ended": 0, "of": 0, "began_at": 1_750_000_000.0}
+    assert event == {"status": "due", "ended": 0, "of": 0, "began_at": 1_750_000_000.0, "settings": SETTINGS}
     assert TaskPoller.of("apimart_default")._runner is None
 
 
@@ -161,4 +171,4 @@ def test_a_finished_picture_waits_a_while_for_others_but_never_until_its_url_die
     image = Image("https://example.com/a.png", expiry)
     task = Task(task_id="task_1", status="completed", state=TaskState.COMPLETED, images=(image,))
 
-    assert due_at([task], wake_at=wake_at, first_ended_at=first_ended_at) == expected
+    assert due_at([task], wake_at=wake_at, linger=300.0, first_ended_at=first_ended_at) == expected

@@ -45,9 +45,9 @@ def test_it_returns_what_the_trigger_would_fire(buy: Callable[..., list[str]], s
 
 
 def test_a_dataset_waits_in_the_same_way(buy: Callable[..., list[str]]) -> None:
-    event = run_inline(trigger_of(buy(4), enough=4))
+    event = run_inline(trigger_of(buy(4)))
 
-    assert (event["status"], event["ended"]) == ("enough", 4)
+    assert (event["status"], event["ended"]) == ("all", 4)
 
 
 def test_the_connection_is_looked_up_outside_the_event_loop(buy: Callable[..., list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""One picture, or what is to become one, as the gallery shows it. Pure, but for the clock."""
+"""A picture, or a picture that is being made, as the gallery shows it. Does no I/O, but reads the clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.object_names import made_by
 from airflow_provider_apimart.gateway.cost import share
@@ -24,8 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["Card", "Status", "cards_of_event", "cards_of_images", "cards_of_line"]
 
 
+_UNKNOWN: Final = "It is not known whether the gateway accepted the paid call."
+#: The states of a call that has no picture and waits for nothing, with the reason where its entry gives none.
+_WITHOUT_PICTURE: Final = {
+    "failed": "The call failed.",
+    "refused": "The gateway refused the call.",
+    "unknown": _UNKNOWN,
+    "unanswered": _UNKNOWN,
+    "presumed_lost": _UNKNOWN,
+    "written_off": "Somebody decided to go without this picture. It may have been charged.",
+}
+
+
 class Status(StrEnum):
-    """How far a picture has come."""
+    """The state of a picture."""
 
     STORED = "stored"
     BOUGHT = "bought"
@@ -38,12 +50,12 @@ class Card:
     """
     One tile of the gallery.
 
-    :param source: the task instance that reported it.
-    :param at: Unix seconds, when it was reported.
-    :param facts: what is known of it, under the names of :mod:`airflow_provider_apimart.assets`: ``prompt``, ``model``,
+    :param source: the task instance that reported the picture.
+    :param at: Unix seconds of the report.
+    :param facts: the known properties, named as in :mod:`airflow_provider_apimart.assets`: ``prompt``, ``model``,
         ``size``, ``cost``, ``task_id``, ``index``, ``uri``, ``seconds``, ``expires_at`` and others.
-    :param error: why there is no picture.
-    :param progress: of a dataset that is being worked on, as its XCom has it.
+    :param error: the reason why there is no picture.
+    :param progress: of a dataset that is being bought, as its XCom has it.
     """
 
     status: Status
@@ -60,56 +72,56 @@ class Card:
 
     @property
     def identity(self) -> str:
-        """What tells the picture from all others, wherever it is reported; empty for what has become none."""
+        """An identifier of the picture, the same wherever it is reported; empty where there is no picture."""
         return str(self.facts.get("uri", self.name)) if self.has_picture else ""
 
     @property
     def has_picture(self) -> bool:
-        """Whether there is something to look at."""
+        """Return whether there is a picture."""
         return self.status in {Status.STORED, Status.BOUGHT}
 
     @property
     def is_expired(self) -> bool:
-        """Whether it has no address any more: the gateway's URL has died, and no copy in S3 is known."""
+        """Return whether the gateway's URL has expired, and no copy in S3 is known."""
         return self.status is Status.BOUGHT and bool(self.facts.get("expires_at", math.inf) <= time.time())
 
     @property
     def title(self) -> str:
-        """What it shows, or what it is called where that is not known."""
+        """The prompt, or a name of the picture where that is not known."""
         return str(self.facts.get("prompt") or self.facts.get("id") or self.name or self.source.task_id)
 
     @property
     def size(self) -> str:
-        """The size of the picture, or else the one that was asked for."""
+        """The size of the picture, or else the requested one."""
         if self.facts.get("width") and self.facts.get("height"):
             return f"{self.facts['width']} x {self.facts['height']}"
         return str(self.facts.get("size") or "")
 
     @property
     def request(self) -> dict[str, Any]:
-        """What was asked for besides the prompt, as far as it is known, under the names of the parameters."""
+        """The known fields of the request besides the prompt, under the names of the parameters."""
         return {name: self.facts[name] for name in REQUEST_FIELDS if name in self.facts and name != "prompt"}
 
     def address(self) -> dict[str, Any]:
-        """Return the parameters by which the picture is asked for."""
+        """Return the parameters of the picture's own page."""
         held = {"uri": self.facts["uri"]} if "uri" in self.facts else {"picture": self.name}
         return {**self.source.query(), **held}
 
     def matches(self, text: str) -> bool:
-        """Whether a text that somebody looks for is in it, whatever the case."""
+        """Return whether prompt, names or error contain a text, in upper or lower case."""
         wanted = text.casefold()
         searched = (self.facts.get(name) for name in ("prompt", "id", "model", "task_id", "uri"))
         return any(wanted in str(value).casefold() for value in (*searched, self.error) if value)
 
 
 def cards_of_event(event: Event) -> list[Card]:
-    """Return the pictures that an event lists itself."""
+    """Return the pictures that an event itself lists."""
     return cards_of_images(event, event.images)
 
 
 def cards_of_images(event: Event, images: Iterable[Any]) -> list[Card]:
     """
-    Return pictures that a task has reported, without those of which nothing can be made out.
+    Return pictures that a task has reported, without any that cannot be understood.
 
     :param images: from the event, or from the ``objects`` of the transfer's XCom.
     """
@@ -124,23 +136,23 @@ def cards_of_images(event: Event, images: Iterable[Any]) -> list[Card]:
 
 def cards_of_line(source: Scope, line: Mapping[str, Any]) -> list[Card]:
     """
-    Return what a line of a dataset's ledger or manifest tells of.
+    Return the pictures of a line of a dataset's ledger or manifest, or one card for a call without pictures.
 
     :param source: the task instance whose dataset it is.
-    :param line: see :mod:`airflow_provider_apimart.dataset.line`.
+    :param line: see :meth:`airflow_provider_apimart.dataset.ledger.entry.Entry.to_line`. Lines of release 0.1 have the
+        status ``unknown`` besides.
     """
     at = datetime.fromisoformat(line["updated_at"]).timestamp()
     asked = {name: line.get(name) for name in ("id", "row", "prompt", "model", "size", "resolution", "quality", "n")}
     if not line["objects"]:
-        ended = line["status"] in {"failed", "refused", "unknown"}
-        facts = {**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}
+        reason = _WITHOUT_PICTURE.get(line["status"])
         return [
             Card(
-                status=Status.FAILED if ended else Status.RUNNING,
+                status=Status.FAILED if reason else Status.RUNNING,
                 source=source,
                 at=at,
-                facts=read_facts(facts),
-                error=(line["error"] or {}).get("message", "Nobody knows what became of it.") if ended else None,
+                facts=read_facts({**asked, "cost": line["cost"], "task_id": next(iter(line["task_ids"]), None)}),
+                error=(line["error"] or {}).get("message", reason) if reason else None,
             )
         ]
     cost = share(line["cost"], len(line["objects"]))

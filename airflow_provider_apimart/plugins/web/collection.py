@@ -1,30 +1,32 @@
-"""The pictures of a DAG, a run or a task, page by page, from the events that tell of them. I/O."""
+"""The pictures of a DAG, a run or a task, page by page, from the events that report them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_event
-from airflow_provider_apimart.plugins.web.events import read_events
+from airflow_provider_apimart.plugins.web.event_queries import (
+    EVENTS_AT_ONCE,
+    events_of_kind,
+    find_events,
+    query_events,
+)
 from airflow_provider_apimart.plugins.web.listing import Listing, pictures_of
 from airflow_provider_apimart.plugins.web.paging import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
     from airflow_provider_apimart.plugins.web.events import Event
     from airflow_provider_apimart.plugins.web.scope import Scope
 
-__all__ = ["EVENTS_AT_ONCE", "PAGE_SIZE", "Page", "find_card", "find_events", "read_page"]
+__all__ = ["PAGE_SIZE", "Page", "find_card", "read_page"]
 
 #: Pictures of one page.
 PAGE_SIZE: Final = 24
-#: Events that are asked for at once.
-EVENTS_AT_ONCE: Final = 100
 #: How often one page asks for more: a search goes on where it left off.
 _ROUNDS: Final = 5
 #: Lists of pictures outside of events that one page reads at most.
@@ -37,8 +39,8 @@ class Page:
     A page of pictures.
 
     :param cards: in the order in which they are shown.
-    :param following: where the next page begins; ``None`` on the last.
-    :param notes: what could not be read, for people.
+    :param following: the beginning of the next page; ``None`` on the last.
+    :param notes: sentences about lists that could not be read, for people.
     """
 
     cards: list[Card] = field(default_factory=list)
@@ -47,7 +49,7 @@ class Page:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing on it, nor on later ones."""
+        """Return whether neither this page nor a later one shows anything."""
         return not self.cards and self.following is None
 
 
@@ -55,9 +57,9 @@ class _Builder:
     """
     Fills a page from events, the newest first.
 
-    A task that was cleared tells of its pictures once more; each is shown once.
+    A task that was cleared reports its pictures again; each is shown once.
 
-    :param keep: whether a picture is looked for; ``None`` for all.
+    :param keep: returns whether to show a picture; ``None`` for all.
     """
 
     def __init__(self, api: AirflowApi, scope: Scope, keep: Callable[[Card], bool] | None) -> None:
@@ -67,15 +69,15 @@ class _Builder:
         self._page = Page()
         self._lists = 0
         self._identities: set[str] = set()
-        self._read: set[str | Scope] = set()
+        self._read: set[Scope] = set()
 
     @property
     def is_full(self) -> bool:
-        """Whether the page takes no more, or has taken long enough."""
+        """Return whether the page is full, or has read enough lists."""
         return len(self._page.cards) == PAGE_SIZE or self._lists == _LISTS
 
     def skip(self, event: Event) -> None:
-        """Leave out what an event has told, which newer pages show."""
+        """Leave out the pictures of an event that newer pages show."""
         # A dataset names rows that are shown with the run that bought them, which may be older.
         self._remember(event, [] if "manifest" in event.extra else cards_of_event(event))
 
@@ -84,7 +86,7 @@ class _Builder:
         Put the pictures of an event on the page.
 
         :param within: place of the first among them.
-        :returns: place of the first for which there was no room.
+        :return: place of the first for which there was no room, or ``None``.
         """
         listing = await self._listing(event)
         room = PAGE_SIZE - len(self._page.cards)
@@ -101,7 +103,8 @@ class _Builder:
         return self._page
 
     async def _listing(self, event: Event) -> Listing:
-        if _list_of(event) in self._read:
+        # A later event of the same task instance has listed them: of a dataset with another manifest, or the same.
+        if event.source in self._read:
             return Listing([] if "manifest" in event.extra else cards_of_event(event))
         self._lists += event.has_list
         return await pictures_of(self._api, event, self._scope)
@@ -111,12 +114,7 @@ class _Builder:
 
     def _remember(self, event: Event, cards: Iterable[Card]) -> None:
         self._identities.update(card.identity for card in cards if card.identity)
-        self._read.add(_list_of(event))
-
-
-def _list_of(event: Event) -> str | Scope:
-    """Return what stands for the list of an event's pictures outside of it. A later event may have the same one."""
-    return str(event.extra["manifest"]) if "manifest" in event.extra else event.source
+        self._read.add(event.source)
 
 
 async def read_page(
@@ -126,20 +124,21 @@ async def read_page(
     Return a page of pictures that have been bought.
 
     :param kind: ``STORED`` for those in S3, with the rows of datasets that failed; ``BOUGHT`` for all purchases.
-    :param keep: whether a picture is looked for; ``None`` for all.
+    :param keep: returns whether to show a picture; ``None`` for all.
     """
     until = cursor.until or datetime.now(UTC).isoformat()
     offset, within = cursor.offset, cursor.within
     builder = _Builder(api, scope, keep)
     if offset:
         first = max(0, offset - EVENTS_AT_ONCE)
-        newer = await _ask(api, scope, kind, until=until, offset=first, limit=offset - first)
-        for event in _read(newer["asset_events"], kind):
+        newer = await query_events(api, scope, kind, until=until, offset=first, limit=offset - first)
+        for event in events_of_kind(newer["asset_events"], kind):
             builder.skip(event)
     for _ in range(_ROUNDS):
-        found = await _ask(api, scope, kind, until=until, offset=offset, limit=EVENTS_AT_ONCE if keep else PAGE_SIZE)
+        limit = EVENTS_AT_ONCE if keep else PAGE_SIZE
+        found = await query_events(api, scope, kind, until=until, offset=offset, limit=limit)
         for given in found["asset_events"]:
-            for event in _read([given], kind):
+            for event in events_of_kind([given], kind):
                 rest = await builder.add(event, within)
                 if rest is not None:
                     return builder.page(Cursor(until, offset, rest))
@@ -164,27 +163,3 @@ async def find_card(api: AirflowApi, scope: Scope, *, uri: str, name: str) -> Ca
             if card.facts.get("uri") == uri if uri else card.name == name:
                 return card
     return None
-
-
-async def find_events(api: AirflowApi, scope: Scope, kind: Status, *, limit: int = EVENTS_AT_ONCE) -> list[Event]:
-    """Return the newest events of a DAG, a run or a task: ``STORED`` for pictures in S3, ``BOUGHT`` for purchases."""
-    until = datetime.now(UTC).isoformat()
-    found = await _ask(api, scope, kind, until=until, offset=0, limit=limit)
-    return _read(found["asset_events"], kind)
-
-
-def _read(found: Iterable[Mapping[str, Any]], kind: Status) -> list[Event]:
-    # Airflow 3.1 cannot filter by the asset's name, and gives both kinds.
-    return [event for event in read_events(found) if event.is_purchase == (kind is Status.BOUGHT)]
-
-
-async def _ask(api: AirflowApi, scope: Scope, kind: Status, *, until: str, offset: int, limit: int) -> dict[str, Any]:
-    return await api.get(
-        "/assets/events",
-        **scope.of_events(),
-        name_pattern=(PURCHASES if kind is Status.BOUGHT else IMAGES).name,
-        timestamp_lte=until,
-        order_by="-timestamp",
-        limit=limit,
-        offset=offset,
-    )

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_event
-from airflow_provider_apimart.plugins.web.collection import EVENTS_AT_ONCE, find_events
+from airflow_provider_apimart.plugins.web.event_queries import EVENTS_AT_ONCE, find_events
 from airflow_provider_apimart.plugins.web.listing import pictures_of
 from airflow_provider_apimart.plugins.web.scope import UNMAPPED, Scope
 

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query, Request
 
 from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
 from airflow_provider_apimart.plugins.web.card import Card, Status, cards_of_event
-from airflow_provider_apimart.plugins.web.collection import PAGE_SIZE, Page, find_events, read_page
+from airflow_provider_apimart.plugins.web.collection import PAGE_SIZE, Page, read_page
 from airflow_provider_apimart.plugins.web.copies import with_copies
+from airflow_provider_apimart.plugins.web.event_queries import find_events
 from airflow_provider_apimart.plugins.web.live_rows import find_live_rows
 from airflow_provider_apimart.plugins.web.paging import START, Cursor, read_cursor
 from airflow_provider_apimart.plugins.web.rendering import render

@@ -16,7 +16,7 @@ from cachetools import TTLCache
 from fastapi import HTTPException, status
 
 from airflow_provider_apimart.plugins.web.card import Status
-from airflow_provider_apimart.plugins.web.collection import find_events
+from airflow_provider_apimart.plugins.web.event_queries import find_events
 from airflow_provider_apimart.plugins.web.live_ledger import live_ledger
 from airflow_provider_apimart.plugins.web.manifests import read_manifest
 from airflow_provider_apimart.plugins.web.origins import DeliveredPicture, StoredPicture

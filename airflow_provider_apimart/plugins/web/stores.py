@@ -1,4 +1,4 @@
-"""S3, as far as the pages read it: with the connections of the tasks that wrote there. I/O."""
+"""Objects in S3, read for the pages with the connections of the tasks that wrote them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ __all__ = [
     "client_of",
     "explaining",
     "look",
-    "names_below",
     "place_of",
     "read_into",
 ]
@@ -39,7 +38,7 @@ __all__ = [
 _log: Final = logging.getLogger(__name__)
 
 _ADDRESS: Final = re.compile(r"s3://(?P<bucket>arn:.*?[:/]accesspoint[:/][^/]+|[^/]+)/(?P<key>.+)", re.DOTALL)
-#: Lists that are read at once, in threads of their own: Airflow's API needs those that it has.
+#: Lists that are read at the same time, in threads of their own: Airflow's API needs its own threads.
 READING: Final = CapacityLimiter(4)
 #: Seconds after which a connection that somebody has edited counts.
 _CLIENT_SECONDS: Final = 300
@@ -47,16 +46,14 @@ _CLIENT_SECONDS: Final = 300
 _IMPATIENT: Final = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
 #: Bytes in one piece.
 _CHUNK: Final = MEBIBYTE // 4
-#: Objects of a folder that are listed at most.
-_MOST_NAMES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """
-    What a store says of an object.
+    An object without its content.
 
-    :param metadata: what its writer has noted with it.
+    :param metadata: as its writer set it.
     """
 
     size: int
@@ -66,11 +63,11 @@ class StoredObject:
 
 def look(uri: str, *, aws_conn_id: str | None) -> StoredObject:
     """
-    Return what there is of an object besides its content.
+    Return an object without its content.
 
     :param uri: ``s3://bucket/key``.
     :param aws_conn_id: connection of type ``aws``.
-    :raises TransferError: when it cannot be had; with ``status_code=404`` when there is none.
+    :raises TransferError: when it cannot be read; with ``status_code=404`` when there is no such object.
     """
     with explaining(uri):
         bucket, key = place_of(uri)
@@ -85,7 +82,7 @@ def read_into(body: IO[bytes], uri: str, *, aws_conn_id: str | None, max_bytes: 
     :param uri: ``s3://bucket/key``.
     :param aws_conn_id: connection of type ``aws``.
     :param max_bytes: the largest that is read.
-    :raises TransferError: when it cannot be had, or is larger; with ``status_code=404`` when there is none.
+    :raises TransferError: when it cannot be read, or is larger; with ``status_code=404`` when there is no such object.
     """
     with explaining(uri):
         bucket, key = place_of(uri)
@@ -98,23 +95,6 @@ def read_into(body: IO[bytes], uri: str, *, aws_conn_id: str | None, max_bytes: 
     return found
 
 
-def names_below(folder: str, *, aws_conn_id: str | None) -> set[str]:
-    """
-    Return the names of the objects in a folder, of the first ten thousand.
-
-    :param folder: ``s3://bucket/folder/``.
-    :raises TransferError: when they cannot be listed.
-    """
-    with explaining(folder):
-        bucket, prefix = place_of(folder)
-        pages = (
-            client_of(aws_conn_id)
-            .get_paginator("list_objects_v2")
-            .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": _MOST_NAMES})
-        )
-        return {found["Key"].removeprefix(prefix) for page in pages for found in page.get("Contents", ())}
-
-
 def place_of(uri: str) -> tuple[str, str]:
     """
     Return bucket and key.
@@ -125,7 +105,7 @@ def place_of(uri: str) -> tuple[str, str]:
     # No URL parser: a key may hold "?" and "#".
     found = _ADDRESS.fullmatch(uri)
     if found is None:
-        raise ValueError(f"{uri!r} is no address of an object")
+        raise ValueError(f"{uri!r} is not the address of an object")
     return found["bucket"], found["key"]
 
 
@@ -145,7 +125,7 @@ def client_of(aws_conn_id: str | None) -> S3Client:
 
 @contextmanager
 def explaining(uri: str) -> Iterator[None]:
-    """Turn what boto3, and Airflow where it does not know the connection, raise into our own errors."""
+    """Turn the errors of boto3, and of Airflow where it does not know the connection, into errors of this package."""
     try:
         yield
     except ClientError as error:
@@ -161,7 +141,7 @@ def explaining(uri: str) -> Iterator[None]:
 
 
 def _unreadable(uri: str, error: Exception, reason: str, status_code: int | None = None) -> TransferError:
-    # The whole of it may name endpoints and roles, which are not for everybody who may look at pictures.
+    # The whole message may name endpoints and roles, which not everybody may see who may see pictures.
     _log.warning("%s could not be read: %s", uri, error)
     return TransferError(f"{uri} could not be read ({reason})", status_code=status_code, charged="no")
 

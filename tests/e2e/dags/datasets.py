@@ -55,6 +55,7 @@ with DAG("maps_a_function", schedule=None):
 
     @task.apimart_images(s3_bucket="datasets", apimart_conn_id="frozen", **BRISK)
     def generate(bird: str, colour: str) -> Iterator[str]:
+        print("asked for rows")  # noqa: T201 - in the log of the task
         yield f"maps_a_function {colour} {bird}"
 
     generate.partial(colour="{{ 'gr' ~ 'ey' }}").expand(bird=["heron", "wagtail"])

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import Request
 from plugins.drawings import drawn
+from plugins.ledgers import LedgerWriter
 from plugins.people import token_of
 from plugins.reports import BOUGHT, STORED, images, purchase
 from services.s3_proxy import S3Proxy, S3Rule
 from transfers.http_server import Answer, HttpServer
 
-from airflow_provider_apimart.dataset.journal import Journal
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.plugins.lazy_app import AIRFLOW
 from airflow_provider_apimart.plugins.web.airflow_api import AirflowApi
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from services.seaweedfs import SeaweedFS
     from transfers.http_server import Request as HttpRequest
 
-    from airflow_provider_apimart.dataset.entry import Entry
+    from airflow_provider_apimart.dataset.ledger.entry import Entry
 
 #: What the transfer notes with a picture, as far as the pages look.
 OURS = {"apimart-task-id": "task_1", "apimart-index": "0"}
@@ -72,8 +72,8 @@ class Store:
         return self.put(key, body, metadata, **options)
 
     def note(self, prefix: str, entry: Entry) -> None:
-        """Note something in the ledger of a dataset."""
-        Journal(LedgerObjects(self._client, self.bucket, prefix)).append([entry])
+        """Record an entry in the ledger of a dataset."""
+        LedgerWriter(LedgerStore(self._client, self.bucket, prefix)).append(entry)
 
     def report(self, *keys: str) -> None:
         """Have that task report objects."""

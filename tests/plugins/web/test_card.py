@@ -99,7 +99,11 @@ def test_the_pictures_of_a_row_share_its_cost() -> None:
         ("accepted", Status.RUNNING),
         ("failed", Status.FAILED),
         ("refused", Status.FAILED),
+        ("released", Status.RUNNING),
         ("unknown", Status.FAILED),
+        ("presumed_lost", Status.FAILED),
+        ("unanswered", Status.FAILED),
+        ("written_off", Status.FAILED),
     ],
 )
 def test_a_row_without_pictures_is_one_card(status: str, shown: Status) -> None:
@@ -107,3 +111,18 @@ def test_a_row_without_pictures_is_one_card(status: str, shown: Status) -> None:
     [made] = cards_of_line(TASK, line(status=status, objects=[], error=error, cost=None))
     assert (made.status, made.error, made.has_picture) == (shown, error and "not allowed", False)
     assert "cost" not in made.facts, "unknown is never 0"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("presumed_lost", "It is not known whether"),
+        ("unanswered", "It is not known whether"),
+        ("unknown", "It is not known whether"),
+        ("written_off", "Somebody decided"),
+    ],
+)
+def test_a_call_without_an_error_of_its_own_is_explained(status: str, reason: str) -> None:
+    [made] = cards_of_line(TASK, line(status=status, objects=[], error=None))
+    assert made.error
+    assert made.error.startswith(reason)

@@ -7,7 +7,8 @@ import pytest
 from plugins.reports import BOUGHT, STORED, image, images, purchase
 
 from airflow_provider_apimart.plugins.web.card import Status
-from airflow_provider_apimart.plugins.web.collection import find_events, read_page
+from airflow_provider_apimart.plugins.web.collection import read_page
+from airflow_provider_apimart.plugins.web.event_queries import find_events
 from airflow_provider_apimart.plugins.web.paging import START
 from airflow_provider_apimart.plugins.web.scope import Scope
 

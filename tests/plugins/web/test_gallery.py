@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from plugins.ledgers import manifest_body
 from plugins.page import Page, read
 from plugins.reports import BOUGHT, PREFIX, STORED, image, images, purchase
-
-from airflow_provider_apimart.dataset.manifest import manifest_name
-from airflow_provider_apimart.transfers.stored_objects import writer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -360,7 +357,7 @@ async def test_neither_does_one_that_is_none_break_the_page(
     page = await show(admin, OF_RUN)
     s3_server.client().delete_object(Bucket=bucket, Key="m.jsonl")
     assert page.prompts == ["a lighthouse, 1"]
-    assert "is no manifest of this release" in page.text
+    assert "is not a manifest that this release can read" in page.text
 
 
 @pytest.fixture
@@ -377,17 +374,15 @@ def dataset(database: Database, s3_server: SeaweedFS, bucket: str, aws_connectio
     lines[2] |= {"run_id": "posters/killed"}
     lines[3] |= {"run_id": "other/before"}
     manifests = {
-        "ledger/manifests/m.jsonl": "".join(json.dumps(it) + "\n" for it in lines),
-        f"ledger/manifests/{manifest_name(writer_of('posters', 'before', 'dataset', -1))}": json.dumps(lines[1]) + "\n",
+        "ledger/manifests/before.jsonl.gz": manifest_body(lines[1:2]),
+        "ledger/manifests/m.jsonl.gz": manifest_body(lines),
     }
-    for key, body in manifests.items():
-        s3_server.client().put_object(Bucket=bucket, Key=key, Body=body.encode())
-    database.add_run("posters")
+    for (key, body), run_id in zip(manifests.items(), ("before", "run"), strict=True):
+        s3_server.client().put_object(Bucket=bucket, Key=key, Body=body)
+        database.add_run("posters", run_id)
+        extra = images([], count=149, manifest=f"s3://{bucket}/{key}", aws_connection=aws_connection)
+        database.add_event("posters", "dataset", STORED, extra, run_id=run_id)
     database.add_task("posters", "dataset", operator="ApimartImageDatasetOperator")
-    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
-    database.add_event(
-        "posters", "dataset", STORED, images([], count=149, manifest=manifest, aws_connection=aws_connection)
-    )
     yield database
     for key in manifests:
         s3_server.client().delete_object(Bucket=bucket, Key=key)
@@ -406,7 +401,7 @@ async def test_a_small_dataset_shows_the_rows_that_failed_too(
 ) -> None:
     dataset.clear()
     dataset.add_run("posters")
-    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl"
+    manifest = f"s3://{bucket}/ledger/manifests/m.jsonl.gz"
     dataset.add_event("posters", "dataset", STORED, images([image(2)], manifest=manifest, aws_connection="aws_default"))
     page = await show(admin, address, status="failed")
     assert page.prompts == ["a lighthouse, 0"]
@@ -415,7 +410,7 @@ async def test_a_small_dataset_shows_the_rows_that_failed_too(
 @pytest.mark.usefixtures("dataset")
 async def test_a_dag_shows_a_row_with_the_run_that_bought_it_if_that_has_told_of_it(admin: httpx.AsyncClient) -> None:
     assert (await show(admin, OF_RUN)).prompts[:4] == [f"a lighthouse, {number}" for number in (0, 1, 2, 3)]
-    assert (await show(admin, OF_DAG)).prompts[:4] == [f"a lighthouse, {number}" for number in (0, 2, 3, 4)]
+    assert await show_all(admin, OF_DAG) == [f"a lighthouse, {number}" for number in (0, *range(2, 150), 1)]
 
 
 async def test_a_dag_shows_the_rows_of_a_growing_dataset_on_the_page_of_the_run_that_bought_them(
@@ -424,9 +419,8 @@ async def test_a_dag_shows_the_rows_of_a_growing_dataset_on_the_page_of_the_run_
     keys = []
     for run_id, rows in (("first", 30), ("second", 60)):
         lines = [line(number, run_id=f"posters/{'first' if number < 30 else 'second'}") for number in range(rows)]
-        keys.append(f"growing/manifests/{manifest_name(writer_of('posters', run_id, 'dataset', -1))}")
-        body = "".join(json.dumps(it) + "\n" for it in lines)
-        s3_server.client().put_object(Bucket=bucket, Key=keys[-1], Body=body.encode())
+        keys.append(f"growing/manifests/{rows}.jsonl.gz")
+        s3_server.client().put_object(Bucket=bucket, Key=keys[-1], Body=manifest_body(lines))
         listed = [image(number, **it["objects"][0]) for number, it in enumerate(lines)]
         extra = images(listed, manifest=f"s3://{bucket}/{keys[-1]}", aws_connection=aws_connection)
         database.add_run("posters", run_id)
@@ -437,6 +431,28 @@ async def test_a_dag_shows_the_rows_of_a_growing_dataset_on_the_page_of_the_run_
     for key in keys:
         s3_server.client().delete_object(Bucket=bucket, Key=key)
     assert shown == [f"a lighthouse, {number}" for number in (*range(30, 60), *range(30))]
+
+
+async def test_a_dataset_that_has_not_changed_since_shows_each_row_once(
+    admin: httpx.AsyncClient, database: Database, s3_server: SeaweedFS, bucket: str, aws_connection: str
+) -> None:
+    """Runs that change nothing report the manifest that is there already."""
+    lines = [line(0, run_id="posters/first"), line(1, run_id="posters/second"), line(2, run_id="posters/deleted")]
+    bodies = {"first": manifest_body(lines[:1]), "second": manifest_body(lines), "third": manifest_body(lines)}
+    keys = {"first": "still/manifests/1.jsonl.gz", "second": "still/manifests/2.jsonl.gz"}
+    keys["third"] = keys["second"]
+    for run_id, body in bodies.items():
+        s3_server.client().put_object(Bucket=bucket, Key=keys[run_id], Body=body)
+        database.add_run("posters", run_id)
+        extra = images([], count=2, manifest=f"s3://{bucket}/{keys[run_id]}", aws_connection=aws_connection)
+        database.add_event("posters", "dataset", STORED, extra, run_id=run_id)
+
+    shown = [await show_all(admin, OF_DAG), await show_all(admin, OF_RUN.replace("run_id=run", "run_id=third"))]
+
+    for key in set(keys.values()):
+        s3_server.client().delete_object(Bucket=bucket, Key=key)
+    assert shown[0] == [f"a lighthouse, {number}" for number in (2, 1, 0)]
+    assert shown[1] == [f"a lighthouse, {number}" for number in (0, 1, 2)]
 
 
 @pytest.mark.usefixtures("dataset")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.entries import entry
 from operators.task_instance import TaskInstance
 from plugins.drawings import decoded, drawn, two_halves
+from plugins.ledgers import entry, manifest_body
 from plugins.reports import BOUGHT, STORED, purchase
 
-from airflow_provider_apimart.dataset.line import to_line
 from airflow_provider_apimart.plugins.web.images import content_disposition
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ async def test_the_pictures_of_a_finished_dataset_are_those_of_its_manifest(
 ) -> None:
     keys = [f"campaign/images/{number}.png" for number in (1, 2, 3)]
     uris = [posters.put(key, drawn()) for key in keys]
-    lines = b"".join(to_line(entry(objects=({"uri": uri},))) + b"\n" for uri in uris[:2])
-    manifest = posters.put("campaign/ledger/manifests/1.jsonl", lines, {})
+    body = manifest_body(json.loads(entry(objects=({"uri": uri},)).to_line()) for uri in uris[:2])
+    manifest = posters.put("campaign/ledger/manifests/1.jsonl.gz", body, {})
     extra = posters.reported(keys[0], prefix="campaign", count=2, manifest=manifest)
     database.add_event("posters", "buy", STORED, extra)
 

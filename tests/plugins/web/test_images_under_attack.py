@@ -11,8 +11,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.entries import entry
 from plugins.drawings import drawn
+from plugins.ledgers import entry
 from plugins.page import Page
 from plugins.reports import BOUGHT, STORED, images, purchase
 from services.s3_proxy import S3Rule
@@ -218,7 +218,11 @@ class TestStores:
     async def test_the_ledger_and_other_files_beside_the_pictures_are_not_shown(
         self, admin: Client, posters: Store
     ) -> None:
-        for key in ("pictures/ledger/ledger.jsonl", "pictures/manifest.jsonl"):
+        for key in (
+            "pictures/ledger/ledger.jsonl.gz",
+            "pictures/ledger/log/00000001.jsonl.gz",
+            "pictures/manifest.jsonl",
+        ):
             assert (await ask(admin, posters.store(key, SECRET, {}))).status_code == 404
         assert posters.reads.seen == 0
 

@@ -4,12 +4,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from dataset.entries import FREE, NOW, UNANSWERED, entry
+from plugins.ledgers import FREE, INTENDED, NOW, LedgerWriter, entry, line_of_0_1
 from plugins.page import read
 
-from airflow_provider_apimart.dataset.entry import Status
-from airflow_provider_apimart.dataset.journal import Journal
-from airflow_provider_apimart.dataset.ledger_objects import LedgerObjects
+from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.row import shard_of
 
 if TYPE_CHECKING:
@@ -23,10 +22,10 @@ TASK = "/apimart/gallery?dag_id=posters&run_id=run&task_id=dataset&map_index=-1"
 
 
 @pytest.fixture
-def ledger(s3_server: SeaweedFS, bucket: str) -> Iterator[Journal]:
+def ledger(s3_server: SeaweedFS, bucket: str) -> Iterator[LedgerWriter]:
     """The ledger of a dataset that is being worked on."""
     client = s3_server.client()
-    yield Journal(LedgerObjects(client, bucket, "posters", {}))
+    yield LedgerWriter(LedgerStore(client, bucket, "posters"))
     for found in client.list_objects_v2(Bucket=bucket).get("Contents", ()):
         client.delete_object(Bucket=bucket, Key=found["Key"])
 
@@ -43,15 +42,14 @@ def add_dataset(database: Database, **rendered: object) -> None:
 
 
 async def test_what_a_dataset_has_bought_so_far_is_shown_newest_first(
-    admin: httpx.AsyncClient, ledger: Journal
+    admin: httpx.AsyncClient, ledger: LedgerWriter
 ) -> None:
-    run = {"run_id": "posters/run"}
     stored = {"uri": "s3://bucket/posters/images/a.png", "width": 8, "height": 8, "bytes": 1}
-    copied = entry(**run, id="sku-1", prompt="a cat", objects=(stored,), task_ids=("task_1",), updated_at=NOW + 3)
-    ledger.append([entry(**run, id="sku-1", prompt="a cat", status=Status.ACCEPTED, updated_at=NOW)])
-    ledger.append([copied, entry(**run, **FREE, id="sku-2", prompt="a dog", updated_at=NOW + 2)])
-    ledger.append([entry(**run, **UNANSWERED, id="sku-3", prompt="a cow", updated_at=NOW + 1)])
-    ledger.append([entry(run_id="posters/before", id="sku-4", prompt="a hen", updated_at=NOW + 9)])
+    copied = entry(id="sku-1", prompt="a cat", objects=(stored,), task_ids=("task_1",), updated_at=NOW + 3)
+    ledger.append(entry(id="sku-1", prompt="a cat", status=EntryStatus.ACCEPTED, updated_at=NOW))
+    ledger.append(copied, entry(**FREE, id="sku-2", prompt="a dog", updated_at=NOW + 2))
+    ledger.append(entry(**INTENDED, id="sku-3", prompt="a cow", updated_at=NOW + 1))
+    ledger.append(entry(run_id="posters/before", id="sku-4", prompt="a hen", updated_at=NOW + 9))
 
     page = read(await admin.get(TASK))
     assert page.prompts[1:] == ["a cat", "a dog", "a cow"]
@@ -61,31 +59,31 @@ async def test_what_a_dataset_has_bought_so_far_is_shown_newest_first(
     assert shown == ["status running", "status stored", "status failed", "status running"]
 
 
-async def test_one_of_them_is_shown_in_full(admin: httpx.AsyncClient, ledger: Journal) -> None:
+async def test_one_of_them_is_shown_in_full(admin: httpx.AsyncClient, ledger: LedgerWriter) -> None:
     stored = {"uri": "s3://bucket/posters/images/a.png", "width": 8, "height": 8, "bytes": 1}
-    ledger.append([entry(run_id="posters/run", prompt="a cat", objects=(stored,), task_ids=("task_1",))])
+    ledger.append(entry(prompt="a cat", objects=(stored,), task_ids=("task_1",)))
     address = TASK.replace("gallery", "picture") + "&uri=s3://bucket/posters/images/a.png"
     assert "a cat" in read(await admin.get(address)).texts
 
 
 async def test_a_ledger_that_cannot_be_read_leaves_the_rest_of_the_page_alone(
-    admin: httpx.AsyncClient, s3_server: SeaweedFS, bucket: str, ledger: Journal
+    admin: httpx.AsyncClient, s3_server: SeaweedFS, bucket: str, ledger: LedgerWriter
 ) -> None:
-    ledger.append([entry(run_id="posters/run")])
-    s3_server.client().put_object(Bucket=bucket, Key="posters/ledger/ledger.jsonl", Body=b"no ledger\n")
+    ledger.append(entry())
+    s3_server.client().put_object(Bucket=bucket, Key="posters/ledger/log/00000002.jsonl.gz", Body=b"no log")
     page = read(await admin.get(TASK))
     assert page.prompts == ["dataset"]
-    assert "dataset has bought so far is not shown: its ledger could not be read." in page.text
+    assert "dataset has bought so far are not shown: its ledger could not be read." in page.text
 
 
 @pytest.mark.parametrize("held", [{}, {"uri": 1}, {"uri": "s3://bucket/a.png", "width": "wide"}])
 async def test_so_does_one_with_a_row_of_another_shape(
-    admin: httpx.AsyncClient, ledger: Journal, held: dict[str, object]
+    admin: httpx.AsyncClient, ledger: LedgerWriter, held: dict[str, object]
 ) -> None:
-    ledger.append([entry(run_id="posters/run", id="sku-1", objects=(held,), task_ids=("task_1",))])
+    ledger.append(entry(id="sku-1", objects=(held,), task_ids=("task_1",)))
     page = read(await admin.get(TASK))
     assert page.prompts == ["dataset"]
-    assert "row sku-1 of its ledger is not of this release" in page.text
+    assert "row sku-1 of its ledger cannot be understood" in page.text
 
 
 async def test_so_does_a_connection_that_cannot_be_used(
@@ -112,10 +110,9 @@ async def test_without_an_address_there_is_no_ledger(
 
 
 async def test_of_very_many_rows_the_newest_are_shown_and_all_are_searched(
-    admin: httpx.AsyncClient, ledger: Journal
+    admin: httpx.AsyncClient, ledger: LedgerWriter
 ) -> None:
-    run = {"run_id": "posters/run"}
-    ledger.append([entry(**run, id=f"sku-{n}", prompt=f"a cat, {n}.", updated_at=NOW + n, **FREE) for n in range(300)])
+    ledger.append(*(entry(id=f"sku-{n}", prompt=f"a cat, {n}.", updated_at=NOW + n, **FREE) for n in range(300)))
     page = read(await admin.get(TASK))
     assert page.prompts[1:] == [f"a cat, {n}." for n in range(299, 59, -1)]
     assert "The newest 240 of 300 are shown." in page.text
@@ -126,23 +123,33 @@ async def test_of_very_many_rows_the_newest_are_shown_and_all_are_searched(
     assert "The newest 240 that match are shown." in page.text
 
 
-async def test_one_that_is_not_among_the_newest_is_shown_in_full_too(admin: httpx.AsyncClient, ledger: Journal) -> None:
-    run = {"run_id": "posters/run"}
+async def test_one_that_is_not_among_the_newest_is_shown_in_full_too(
+    admin: httpx.AsyncClient, ledger: LedgerWriter
+) -> None:
     stored = {"uri": "s3://bucket/posters/images/a.png", "width": 8, "height": 8, "bytes": 1}
-    ledger.append([entry(**run, **FREE, id=f"sku-{n}", updated_at=NOW + n) for n in range(300)])
-    ledger.append([entry(**run, id="oldest", prompt="a hen", objects=(stored,), task_ids=("t",), updated_at=NOW - 1)])
+    ledger.append(*(entry(**FREE, id=f"sku-{n}", updated_at=NOW + n) for n in range(300)))
+    ledger.append(entry(id="oldest", prompt="a hen", objects=(stored,), task_ids=("t",), updated_at=NOW - 1))
     address = TASK.replace("gallery", "picture") + "&uri=s3://bucket/posters/images/a.png"
     assert "a hen" in read(await admin.get(address)).texts
 
 
-async def test_a_shard_shows_its_own_rows(
-    admin: httpx.AsyncClient, ledger: Journal, database: Database, bucket: str, aws_connection: str
+async def test_a_task_instance_shows_the_rows_that_it_has_bought_itself(
+    admin: httpx.AsyncClient, ledger: LedgerWriter
 ) -> None:
-    entries = [entry(run_id="posters/run", id=f"sku-{n}", prompt=f"a cat, {n}.", **FREE) for n in range(20)]
-    ledger.append(entries)
-    where = {"s3_bucket": bucket, "s3_prefix": "posters", "aws_conn_id": aws_connection}
+    ledger.append(entry(id="a", prompt="a cat", **FREE), entry(id="b", prompt="a dog", buyer="its sibling", **FREE))
+    assert read(await admin.get(TASK)).prompts[1:] == ["a cat"]
+
+
+async def test_a_shard_shows_its_own_rows_of_a_ledger_of_0_1(
+    admin: httpx.AsyncClient, s3_server: SeaweedFS, database: Database, bucket: str, aws_connection: str
+) -> None:
+    entries = [entry(id=f"sku-{n}", prompt=f"a cat, {n}.", **FREE) for n in range(20)]
+    lines = b"".join(line_of_0_1(id=f"sku-{n}", prompt=f"a cat, {n}.", **FREE) + b"\n" for n in range(20))
+    s3_server.client().put_object(Bucket=bucket, Key="old/ledger/ledger.jsonl", Body=lines)
+    where = {"s3_bucket": bucket, "s3_prefix": "old", "aws_conn_id": aws_connection}
     database.clear()
     add_dataset(database, **where, shard=[1, 2])
     shown = read(await admin.get(TASK)).prompts[1:]
+    s3_server.client().delete_object(Bucket=bucket, Key="old/ledger/ledger.jsonl")
     assert set(shown) == {row.prompt for row in entries if shard_of(row, 2) == 1}
     assert 0 < len(shown) < 20

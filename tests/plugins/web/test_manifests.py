@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,19 @@ if TYPE_CHECKING:
     Put = Callable[[bytes], str]
 
 
+@pytest.fixture(params=["manifest.jsonl.gz", "manifest.jsonl"], ids=["compressed", "as 0.1 wrote it"])
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def put(s3_server: SeaweedFS, bucket: str) -> Put:
+def put(s3_server: SeaweedFS, bucket: str, name: str) -> Put:
+    """Write a manifest, and return its address."""
+
     def put(body: bytes) -> str:
-        s3_server.client().put_object(Bucket=bucket, Key="manifest.jsonl", Body=body)
-        return f"s3://{bucket}/manifest.jsonl"
+        content = gzip.compress(body) if name.endswith(".gz") else body
+        s3_server.client().put_object(Bucket=bucket, Key=name, Body=content)
+        return f"s3://{bucket}/{name}"
 
     return put
 
@@ -57,13 +66,29 @@ def test_the_largest_manifest_is_kept_too(put: Put, aws_connection: str) -> None
 
 
 def test_a_larger_one_is_not_read(put: Put, aws_connection: str) -> None:
-    with pytest.raises(TransferError, match="is larger than 33554432 bytes, and is not shown"):
+    with pytest.raises(TransferError, match=r"(is larger|has more) than 33554432 bytes, and is not shown"):
         read_manifest(put(bytes(MAX_BYTES + 1)), aws_conn_id=aws_connection)
 
 
 @pytest.mark.parametrize(
     "body", [b"no manifest", b"7", b"[]", b"{}", b'{"objects": null}', b'{"objects": [{}]}', b"[" * 5000, b"\xff"]
 )
-def test_what_is_no_manifest_is_told_so(put: Put, aws_connection: str, body: bytes) -> None:
-    with pytest.raises(TransferError, match="is no manifest of this release"):
+def test_another_file_is_an_error(put: Put, aws_connection: str, body: bytes) -> None:
+    with pytest.raises(TransferError, match="is not a manifest that this release can read"):
         read_manifest(put(body), aws_conn_id=aws_connection)
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl.gz"], indirect=True)
+@pytest.mark.parametrize(
+    "body", [b"", b"not gzip", gzip.compress(line("a"))[:-5], gzip.compress(line("a") * 99)[:50] + b"x" * 50]
+)
+def test_so_is_one_that_cannot_be_decompressed(
+    s3_server: SeaweedFS, bucket: str, aws_connection: str, name: str, body: bytes
+) -> None:
+    s3_server.client().put_object(Bucket=bucket, Key=name, Body=body)
+    uri = f"s3://{bucket}/{name}"
+    if body:
+        with pytest.raises(TransferError, match="is not a manifest that this release can read"):
+            read_manifest(uri, aws_conn_id=aws_connection)
+    else:
+        assert read_manifest(uri, aws_conn_id=aws_connection).lines == []

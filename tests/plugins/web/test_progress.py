@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_apimart.dataset.progress import Progress as Told
+from airflow_provider_apimart.dataset.run.progress import Progress as Told
 from airflow_provider_apimart.plugins.web.progress import Progress, find_progress
 from airflow_provider_apimart.plugins.web.scope import Scope
 

@@ -1,0 +1,269 @@
+"""
+The meaning of the values in a dataset: cells of text, JSON, and whatever Python, numpy and Arrow make of a table.
+
+An empty cell, ``None``, NaN and the missing values of numpy and pandas are all the same: nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import unicodedata
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
+from numbers import Integral, Real
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.gateway.request import typed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ID_ALLOWED", "PromptTemplate", "field_value", "is_missing", "is_suspicious", "json_value", "own_id"]
+
+_MAX_ID_LENGTH: Final = 200
+ID_ALLOWED: Final = (
+    f"must be a whole number, or a text of at most {_MAX_ID_LENGTH} characters, none of them a control character"
+)
+#: Control characters, halves of surrogate pairs, ends of lines and of paragraphs.
+_NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Spreadsheets and pandas write the whole numbers of a column with a gap as ``1.0``.
+_WHOLE_NUMBER: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
+#: Between two addresses: a space, or a separator before the beginning of another address.
+_BETWEEN_ADDRESSES: Final = re.compile(r"[,;|]?\s+|[,;|](?=(?:https?|s3[an]?|file)://|data:image/)", re.IGNORECASE)
+#: Texts that stand for a missing value or an error in some program, placeholders, bare addresses and punctuation.
+_SUSPICIOUS: Final = re.compile(
+    r"""\s*(?:
+        nan | nat | none | null | nil | n/?a | <na> | undefined | \[object\ object\] | \(blank\) | true | false
+        | \#[a-z0-9/_]+[!?] | \#n/?a | \#getting_data | loading\.\.\. | err:[0-9]+
+        | \{\{.*\}\} | \$\{.*\} | \{\w*\} | [a-z][a-z0-9+.]*://\S+
+        | [!-/:-@\[-`{-~]+
+    )\s*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_LONGEST_SUSPICIOUS: Final = 300
+#: Whole floats beyond it stay floats.
+_LONGEST_WHOLE: Final = 10**40
+#: Missing values of pandas, which cannot be compared.
+_PANDAS_MISSING: Final = frozenset({"NAType", "NaTType"})
+_PLAIN: Final = frozenset({str, bool, int})
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value stands for an empty cell."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ in _PANDAS_MISSING
+
+
+def is_suspicious(text: str) -> bool:
+    """Return whether a text looks like a missing value, an error or a placeholder of the program that wrote it."""
+    return len(text) <= _LONGEST_SUSPICIOUS and _SUSPICIOUS.fullmatch(text) is not None
+
+
+def field_value(name: str, value: Any) -> Any:
+    """
+    Return the value of a request field, ``None`` where the cell is empty.
+
+    A value that its field does not take is returned as it is, so that validation can name it.
+    """
+    if type(value) not in _PLAIN:
+        try:
+            value = json_value(value)
+        except (TypeError, ValueError, RecursionError):
+            return value
+    if is_missing(value):
+        return None
+    if name == "prompt":
+        return typed(name, value)
+    if name == "image_urls" and isinstance(value, str) and value.lstrip()[:1] not in {"[", "("}:
+        return [address for address in _BETWEEN_ADDRESSES.split(value.strip()) if address]
+    if name == "extra_body" and isinstance(value, list) and all(map(_is_pair, value)):
+        value = dict(value)
+    converted = typed(name, value.strip() if isinstance(value, str) else value)
+    return _without_nulls(converted) if name == "extra_body" else converted
+
+
+def own_id(value: Any) -> str | None:
+    """
+    Return the id of a record, or ``None`` where it has none. The ids ``1``, ``1.0`` and ``"1.0"`` are the same.
+
+    :raises ValueError: for a value that cannot be an id.
+    """
+    if type(value) not in _PLAIN:
+        try:
+            value = json_value(value)
+        except TypeError as error:
+            raise ValueError(ID_ALLOWED) from error
+    if is_missing(value):
+        return None
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else "\0"
+    if text.endswith("0") and (number := _WHOLE_NUMBER.fullmatch(text)):
+        return number[1]
+    is_plain = text.isascii() and text.isprintable()
+    if len(text) > _MAX_ID_LENGTH or not (is_plain or all(map(_is_in_id, text))):
+        raise ValueError(ID_ALLOWED)
+    return text
+
+
+def json_value(value: Any) -> Any:
+    """
+    Return the obvious JSON form of a value.
+
+    ==============================================  ============================================================
+    ``None``, NaN, ``NaT``, ``pandas.NA``           ``None``
+    numpy scalars and arrays                        what they hold
+    ``Decimal``, whole floats                       a whole number, or else a float
+    dates, times, timestamps                        ISO 8601
+    enumerations                                    their value
+    ``UUID``, paths                                 text
+    sets, tuples                                    a list, of a set in order
+    ==============================================  ============================================================
+
+    :raises TypeError: for a value without one, and for infinity.
+    """
+    if value is None or type(value) in _PLAIN:
+        return value
+    if is_missing(value) and not isinstance(value, str):
+        return None
+    for types, convert in _FORMS:
+        if isinstance(value, types):
+            return convert(value)
+    if hasattr(value, "as_posix"):
+        return str(value)
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        return _from_numpy(value)
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def _number(value: Any) -> Any:
+    value = value if isinstance(value, Decimal) else float(value)
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        raise TypeError("infinity has no form in JSON")
+    return int(value) if abs(value) < _LONGEST_WHOLE and value == int(value) else float(value)
+
+
+def _from_numpy(value: Any) -> Any:
+    if getattr(value, "shape", ()):
+        return [json_value(item) for item in value]
+    kind = getattr(value.dtype, "kind", "")
+    if kind == "m":
+        raise TypeError("a duration has no form in JSON")
+    if kind == "M":
+        # Those of nanoseconds, which pandas uses, would become numbers.
+        coarse = value.astype("datetime64[us]")
+        return json_value(coarse.tolist()) if coarse == value or str(value) == "NaT" else str(value)
+    return json_value(value.tolist())
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not all(isinstance(name, str) for name in value):
+        raise TypeError("its names must be texts")
+    return {str(name): json_value(item) for name, item in value.items()}
+
+
+def _list(value: Any) -> list[Any]:
+    return [json_value(item) for item in value]
+
+
+#: In this order: a numpy float is a float, an enumeration may be a text, and a timestamp is a date.
+_FORMS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+    (Enum, lambda value: json_value(value.value)),
+    (str, str),
+    (bool, bool),
+    (Integral, int),
+    (Decimal | Real, _number),
+    (date | time, lambda value: value.isoformat()),
+    (UUID | PurePath, str),
+    (Mapping, _mapping),
+    (list | tuple, _list),
+    (AbstractSet, lambda value: sorted(map(json_value, value), key=str)),
+)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Drop the nulls in mappings: Arrow gives every row of a struct column every field of the column."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _is_pair(item: Any) -> bool:
+    """Return whether an item is one of those that Arrow makes of a map."""
+    match item:
+        case [str(), _]:
+            return True
+    return False
+
+
+def _is_in_id(letter: str) -> bool:
+    return unicodedata.category(letter) not in _NOT_IN_AN_ID
+
+
+class PromptTemplate:
+    """
+    A prompt with names of columns in braces: ``{name} on white, {colour} light``.
+
+    :param text: ``{{`` and ``}}`` stand for braces.
+    :raises InvalidRequestError: for a template with anything else in braces: nothing of Python can be reached.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            parsed = list(string.Formatter().parse(text))
+        except (ValueError, TypeError) as error:
+            raise _bad_template(text, f"cannot be parsed ({error})") from error
+        self._parts: list[tuple[str, str | None]] = []
+        for literal, name, spec, conversion in parsed:
+            if name is not None and (spec or conversion or not name.strip() or re.search(r"[.\[\]!:{}]", name)):
+                raise _bad_template(text, f"has {name!r} in braces: must be the name of a column and nothing else")
+            self._parts.append((literal, name))
+        self.columns = tuple(dict.fromkeys(name for _, name in self._parts if name is not None))
+        if not self.columns:
+            raise _bad_template(text, "names no column in braces: all rows would have the same prompt")
+
+    def render(self, fields: Mapping[str, Any]) -> tuple[str, list[str], bool]:
+        """Return the prompt, what is wrong with the columns, and whether a value looks like a mistake."""
+        problems: list[str] = []
+        is_odd = False
+        values: dict[str, str] = {}
+        for name in self.columns:
+            value = fields.get(name)
+            if type(value) is not str:
+                try:
+                    value = json_value(value)
+                except (TypeError, ValueError, RecursionError):
+                    value = ...
+            if is_missing(value):
+                problems.append(f"{name} is missing or empty: prompt_template needs it")
+            elif isinstance(value, str | int | float):
+                values[name] = str(value)
+                is_odd = is_odd or is_suspicious(values[name])
+            else:
+                problems.append(f"{name}={fields[name]!r:.80}: must be a text or a number, for prompt_template")
+        if problems:
+            return "", problems, False
+        return (
+            "".join(literal + (values[name] if name is not None else "") for literal, name in self._parts),
+            [],
+            is_odd,
+        )
+
+
+def _bad_template(text: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"prompt_template={text!r:.200} {reason}. Nothing was submitted. Write it as '{{name}} on white', with '{{{{' "
+        "for a brace.",
+        field="prompt_template",
+        value=text,
+        allowed="a text with names of columns in braces",
+    )

@@ -1,0 +1,355 @@
+"""
+One worker's access to a ledger: what all workers did, in memory, and what this one does, on its way into the log.
+
+An outcome is recorded in memory at once, and in the log with the next claim, or a second later. A claim appends what is
+about to be bought; it counts only if nobody else has appended anything that this worker had not read when it decided.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from threading import RLock, Timer
+from typing import TYPE_CHECKING, Final
+
+from airflow_provider_apimart.dataset.ledger.checkpoints import (
+    KEPT_CHECKPOINTS,
+    delete_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
+from airflow_provider_apimart.dataset.ledger.index import Index
+from airflow_provider_apimart.dataset.ledger.legacy import import_ledger
+from airflow_provider_apimart.dataset.ledger.log import (
+    AppendUncertainError,
+    LedgerLog,
+    LogGapError,
+    LogObject,
+    parse_entry,
+)
+from airflow_provider_apimart.dataset.ledger.table import delete_merged, update_table
+from airflow_provider_apimart.exceptions import RecordUnavailableError, SupersededError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_apimart.dataset.ledger.store import LedgerStore
+
+__all__ = ["Ledger"]
+
+#: Seconds for which the outcome of a submit is held back, so that many go into one object; and how many are. A picture
+#: that was copied is found again in S3, so that its entry can wait longer for the next claim.
+_HELD: Final = 1.0
+_HELD_WHEN_COPIED: Final = 10.0
+_MOST_HELD: Final = 500
+_ATTEMPTS: Final = 50
+_LOADS: Final = 5
+#: Seconds, drawn at random, after another worker was first.
+_PAUSE: Final = 0.2
+_NOT_SUBMITTED: Final = Failure(None, "The ledger could not be written. Nothing was submitted.", retryable=True)
+
+
+@dataclass
+class Ledger:
+    """
+    One session's access to a ledger. Open it with :meth:`open`; :meth:`record` may be called from any thread.
+
+    :param index: what is known of all calls.
+    :param held: seconds for which an outcome may be held back; 0 appends each at once, infinity with the next claim.
+    """
+
+    store: LedgerStore
+    writer: str
+    try_number: int
+    warn: Callable[..., None]
+    held: float = _HELD
+    sleep: Callable[[float], None] = time.sleep
+    index: Index = field(default_factory=Index, init=False)
+    _log: LedgerLog = field(init=False)
+    _checkpoints: list[int] = field(default_factory=lambda: [0], init=False)
+    _pending: list[Entry] = field(default_factory=list, init=False)
+    _timer: Timer | None = field(default=None, init=False)
+    _is_superseded: bool = field(default=False, init=False)
+    _is_current: bool = field(default=False, init=False)
+    #: The first guards the index and what is pending, for moments; the second is held during requests to the store.
+    _lock: RLock = field(default_factory=RLock, init=False)
+    _appending: RLock = field(default_factory=RLock, init=False)
+
+    @classmethod
+    def open(
+        cls,
+        store: LedgerStore,
+        *,
+        writer: str,
+        try_number: int,
+        warn: Callable[..., None],
+        held: float = _HELD,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> Ledger:
+        """
+        Read a ledger, which may be empty or of release 0.1.
+
+        :param writer: the task instance, see :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`.
+        :param try_number: its try. A later try supersedes this session, as does a later session of this try.
+        :raises RecordUnavailableError: when it cannot be read, which does not prove that nothing was bought.
+        """
+        ledger = cls(store, writer, try_number, warn, held, sleep)
+        ledger._log = LedgerLog(store, writer, try_number, sleep)
+        ledger._load()
+        return ledger
+
+    @property
+    def unwritten(self) -> tuple[Entry, ...]:
+        """The entries that are not in the log yet."""
+        with self._lock:
+            return tuple(self._pending)
+
+    def is_written(self, entry: Entry) -> bool:
+        """Return whether everything that is known of a purchase is in the log."""
+        with self._lock:
+            return all(pending.idempotency_key != entry.idempotency_key for pending in self._pending)
+
+    def refresh(self) -> None:
+        """
+        Read what others appended.
+
+        :raises RecordUnavailableError: when it cannot be read.
+        """
+        with self._appending:
+            self._read_new()
+
+    def record(self, *entries: Entry) -> None:
+        """
+        Record outcomes: in the index at once, in the log with the next claim or a second later.
+
+        :raises RecordUnavailableError: when many are held back and could not be written. They are held all the same.
+        """
+        with self._lock:
+            for entry in entries:
+                self.index.apply(entry)
+            self._pending += entries
+            is_due = not self.held or len(self._pending) >= _MOST_HELD
+            if self._pending and not is_due and math.isfinite(self.held):
+                is_copied = all(entry.status is EntryStatus.COPIED for entry in self._pending)
+                self._flush_within(max(self.held, _HELD_WHEN_COPIED) if is_copied else self.held)
+        if is_due:
+            self.flush()
+
+    def claim(self, decide: Callable[[Index], list[Entry]]) -> list[Entry]:
+        """
+        Append what is about to be bought, and all outcomes that are held back, and return what may be submitted.
+
+        :param decide: returns the ``intended`` entries of what the index lacks, or nothing. It is called again when
+            somebody else has appended anything meanwhile; only what it returned last counts.
+        :raises SupersededError: when a later session of this task instance has appended. Nothing may be submitted.
+        :raises RecordUnavailableError: when it is not certain that the intents are written. Nothing may be submitted;
+            that is recorded with the next append.
+        """
+        return self._append(decide)
+
+    def flush(self) -> None:
+        """
+        Append what is held back.
+
+        :raises RecordUnavailableError: when it is not certain that it is written.
+        """
+        if self._pending:
+            self._append(None)
+
+    def close(self, *, is_finished: bool) -> None:
+        """
+        Append what is held back, and write a checkpoint where the log behind the last one is long.
+
+        :param is_finished: whether the task is done: then the table is brought up to date, if anything has changed, and
+            what is merged for an hour is deleted.
+        :raises RecordUnavailableError: when it is not certain that all outcomes are written; see :attr:`unwritten`.
+        """
+        self.flush()
+        with self._appending:
+            try:
+                # The next session reads the checkpoint in place of the log behind it.
+                if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
+                    self._write_checkpoint()
+                if is_finished:
+                    update_table(self.store, self._log.settled)
+                    delete_merged(self.store)
+            except RecordUnavailableError as error:
+                self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
+
+    @property
+    def _tail(self) -> int:
+        return self._log.settled - self._checkpoints[-1]
+
+    @property
+    def _longest_tail(self) -> int:
+        """Objects of the log behind a checkpoint that are worth the next one within a session."""
+        return max(64, len(self.index) // 1200)
+
+    def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
+        exposed: list[Entry] = []
+        claimed: list[Entry] = []
+        with self._appending:
+            try:
+                batch, intents = self._next(decide)
+                if batch or intents:
+                    claimed = self._append_in_turn(decide, batch, intents, exposed)
+            finally:
+                self._take_back(exposed, claimed)
+            if self._tail > self._longest_tail:
+                with suppress(RecordUnavailableError):
+                    self._write_checkpoint()
+        if decide is not None and self._is_superseded and not claimed:
+            raise SupersededError(
+                "A later try of this task instance has taken over its dataset. This try has submitted nothing since; "
+                "what it bought before is recorded, and the later try collects it."
+            )
+        return claimed
+
+    def _append_in_turn(
+        self,
+        decide: Callable[[Index], list[Entry]] | None,
+        batch: list[Entry],
+        intents: list[Entry],
+        exposed: list[Entry],
+    ) -> list[Entry]:
+        with self._log.turn() as must_read:
+            for attempt in range(_ATTEMPTS):
+                if must_read or attempt or not self._is_current:
+                    self._read_new()
+                    batch, intents = self._next(decide)
+                if not (batch or intents) or self._attempt(batch, intents, exposed):
+                    return intents
+                # No secret is drawn here, only what keeps the workers out of step.
+                self.sleep(random.uniform(0, _PAUSE * min(attempt, 10) / 10))  # noqa: S311
+        raise RecordUnavailableError(
+            f"The ledger {self.store.address} could not be written: {_ATTEMPTS} times another worker came first. "
+            "Nothing was submitted; a retry continues from what the ledger says."
+        )
+
+    def _next(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:
+        """Return the outcomes and the intents to append now; neither where a claim finds nothing to buy."""
+        with self._lock:
+            if decide is None or self._is_superseded:
+                return list(self._pending), []
+            intents = decide(self.index)
+            return (list(self._pending) if intents else []), intents
+
+    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: list[Entry]) -> bool:
+        """Append outcomes and intents, and return whether they count; ``exposed`` takes what others may have read."""
+        try:
+            if not self._log.append(entry.to_line() for entry in (*batch, *intents)):
+                return False
+        except (AppendUncertainError, LogGapError):
+            exposed += intents
+            return False
+        except RecordUnavailableError:
+            exposed += intents
+            raise
+        with self._lock:
+            del self._pending[: len(batch)]
+            self._cancel_timer()
+            for entry in intents:
+                self.index.apply(entry)
+        return True
+
+    def _flush_within(self, seconds: float) -> None:
+        """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
+        if self._timer is not None and self._timer.interval > seconds:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = Timer(seconds, self._flush_late)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _cancel_timer(self) -> None:
+        if not self._pending and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
+        now = self.store.now()
+        refused = [
+            replace(
+                entry,
+                status=EntryStatus.REFUSED,
+                charged="no",
+                cost=0.0,
+                reserved=None,
+                error=_NOT_SUBMITTED,
+                updated_at=now,
+            )
+            for entry in exposed
+            if entry not in claimed
+        ]
+        with self._lock:
+            for entry in refused:
+                self.index.apply(entry)
+            self._pending += refused
+
+    def _read_new(self) -> None:
+        if not self._is_current:
+            self._load()
+            return
+        try:
+            self._apply(self._log.read_new())
+        except LogGapError:
+            self._load()
+
+    def _apply(self, read: Sequence[LogObject]) -> None:
+        # After an object that cannot be read to its end, everything is read again.
+        self._is_current = False
+        for found in read:
+            if found.writer == self.writer:
+                self._is_superseded |= self._log.meets(found.session)
+            for number, line in enumerate(found.lines, 2):
+                entry = parse_entry(self.store, found.name, number, line)
+                with self._lock:
+                    self.index.apply(entry)
+        self._is_current = True
+
+    def _load(self) -> None:
+        """Read the newest checkpoint and the log behind it."""
+        self._is_current = False
+        for _ in range(_LOADS):
+            loaded = load_checkpoint(self.store)
+            self._log.begin(loaded.number, verified_at=loaded.verified_at)
+            with self._lock:
+                self.index, self._checkpoints = loaded.calls, [loaded.number]
+            try:
+                read = self._log.read_new()
+                if not read and loaded.is_empty and import_ledger(self.store, self._log):
+                    continue
+                self._apply(read)
+            except LogGapError:
+                continue
+            with self._lock:
+                for entry in self._pending:
+                    self.index.apply(entry)
+            self._log.start_session()
+            return
+        raise RecordUnavailableError(
+            f"The ledger could not be read: objects of {self.store.address}log/ are missing. Nothing was submitted. "
+            "Restore them; no checkpoint replaces them."
+        )
+
+    def _write_checkpoint(self) -> None:
+        with self._lock:
+            if self._pending:
+                return  # It must not know more than the log: the next append is another occasion.
+            content = self.index.to_bytes()
+        save_checkpoint(self.store, self._log.settled, content)
+        self._checkpoints.append(self._log.settled)
+        if len(self._checkpoints) > KEPT_CHECKPOINTS:
+            delete_checkpoint(self.store, self._checkpoints.pop(0))
+
+    def _flush_late(self) -> None:
+        with self._lock:
+            self._timer = None
+        # The next claim, or the end of the session, tries again and reports it.
+        with suppress(RecordUnavailableError):
+            self.flush()

@@ -1,0 +1,129 @@
+"""
+The end of a task on a dataset, when nothing is left to do or to wait for: it succeeds, or the reason why it fails.
+
+==========================================================  =======================
+Situation                                                   The task ends with
+==========================================================  =======================
+more calls have no picture than allowed, all of them late   TaskTimeoutError
+more calls have no picture than allowed                     IncompleteDatasetError
+rows are left because too many of the last calls failed     IncompleteDatasetError
+rows are left because the budget allows no more             BudgetExceededError
+nothing of all that                                         its result
+==========================================================  =======================
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_apimart.dataset.run.plan import CallStep
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    BudgetExceededError,
+    IncompleteDatasetError,
+    TaskTimeoutError,
+    TransferError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from airflow_provider_apimart.dataset.run.tally import Tally
+
+__all__ = ["DatasetEnd", "TallyEnd", "allowed_failures", "decide_end", "error_of_end", "not_copied", "out_of_time"]
+
+
+class DatasetEnd(StrEnum):
+    """How a task ends when nothing is left to do or to wait for."""
+
+    FINISHED = "finished"
+    OVER_BUDGET = "over budget"
+    LATE = "late"
+    INCOMPLETE = "incomplete"
+
+
+class TallyEnd(NamedTuple):
+    """
+    How a task ends.
+
+    :param reason: the beginning of the error where it fails.
+    """
+
+    end: DatasetEnd
+    reason: str = ""
+
+
+def allowed_failures(total: int, max_failed: float | None) -> float:
+    """Return how many calls may fail: ``max_failed`` is a number, or as a float a share of all."""
+    allowed = max_failed or 0
+    return allowed * total if isinstance(allowed, float) else allowed
+
+
+def decide_end(tally: Tally, *, max_failed: float | None, failure: str | None, objection: str | None) -> TallyEnd:
+    """
+    Return how a task ends.
+
+    :param failure: why so many calls have failed that nothing more is bought.
+    :param objection: why the budget allows no more.
+    """
+    of_rows = f"of {tally.total} rows"
+    if tally.failed > allowed_failures(tally.total, max_failed):
+        why_not = failure or objection or ""
+        unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
+        only_late = tally.count(CallStep.LATE) == tally.failed and not tally.left
+        end = DatasetEnd.LATE if only_late else DatasetEnd.INCOMPLETE
+        return TallyEnd(end, f"{tally.failed} {of_rows} have no picture.{unbought}")
+    if tally.left:
+        end = DatasetEnd.INCOMPLETE if failure else DatasetEnd.OVER_BUDGET
+        return TallyEnd(end, f"{tally.left} {of_rows} were not bought. {failure or objection or ''}".rstrip())
+    return TallyEnd(DatasetEnd.FINISHED)
+
+
+def error_of_end(
+    end: TallyEnd, tally: Tally, *, spent: Decimal, timeout: float, errors: Mapping[bytes, str]
+) -> ApimartError | None:
+    """
+    Return the error with which a task ends, or ``None`` where it succeeds.
+
+    :param spent: US dollars that the DAG run has spent.
+    :param timeout: seconds that a try waits for an accepted call.
+    :param errors: what happened to calls, by their keys.
+    """
+    money = f"This run has spent {spent:g} USD."
+    if end.end is DatasetEnd.FINISHED:
+        return None
+    if end.end is DatasetEnd.OVER_BUDGET:
+        return BudgetExceededError(
+            f"{end.reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
+        )
+    failed = "; ".join(tally.reasons(errors))
+    if end.end is DatasetEnd.LATE:
+        return TaskTimeoutError(
+            f"{end.reason} They still run at the gateway after {timeout:g} s and may be charged. {money} They are "
+            f"recorded: a retry collects them and buys nothing twice. {failed}"
+        )
+    return IncompleteDatasetError(
+        f"{end.reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
+        "were not charged; max_failed lets a task succeed with some rows missing; a verdict per row accepts a loss or "
+        f"buys again (python -m airflow_provider_apimart.dataset --help). {failed}"
+    )
+
+
+def out_of_time(*, running: int, left: int) -> TaskTimeoutError:
+    """Return the error of a try whose ``execution_timeout`` is over."""
+    return TaskTimeoutError(
+        f"execution_timeout is over; {running} paid call(s) are in flight and {left} row(s) were not bought. What was "
+        "bought is recorded: a retry collects it and buys only what is missing."
+    )
+
+
+def not_copied(errors: Sequence[ApimartError]) -> TransferError:
+    """Return the error of a task whose pictures could not be copied."""
+    return TransferError(
+        f"The pictures of {len(errors)} row(s) could not be copied. They were paid for and are recorded: a retry "
+        f"copies them and buys nothing. The first: {errors[0]}",
+        task_id=errors[0].task_id,
+        retryable=any(error.retryable for error in errors),
+    )

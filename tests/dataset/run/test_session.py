@@ -1,0 +1,125 @@
+"""One worker's share of a dataset, in virtual time: how busy the gateway is, and how long a worker is held."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from dataset.run.virtual import PRICE, World
+
+from airflow_provider_apimart.exceptions import BudgetExceededError, IncompleteDatasetError, TaskTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def prompts(count: int) -> list[str]:
+    return [f"picture {number}" for number in range(count)]
+
+
+def log_normal(world: World, mean: float, sigma: float = 0.35) -> Callable[[], float]:
+    return lambda: world.random.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)
+
+
+def used_share(world: World, *, in_flight: int, began_at: float) -> float:
+    """Return the share of the slots that were in use from the first to the last moment."""
+    busy = sum(end - begin for begin, end, _, _ in world.gateway.tasks.values())
+    return busy / (in_flight * (world.time - began_at))
+
+
+# With a worker that is held all the time, the second one uses 0.75 of its slots: the last wave leaves many empty.
+@pytest.mark.parametrize(
+    ("rows", "mean", "share", "held"), [(2_000, 45.0, 0.80, 1.0), (1_000, 300.0, 0.72, 0.25), (2_000, 90.0, 0.78, 1.0)]
+)
+def test_the_slots_are_used_and_no_worker_is_held_to_wait(rows: int, mean: float, share: float, held: float) -> None:
+    world = World()
+    world.gateway.duration = log_normal(world, mean)
+    began_at = world.time
+
+    counts = world.run(prompts(rows), timeout=3600.0)
+
+    assert counts == {"total": rows, "done": rows, "failed": 0, "left": 0}
+    assert len(world.gateway.submits) == len(world.copied) == rows
+    assert world.gateway.most_running <= 200
+    assert world.longest_idle <= 20.0 + 4.0
+    assert used_share(world, in_flight=200, began_at=began_at) >= share
+    assert world.worker_seconds <= held * (world.time - began_at)
+
+
+def test_without_a_triggerer_a_worker_stays_to_the_end() -> None:
+    world = World()
+
+    counts = world.run(prompts(30), may_leave=False, max_in_flight=5)
+
+    assert (counts["done"], world.sessions) == (30, 1)
+    assert world.gateway.most_running == 5
+
+
+def test_a_group_of_calls_costs_one_request_to_the_store() -> None:
+    world = World()
+    world.gateway.duration = lambda: 60.0
+    world.run(prompts(320), max_in_flight=320, may_leave=False)
+
+    appended = [key for verb, key in world.s3.requests if verb == "PUT" and "/log/" in key]
+    assert len(appended) <= 2 * 320 / 16
+
+
+class TestMoney:
+    @pytest.mark.parametrize(
+        ("factors", "most"),
+        [((1.0,), 1.0), ((3.0,), 1.3), ((1.0, 3.0), 1.6), ((0.1,), 1.0)],
+        ids=["as listed", "three times the list", "three times from the middle on", "a tenth of the list"],
+    )
+    def test_a_wrong_price_overspends_little_and_refuses_little(self, factors: tuple[float, ...], most: float) -> None:
+        world = World()
+        bought = iter(range(10_000))
+        world.gateway.price = lambda: PRICE * factors[min(len(factors) - 1, next(bought) // 50)]
+
+        with pytest.raises(BudgetExceededError, match="were not bought"):
+            world.run(prompts(2_000), max_cost=1.0)
+
+        spent = sum(price for *_, price in world.gateway.tasks.values())
+        assert 0.9 <= spent <= most + 1e-9
+
+    def test_of_other_generations_counts_too(self) -> None:
+        world = World()
+        world.run(prompts(5), run_id="dag/sunday")
+
+        with pytest.raises(BudgetExceededError):
+            world.run(prompts(20), on_existing="regenerate", max_cost=8 * PRICE)
+        with pytest.raises(BudgetExceededError):
+            world.run(prompts(20), max_tries=1, max_cost=8 * PRICE)
+
+        assert len(world.gateway.submits) == 5 + 8
+
+
+class TestFailures:
+    @pytest.mark.parametrize("in_flight", [5, 50, 200])
+    def test_of_half_of_the_calls_end_the_buying_early(self, in_flight: int) -> None:
+        world = World()
+        world.gateway.fail = lambda prompt: int(prompt.split()[-1]) % 2 == 0
+
+        with pytest.raises(IncompleteDatasetError, match="above max_failure_rate"):
+            world.run(prompts(2_000), max_failure_rate=0.3, row_retries=0, max_in_flight=in_flight)
+
+        assert len(world.gateway.submits) <= max(20, in_flight) + in_flight
+
+    def test_that_are_allowed_let_the_task_succeed(self) -> None:
+        world = World()
+        world.gateway.fail = lambda prompt: prompt == "picture 3"
+
+        assert world.run(prompts(10), max_failed=1, row_retries=1)["failed"] == 1
+        assert len(world.gateway.submits) == 11
+
+    def test_a_call_that_never_ends_holds_up_no_later_run(self) -> None:
+        world = World()
+        world.gateway.duration = lambda: 1e9 if len(world.gateway.tasks) == 4 else 45.0
+        with pytest.raises(TaskTimeoutError):
+            world.run(prompts(10))
+        began_at = world.time
+
+        world.run(prompts(10)[5:], run_id="dag/tuesday", writer="1" * 16)
+
+        assert world.time - began_at < 30.0
+        assert len(world.gateway.submits) == 10
