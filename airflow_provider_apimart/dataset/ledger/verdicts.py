@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
-__all__ = ["KEY_LIFETIME", "Verdict", "decide_rows", "undecided_calls"]
+__all__ = ["Verdict", "decide_rows", "undecided_calls"]
 
 Verdict = Literal["accept-loss", "buy-again", "not-bought", "bought", "regenerate"]
 
 #: Seconds for which a gateway is trusted to recognise an idempotency key. The vendor says 24 hours.
-KEY_LIFETIME: Final = 23 * 60 * 60
+_KEY_LIFETIME: Final = 23 * 60 * 60
 
 _log: Final = logging.getLogger(__name__)
 _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.0, "reserved": None}
@@ -121,7 +121,7 @@ def _decided(ledger: str, entry: Entry, verdict: Verdict, *, task_id: str | None
     if verdict == "not-bought":
         return replace(released, refusals=entry.refusals + 1, **_FREE)
     is_unknown = entry.status in UNSETTLED and entry.status is not EntryStatus.ACCEPTED
-    if is_unknown and now < entry.intended_at + KEY_LIFETIME:
+    if is_unknown and now < entry.intended_at + _KEY_LIFETIME:
         return replace(released, refusals=entry.refusals + 1)
     generation = entry.generation + 1
     key = purchase_key(ledger, entry.fingerprint, entry.id, entry.first, generation=generation, attempt=0)
