@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.dataset.run.settings import DatasetSettings, continued_settings
+from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.parsing import read_integer
 from airflow_provider_apimart.gateway.request import is_literal, literal_request
@@ -242,17 +243,21 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
 
     def _settings(self, context: Context) -> DatasetSettings:
         """Return the parameters of this generation: what it has recorded, or else what is rendered now."""
-        self._check_parameters(is_rendered=True)
         recorded = read_settings(context)
-        rendered = self._rendered_settings(context)
-        if rendered.plan_only:
-            return rendered
+        try:
+            self._check_parameters(is_rendered=True)
+            rendered = self._rendered_settings(context)
+        except InvalidRequestError as error:
+            if recorded is None or recorded.generation != context["ti"].max_tries:
+                raise
+            self.log.warning("Using the recorded parameters of this task. Those of now are refused: %s", error)
+            return recorded
         settings, differing = continued_settings(recorded, rendered)
         if differing:
             self.log.warning(
                 "Using the recorded parameters of this task instance: %s differ now, which has no effect. Clearing it "
-                "uses the present ones, except bucket and prefix, where its pictures are; on_existing='regenerate' "
-                "uses those too.",
+                "uses the present ones, except bucket and prefix, where its pictures are; changing on_existing to "
+                "'regenerate' uses those too.",
                 ", ".join(differing),
             )
         return settings

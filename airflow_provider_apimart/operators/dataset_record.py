@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.run.settings import DatasetSettings
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.types import Logger
 
-__all__ = ["read_settings", "write_settings"]
+__all__ = ["keep_settings", "read_settings", "write_settings"]
 
 _KEY: Final = "apimart_dataset"
+#: Seconds before each attempt at reading or writing: a paid try must not end because the API server restarts.
+_PAUSES: Final = (0.0, 1.0, 3.0)
 
 
 def read_settings(context: Context) -> DatasetSettings | None:
@@ -25,18 +28,18 @@ def read_settings(context: Context) -> DatasetSettings | None:
 
     :raises RecordUnavailableError: when they cannot be read, which does not prove that there are none.
     """
-    ti, store = context["ti"], context.get("task_state_store")
-    try:
-        if store is not None:
-            value: Any = store.get(_KEY)
-        else:
-            value = ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index)
-        return None if value is None else DatasetSettings.from_json(json.loads(value))
-    except Exception as error:
-        raise RecordUnavailableError(
-            f"The settings of this task instance could not be read: {error}. Nothing was submitted. A retry reads them "
-            "again."
-        ) from error
+    failure: Exception | None = None
+    for pause in _PAUSES:
+        time.sleep(pause)
+        try:
+            value = _stored(context)
+            return None if value is None else DatasetSettings.from_json(json.loads(value))
+        except Exception as error:  # noqa: BLE001 - whatever Airflow lacks
+            failure = error
+    raise RecordUnavailableError(
+        f"The settings of this task instance could not be read: {failure}. Nothing was submitted. A retry reads them "
+        "again."
+    ) from failure
 
 
 def write_settings(context: Context, settings: DatasetSettings, log: Logger) -> None:
@@ -45,13 +48,42 @@ def write_settings(context: Context, settings: DatasetSettings, log: Logger) -> 
 
     A failure is logged: the ledger keeps rows from being bought twice, as long as the prefix is the same.
     """
-    store, value = context.get("task_state_store"), json.dumps(settings.to_json())
-    try:
-        if store is None:
-            context["ti"].xcom_push(_KEY, value)
-            return
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
+    value = json.dumps(settings.to_json())
+    failure: Exception | str = "Airflow has lost it"
+    for pause in _PAUSES:
+        time.sleep(pause)
+        try:
+            _store(context, value)
+            # Airflow 3.3.2 ignores the response to a write.
+            if _stored(context) == value:
+                return
+        except Exception as error:  # noqa: BLE001 - whatever Airflow lacks
+            failure = error
+    log.warning("Could not record the settings of this task: %s. A retry renders its templates again.", failure)
 
-        store.set(_KEY, value, retention=NEVER_EXPIRE)
-    except Exception as error:  # noqa: BLE001 - whatever Airflow lacks
-        log.warning("Could not record the settings of this task: %s. A retry renders its templates again.", error)
+
+def keep_settings(context: Context, settings: DatasetSettings, log: Logger) -> None:
+    """Record the settings that came with an event, where that has failed before."""
+    try:
+        is_recorded = _stored(context) is not None
+    except Exception:  # noqa: BLE001 - whatever Airflow lacks, paid pictures are collected
+        return
+    if not is_recorded:
+        write_settings(context, settings, log)
+
+
+def _stored(context: Context) -> Any:
+    ti, store = context["ti"], context.get("task_state_store")
+    if store is not None:
+        return store.get(_KEY)
+    return ti.xcom_pull(task_ids=ti.task_id, key=_KEY, map_indexes=ti.map_index)
+
+
+def _store(context: Context, value: str) -> None:
+    store = context.get("task_state_store")
+    if store is None:
+        context["ti"].xcom_push(_KEY, value)
+        return
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE  # noqa: PLC0415 - from Airflow 3.3 on
+
+    store.set(_KEY, value, retention=NEVER_EXPIRE)

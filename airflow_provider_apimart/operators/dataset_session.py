@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from airflow_provider_apimart.assets import MOST_LISTED
 from airflow_provider_apimart.dataset.input import Input, delete_input, empty_input, read_dataset
+from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
@@ -30,12 +31,12 @@ from airflow_provider_apimart.dataset.run.report import (
 )
 from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
-from airflow_provider_apimart.exceptions import ApimartError, InvalidRequestError, RecordUnavailableError
+from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
 from airflow_provider_apimart.hooks.apimart import ApimartHook
 from airflow_provider_apimart.links import console_url, s3_folder_url
 from airflow_provider_apimart.operators.base import DEFAULT_FIELDS
-from airflow_provider_apimart.operators.dataset_record import write_settings
+from airflow_provider_apimart.operators.dataset_record import keep_settings, write_settings
 from airflow_provider_apimart.transfers.copier import open_copier
 from airflow_provider_apimart.transfers.stored_objects import writer_id
 
@@ -115,11 +116,13 @@ class OpenDataset:
         """Buy and copy while there is something to do; return what to wait for then, ``None`` at the end."""
         tally = self.session.tally
         self.session.begin()
-        has_work = tally.left or tally.count(CallStep.COLLECT, CallStep.WAIT, CallStep.RESUBMIT)
+        has_work = tally.left or any(tally.calls_with(CallStep.COLLECT, CallStep.WAIT, CallStep.RESUBMIT))
         if has_work and not self.settings.rows and self.error is None:
             self.rows.save(self.ledger.store, self.session.rules.writer)
             self.settings = replace(self.settings, rows=self.session.rules.writer)
             write_settings(self.context, self.settings, self.operator.log)
+        elif self.settings.rows:
+            keep_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
         failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
         self.settings = replace(self.settings, recent_failures=failures)
@@ -190,7 +193,7 @@ def open_dataset(
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
-            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger, writer=writer)
+            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger)
             began_at = store.now() if began_at is None else began_at
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
@@ -271,7 +274,6 @@ def _rows(
     *,
     hook: ApimartHook,
     ledger: Ledger,
-    writer: str,
 ) -> tuple[Input, Exception | None]:
     """Return the rows: the stored ones of this generation, or the dataset as it is now."""
     if settings.rows:
@@ -292,8 +294,9 @@ def _rows(
             on_invalid=operator.on_invalid,
             on_suspicious=operator.on_suspicious,
         )
-    except (InvalidRequestError, OSError) as error:
-        if not any(entry.buyer == writer for entry in ledger.index.open_entries()):
+    except Exception as error:  # Also that of a generator, or of whatever else the DAG author gives.
+        # Those of the task itself, and others that nobody collects any more.
+        if not any(entry.status is EntryStatus.ACCEPTED for entry in ledger.index.open_entries()):
             raise
         operator.log.exception("The dataset cannot be read; collecting what is in flight first")
         return empty_input(), error

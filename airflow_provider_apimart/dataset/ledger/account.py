@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_apimart.exceptions import Charged
+    from airflow_provider_apimart.dataset.ledger.records import CallRecord
 
 __all__ = ["Account"]
-
-
-class Settled(Protocol):
-    """A purchase that is settled."""
-
-    @property
-    def charged(self) -> Charged: ...
-
-    @property
-    def pictures(self) -> int: ...
-
-    @property
-    def cost(self) -> float | None: ...
-
-    @property
-    def credits_cost(self) -> float | None: ...
-
-    @property
-    def reserved(self) -> float | None: ...
-
-    @property
-    def intended_at(self) -> float: ...
 
 
 @dataclass(slots=True)
@@ -81,7 +59,7 @@ class Account:
         """Return the values of all fields, money as text."""
         return [str(getattr(self, name)) if name in _MONEY else getattr(self, name) for name in _FIELDS]
 
-    def add(self, record: Settled, sign: int) -> None:
+    def add(self, record: CallRecord, sign: int) -> None:
         """Add a settled purchase, or take it back with ``sign=-1``."""
         if record.charged == "no":
             return

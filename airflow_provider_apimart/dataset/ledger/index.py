@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import struct
 import zlib
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.account import Account
 from airflow_provider_apimart.dataset.ledger.entry import (
@@ -27,12 +26,19 @@ from airflow_provider_apimart.dataset.ledger.entry import (
     UNSETTLED,
     Entry,
     EntryStatus,
-    Rank,
-    rank,
     rank_of,
     read_entry,
 )
-from airflow_provider_apimart.dataset.row import KEY_BYTES
+from airflow_provider_apimart.dataset.ledger.records import (
+    CallRecord,
+    checksum_of,
+    is_record_copied,
+    pack_columns,
+    pack_record,
+    rank_of_record,
+    unpack_columns,
+    unpack_record,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,18 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "CallState", "Index"]
 
-#: Status, flags, generation, attempt, refusals, retries, pictures, origin, tasks, cost, credits, reserved, and the
-#: milliseconds of intended_at and updated_at.
-_RECORD: Final = struct.Struct("<BBHHIHHIIdddQQ")
-_RANK: Final = struct.Struct("<BxHHI")
 _HEADER: Final = struct.Struct("<4sI")
 _MAGIC: Final = b"idx2"
-_CHARGED: Final[tuple[Charged, ...]] = ("no", "yes", "unknown")
-_RETRYABLE: Final = 4
-_COPIED: Final = STATUSES.index(EntryStatus.COPIED)
 _ACCEPTED: Final = STATUSES.index(EntryStatus.ACCEPTED)
-_SHORT: Final = 2**16 - 1
-_LONG: Final = 2**32 - 2
 _RECENT: Final = 20
 _COMPRESSION: Final = 4
 
@@ -107,26 +104,6 @@ class CallState(NamedTuple):
     answer: Answer | None
 
 
-class _Record(NamedTuple):
-    """An unpacked record."""
-
-    status: EntryStatus
-    charged: Charged
-    retryable: bool
-    generation: int
-    attempt: int
-    refusals: int
-    retries: int
-    pictures: int
-    origin: int
-    tasks: int
-    cost: float | None
-    credits_cost: float | None
-    reserved: float | None
-    intended_at: float
-    updated_at: float
-
-
 @dataclass
 class Index:
     """The state of every call of a ledger, by its key."""
@@ -150,11 +127,11 @@ class Index:
 
         An older generation, or another submission of the same key, still opens and settles by itself.
         """
-        key, tasks = entry.key, _checksum(entry.task_ids)
+        key, tasks = entry.key, checksum_of(entry.task_ids)
         known, packed = self._records.get(key), self._pack(entry, tasks)
-        before, new = self._same_purchase(key, entry), _rank(packed)
+        before, new = self._same_purchase(key, entry), rank_of_record(packed)
         submission = _submission_of(entry)
-        is_newest = known is None or new >= _rank(known) or self._is_other_refused(before, entry)
+        is_newest = known is None or new >= rank_of_record(known) or self._is_other_refused(before, entry)
         if before is not None and before.tasks == tasks != 0 and key in self._newest:
             _, accepted = self._newest[key]
             if accepted != submission:
@@ -191,7 +168,7 @@ class Index:
         packed = self._records.get(key)
         if packed is None:
             return None
-        record, entry = _unpack(packed), self.open_entry(key)
+        record, entry = unpack_record(packed), self.open_entry(key)
         run_id, buyer, try_number, max_tries, *kind = self._origins[record.origin]
         answered = packed if record.status is EntryStatus.COPIED else self._answers.get(key)
         return CallState(
@@ -221,17 +198,17 @@ class Index:
     def bought(self, key: bytes) -> int | None:
         """Return the number of pictures that a call buys, or ``None`` when it was never about to be made."""
         packed = self._records.get(key)
-        return None if packed is None else self._origins[_unpack(packed).origin][-1]
+        return None if packed is None else self._origins[unpack_record(packed).origin][-1]
 
     def is_newest(self, entry: Entry) -> bool:
         """Return whether an entry, which was read once more, is the newest of its call."""
         packed = self._records.get(entry.key)
-        return packed is None or rank_of(entry) == _rank(packed)
+        return packed is None or rank_of(entry) == rank_of_record(packed)
 
     def is_copied(self, key: bytes) -> bool:
         """Return whether the pictures of the newest purchase of a call are in S3; fast, for many calls."""
         packed = self._records.get(key)
-        return packed is not None and packed[0] == _COPIED
+        return packed is not None and is_record_copied(packed)
 
     def open_entries(self) -> Sequence[Entry]:
         """Return the entries of all purchases that are not settled, those of superseded generations among them."""
@@ -272,10 +249,7 @@ class Index:
         }
         head = json.dumps(header).encode()
         parts = [_HEADER.pack(_MAGIC, len(head)), head]
-        for records in (self._records, self._answers):
-            matrix = b"".join(records.values())
-            # Bytes of equal meaning side by side: that halves the size of the compressed checkpoint.
-            parts += [*records, *(matrix[place :: _RECORD.size] for place in range(_RECORD.size))]
+        parts += [pack_columns(self._records), pack_columns(self._answers)]
         return gzip.compress(b"".join(parts), _COMPRESSION, mtime=0)
 
     @classmethod
@@ -302,8 +276,8 @@ class Index:
         for account in map(Account.from_json, header["accounts"]):
             index._accounts[account.run_id, account.buyer, account.model] = account
         index._recent = {tuple(kind): deque(costs, _RECENT) for kind, costs in header["recent"]}
-        for records, count in ((index._records, header["records"]), (index._answers, header["answers"])):
-            offset = _read_records(data, offset, count, records)
+        index._records, offset = unpack_columns(data, offset, header["records"])
+        index._answers, offset = unpack_columns(data, offset, header["answers"])
         if offset != len(data):
             raise ValueError(f"it has {len(data) - offset} bytes too many")
         for line in header["open"]:
@@ -312,14 +286,14 @@ class Index:
         index._newest = {bytes.fromhex(key): (name, tuple(place)) for key, name, place in header["newest"]}
         return index
 
-    def _same_purchase(self, key: bytes, entry: Entry) -> _Record | None:
+    def _same_purchase(self, key: bytes, entry: Entry) -> CallRecord | None:
         """Return the record of a call where it is about the purchase of an entry."""
         packed = self._records.get(key)
-        record = None if packed is None else _unpack(packed)
+        record = None if packed is None else unpack_record(packed)
         is_same = record is not None and (record.generation, record.attempt) == (entry.generation, entry.attempt)
         return record if is_same else None
 
-    def _is_other_refused(self, before: _Record | None, entry: Entry) -> bool:
+    def _is_other_refused(self, before: CallRecord | None, entry: Entry) -> bool:
         """Return whether another sender was refused what an entry is about to submit, which says nothing about it."""
         if before is None or before.status is not EntryStatus.REFUSED or entry.status is not EntryStatus.INTENDED:
             return False
@@ -348,7 +322,7 @@ class Index:
             return False
         other = max(submissions, key=lambda each: rank_of(submissions[each]))
         entry = submissions[other]
-        self._replace(key, self._pack(entry, _checksum(entry.task_ids)), entry, other)
+        self._replace(key, self._pack(entry, checksum_of(entry.task_ids)), entry, other)
         return True
 
     def _settle(self, entry: Entry, packed: bytes, *, is_first: bool) -> None:
@@ -358,9 +332,9 @@ class Index:
 
     def _replace(self, key: bytes, packed: bytes, entry: Entry, submission: _Submission) -> None:
         known = self._records.get(key)
-        if known is not None and known[0] == _COPIED and self._same_purchase(key, entry) is None:
+        if known is not None and is_record_copied(known) and self._same_purchase(key, entry) is None:
             self._answers[key] = known
-        if packed[0] == _COPIED:
+        if is_record_copied(packed):
             self._answers.pop(key, None)
         self._records[key] = packed
         if entry.status in UNSETTLED:
@@ -371,11 +345,13 @@ class Index:
     def _answer_late(self, key: bytes, packed: bytes) -> None:
         """Keep the pictures of an older purchase, where no newer one has any."""
         answered = self._answers.get(key)
-        if self._records[key][0] != _COPIED and (answered is None or _rank(answered) < _rank(packed)):
+        if not is_record_copied(self._records[key]) and (
+            answered is None or rank_of_record(answered) < rank_of_record(packed)
+        ):
             self._answers[key] = packed
 
     def _account(self, packed: bytes, sign: int) -> None:
-        record = _unpack(packed)
+        record = unpack_record(packed)
         run_id, buyer, _, _, model, *_ = self._origins[record.origin]
         name = (run_id, buyer, model)
         account = self._accounts.get(name)
@@ -386,7 +362,7 @@ class Index:
         account.add(record, sign)
 
     def _answer(self, packed: bytes) -> Answer:
-        record = _unpack(packed)
+        record = unpack_record(packed)
         run_id, buyer, *_ = self._origins[record.origin]
         costs = (record.cost, record.credits_cost)
         return Answer(record.generation, run_id, buyer, *costs, record.pictures, record.intended_at)
@@ -397,63 +373,8 @@ class Index:
         if number is None:
             number = self._numbers[origin] = len(self._origins)
             self._origins.append(origin)
-        is_retryable = entry.error is not None and entry.error.retryable
-        return _RECORD.pack(
-            STATUSES.index(entry.status),
-            _CHARGED.index(entry.charged) | (_RETRYABLE if is_retryable else 0),
-            _limited(entry.generation, _SHORT),
-            _limited(entry.attempt, _SHORT),
-            _limited(entry.refusals, _LONG),
-            _limited(entry.retries, _SHORT),
-            _limited(len(entry.objects), _SHORT),
-            number,
-            tasks,
-            _packed_float(entry.cost),
-            _packed_float(entry.credits_cost),
-            _packed_float(entry.reserved),
-            max(0, round(entry.intended_at * 1000)),
-            max(0, round(entry.updated_at * 1000)),
-        )
-
-
-def _read_records(data: memoryview, offset: int, count: int, records: dict[bytes, bytes]) -> int:
-    """Read keys and records from a checkpoint, and return where they end."""
-    start = offset + count * KEY_BYTES
-    end = start + count * _RECORD.size
-    matrix = bytearray(count * _RECORD.size)
-    for place in range(_RECORD.size if count else 0):
-        matrix[place :: _RECORD.size] = data[start + place * count : start + (place + 1) * count]
-    keys = struct.iter_unpack(f"{KEY_BYTES}s", data[offset:start])
-    values = struct.iter_unpack(f"{_RECORD.size}s", matrix)
-    records.update({key: value for (key,), (value,) in zip(keys, values, strict=True)})
-    return end
-
-
-def _rank(packed: bytes) -> Rank:
-    status, generation, attempt, refusals = _RANK.unpack_from(packed)
-    return rank(generation, attempt, refusals, STATUSES[status])
-
-
-def _unpack(packed: bytes) -> _Record:
-    values: tuple[Any, ...] = _RECORD.unpack(packed)
-    status, flags, *counts, cost, credits_cost, reserved, intended_at, updated_at = values
-    money = (None if math.isnan(amount) else amount for amount in (cost, credits_cost, reserved))
-    state = (STATUSES[status], _CHARGED[flags % _RETRYABLE], flags >= _RETRYABLE)
-    return _Record._make((*state, *counts, *money, intended_at / 1000, updated_at / 1000))
+        return pack_record(entry, number, tasks)
 
 
 def _submission_of(entry: Entry) -> _Submission:
     return (entry.refusals, entry.buyer, entry.try_number, entry.intended_at)
-
-
-def _checksum(task_ids: Sequence[str]) -> int:
-    """Return a number that tells the acceptances of one purchase apart; 0 for none."""
-    return (zlib.crc32("\0".join(task_ids).encode(errors="backslashreplace")) or 1) if task_ids else 0
-
-
-def _limited(count: int, most: int) -> int:
-    return min(max(0, count), most)
-
-
-def _packed_float(amount: float | None) -> float:
-    return math.nan if amount is None else amount

@@ -339,6 +339,8 @@ class Ledger:
 
     def _write_checkpoint(self) -> None:
         with self._lock:
+            if self._pending:
+                return  # It must not know more than the log: the next append is another occasion.
             content = self.index.to_bytes()
         save_checkpoint(self.store, self._log.settled, content)
         self._checkpoints.append(self._log.settled)

@@ -44,7 +44,7 @@ __all__ = [
     "LedgerLog",
     "LogGapError",
     "LogObject",
-    "Session",
+    "SessionId",
     "has_own_name",
     "log_number",
     "parse_entry",
@@ -62,7 +62,7 @@ _AT_ONCE: Final = 16
 _REQUESTS: Final = 3
 
 #: Try number, and the time of its beginning: of two sessions of a task instance the greater one is the later.
-Session = tuple[int, str]
+SessionId = tuple[int, str]
 
 
 class LogGapError(Exception):
@@ -84,7 +84,7 @@ class LogObject(NamedTuple):
 
     name: str
     writer: str
-    session: Session
+    session: SessionId
     lines: Iterable[bytes]
 
 
@@ -107,7 +107,7 @@ class LedgerLog:
     sleep: Callable[[float], None] = time.sleep
     position: int = field(default=0, init=False)
     settled: int = field(default=0, init=False)
-    session: Session | None = field(default=None, init=False)
+    session: SessionId | None = field(default=None, init=False)
     _latest: str = field(default="", init=False)
     _verified_at: float = field(default=-math.inf, init=False)
     _read: set[str] = field(default_factory=set, init=False)
@@ -133,7 +133,7 @@ class LedgerLog:
                 moment = f"{float(self._latest.partition('-')[0]) + 0.001:015.3f}"
             self.session = (self.try_number, f"{moment}-{uuid.uuid4().hex[:12]}")
 
-    def meets(self, session: Session) -> bool:
+    def meets(self, session: SessionId) -> bool:
         """
         Return whether a session of the same writer, met in the log, is a later one.
 

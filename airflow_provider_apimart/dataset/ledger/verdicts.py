@@ -36,6 +36,8 @@ __all__ = ["Verdict", "decide_rows", "undecided_calls"]
 
 Verdict = Literal["accept-loss", "buy-again", "not-bought", "bought", "regenerate"]
 
+#: Seconds after which everybody takes an accepted call to have nobody who collects it.
+_ABANDONED: Final = 60 * 60.0
 _log: Final = logging.getLogger(__name__)
 _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.0, "reserved": None}
 
@@ -123,14 +125,14 @@ def _decided(ledger: str, entry: Entry, verdict: Verdict, *, task_id: str | None
     if verdict == "accept-loss":
         return replace(entry, status=EntryStatus.WRITTEN_OFF, updated_at=now)
     if verdict == "bought":
-        # As old as the call, so that nobody waits for its buyer to collect it.
+        # So old that nobody waits for its buyer to collect it.
         return replace(
             entry,
             status=EntryStatus.ACCEPTED,
             charged="unknown",
             task_ids=(str(task_id),),
             error=None,
-            accepted_at=entry.intended_at,
+            accepted_at=min(entry.intended_at, now - _ABANDONED),
             updated_at=now,
         )
     released = replace(entry, status=EntryStatus.RELEASED, error=None, objects=(), delivered=(), updated_at=now)

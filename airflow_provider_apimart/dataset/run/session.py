@@ -57,6 +57,8 @@ __all__ = ["RATED_CALLS", "DatasetWait", "Limits", "Session"]
 
 #: Seconds after which a gateway that refuses calls without saying for how long, or an empty budget, is tried again.
 _PAUSE: Final = 60.0
+#: The longest pause that a gateway gets by asking.
+_LONGEST_PAUSE: Final = 600.0
 #: Seconds for which free slots are gathered, so that one record serves many calls.
 _GATHERING: Final = 4.0
 #: Seconds between two attempts at copying pictures that could not be copied.
@@ -140,6 +142,8 @@ class Session:
     _active_at: float = field(default=0.0, init=False)
     _bought_at: float = field(default=-math.inf, init=False)
     _copied_again_at: float = field(default=0.0, init=False)
+    _busy: ApimartError | None = field(default=None, init=False)
+    _busy_until: float = field(default=math.inf, init=False)
     _resubmitted: set[bytes] = field(default_factory=set, init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
@@ -201,13 +205,10 @@ class Session:
         A purchase that a newer one of its call has overtaken is paid for all the same: nobody waits for it, but it is
         collected if it has ended.
         """
-        index = self.ledger.index
-        for purchase in index.open_entries():
-            is_own = purchase.status is EntryStatus.ACCEPTED and purchase.buyer == self.rules.writer
-            if is_own and index.open_entry(purchase.key) is not purchase:
-                self.collector.watch(purchase, is_late=True)
+        for purchase in self.tally.overtaken(now=self._now()):
+            self.collector.watch(purchase, is_late=True)
         for key, call in list(self.tally.calls_with(CallStep.COLLECT, CallStep.LATE, CallStep.GIVE_UP)):
-            entry = index.open_entry(key)
+            entry = self.ledger.index.open_entry(key)
             if entry is None:
                 continue
             if call.need.step is not CallStep.GIVE_UP:
@@ -219,6 +220,8 @@ class Session:
     def _update(self) -> None:
         """Decide again about the calls whose time has come."""
         now = self._now()
+        if self._pause_ends_at() <= now:
+            self.buyer.trouble = None
         if self.tally.waits_until <= now:
             self.ledger.refresh()
             self.tally.update_waiting(now=now)
@@ -263,6 +266,8 @@ class Session:
         if not self._may_submit() or self._objection() is not None:
             return False
         taken = self.tally.take(most, now=self._now())
+        if len(taken) < most:
+            self._follow()  # An earlier try of this task instance may have bought some of them since.
         try:
             self.buyer.buy([call for _, call in taken])
         finally:
@@ -328,16 +333,28 @@ class Session:
         """Return when there is something to do again although nothing runs; infinite for never."""
         wake_at = min(self.tally.waits_until, self._pause_ends_at())
         objection = self._objection() if self._may_submit() else None
-        if objection is not None and not objection.is_final:
+        if objection is not None and not objection.is_final and self._may_get_money_back():
             wake_at = min(wake_at, self._now() + _PAUSE)
         return wake_at
+
+    def _may_get_money_back(self) -> bool:
+        """Return whether a call of the run is in flight that may soon be settled for less than is held for it."""
+        now = self._now()
+        return any(
+            now < (entry.answer_by if entry.status is EntryStatus.INTENDED else self.rules.deadline(entry))
+            for entry in self.ledger.index.open_entries()
+            if entry.run_id == self.rules.run_id and entry.status in {EntryStatus.INTENDED, EntryStatus.ACCEPTED}
+        )
 
     def _pause_ends_at(self) -> float:
         """Return when a gateway that has too much to do may be called again; infinite where it has not."""
         trouble = self.buyer.trouble
         if not isinstance(trouble, RateLimitError) or not self.tally.left:
             return math.inf
-        return self._now() + max(_PAUSE, trouble.retry_after or 0.0)
+        if trouble is not self._busy:
+            seconds = min(max(_PAUSE, trouble.retry_after or 0.0), _LONGEST_PAUSE)
+            self._busy, self._busy_until = trouble, self._now() + seconds
+        return self._busy_until
 
     def _show(self, *, in_any_case: bool = False) -> None:
         if not in_any_case and self._reported and self._reported.at + 1.0 > self._now():

@@ -71,7 +71,7 @@ def continued_settings(
     Return the settings that a try uses, and the names of the parameters that are rendered otherwise now.
 
     A retry uses what its generation began with. After a clear the parameters are those of the new rendering, but what
-    is bought already is looked for, and stored, in the same place, unless pictures are regenerated.
+    is bought already is looked for, and stored, in the same place, unless the policy has changed to regenerate it.
 
     :param recorded: what the task instance has recorded before, if anything.
     :param rendered: the present parameters.
@@ -81,7 +81,7 @@ def continued_settings(
     if recorded.generation == rendered.generation:
         return recorded, _differing(recorded, rendered, set(_parameters()))
     rendered = replace(rendered, run_began_at=min(recorded.run_began_at, rendered.run_began_at))
-    if rendered.on_existing == "regenerate":
+    if rendered.on_existing == "regenerate" != recorded.on_existing:
         return rendered, []
     places = {name: getattr(recorded, name) for name in _PLACES}
     return replace(rendered, **places), _differing(recorded, rendered, set(_PLACES))

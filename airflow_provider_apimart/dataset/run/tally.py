@@ -106,7 +106,7 @@ class Tally:
         :param is_next: put it first where it is to be bought.
         """
         if (known := self._open.pop(key, None)) is not None:
-            self._steps[known.need.step] -= 1
+            self._steps[known.need.step] -= known.row != NO_ROW
             row = known.row
         return self._decide(key, row, now, is_next=is_next)
 
@@ -119,8 +119,16 @@ class Tally:
         """Yield the open calls whose next step is one of some."""
         return ((key, call) for key, call in self._open.items() if call.need.step in steps)
 
+    def overtaken(self, *, now: float) -> list[Entry]:
+        """Return the accepted purchases that a newer one of their call has overtaken, and that are collected here."""
+        return [
+            entry
+            for entry in self.index.open_entries()
+            if self._is_collected_here(entry, now) and self.index.open_entry(entry.key) is not entry
+        ]
+
     def count(self, *steps: CallStep) -> int:
-        """Return the number of open calls whose next step is one of some."""
+        """Return the number of open calls of the dataset's rows whose next step is one of some."""
         return sum(self._steps[step] for step in steps)
 
     @property
@@ -187,14 +195,17 @@ class Tally:
                 pass  # A row that the dataset no longer has is neither bought nor counted.
             case _:
                 self._open[key] = TalliedCall(row, need)
-                self._steps[need.step] += 1
+                self._steps[need.step] += row != NO_ROW
         return need
 
     def _decide_orphan(self, key: bytes, now: float) -> None:
         """Keep an accepted call whose row is gone: this task instance's own, or one that nobody else collects."""
         entry = self.index.open_entry(key)
-        if entry is None or entry.status is not EntryStatus.ACCEPTED:
-            return
-        is_abandoned = now >= entry.accepted_at + _ABANDONED_AFTER and self._is_own_shard(entry)
-        if entry.buyer == self.rules.writer or is_abandoned:
+        if entry is not None and self._is_collected_here(entry, now):
             self._decide(key, NO_ROW, now)
+
+    def _is_collected_here(self, entry: Entry, now: float) -> bool:
+        if entry.status is not EntryStatus.ACCEPTED:
+            return False
+        is_abandoned = now >= entry.accepted_at + _ABANDONED_AFTER and self._is_own_shard(entry)
+        return entry.buyer == self.rules.writer or is_abandoned

@@ -147,7 +147,9 @@ class Job:
             wanted = self.wanted(index, entry(row).key, row)
             if wanted is not None and len(intents) < self.group:
                 stamps = {"intended_at": now, "answer_by": now + PATIENCE, "updated_at": now}
-                intents.append(replace(wanted, writer=self.writer, buyer=self.writer, **stamps))
+                intents.append(
+                    replace(wanted, writer=self.writer, buyer=self.writer, try_number=self.try_number, **stamps)
+                )
         return intents
 
     def wanted(self, index: Index, key: bytes, row: int) -> Entry | None:
@@ -260,7 +262,9 @@ def check(world: World) -> None:
         assert states.get(key, EntryStatus.ACCEPTED) is EntryStatus.ACCEPTED
     if world.server.conditions != "honours":
         return  # A checkpoint may know the intents of a worker that was killed before it could take them back.
-    rebuilt = Ledger.open(WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf).index
+    rebuilt = Ledger.open(
+        WithoutCheckpoints(store), writer="reader", try_number=1, warn=LOG.warning, held=math.inf
+    ).index
     for row in range(ROWS):
         assert index.find(entry(row).key) == rebuilt.find(entry(row).key)
     assert sorted(index.open_entries(), key=str) == sorted(rebuilt.open_entries(), key=str)

@@ -80,7 +80,7 @@ class ModelS3:
             start, _, end = Range.removeprefix("bytes=").partition("-")
             content = content[int(start) : int(end) + 1 if end else None]
         body = io.BytesIO(content)
-        body.iter_lines = lambda chunk_size: iter(content.splitlines())  # type: ignore[attr-defined]
+        body.iter_lines = lambda chunk_size: iter(content.splitlines())  # type: ignore[attr-defined]  # noqa: ARG005 - boto3's name
         stamp = datetime.fromtimestamp(modified, UTC)
         return {"Body": body, "ETag": etag(content), "LastModified": stamp, "Metadata": metadata, **self.meta()}
 
@@ -214,7 +214,7 @@ class World:
     worker_seconds: float = 0.0
     longest_idle: float = 0.0
     sessions: int = 0
-    random: random.Random = field(default_factory=lambda: random.Random(7))
+    random: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - repeatable
 
     def __post_init__(self) -> None:
         self.s3 = ModelS3(self.now)
@@ -241,9 +241,9 @@ class World:
             def pause(seconds: float) -> None:
                 nonlocal before
                 if self._actions() != before:
-                    before, last[0] = self._actions(), self.time
+                    before, last[0] = self._actions(), self.time  # noqa: B023 - used before the next one
                 self.time += seconds
-                self.longest_idle = max(self.longest_idle, self.time - last[0])
+                self.longest_idle = max(self.longest_idle, self.time - last[0])  # noqa: B023
 
             session.pause = pause
             try:
@@ -273,11 +273,23 @@ class World:
         max_failed: float | None = None,
         max_failure_rate: float | None = None,
         warn: Callable[[str], None] = lambda _: None,
+        client: Any = None,
+        hook: Any = None,
+        copier: Any = None,
+        held: float = 1.0,
         **rules: Any,
     ) -> Session:
-        store = LedgerStore(self.s3.client(), "bucket", "prefix", clock=self.now)
+        """
+        Return a worker's session.
+
+        :param client: of the store, ``hook`` of the gateway, and ``copier``, in place of those of this world.
+        :param held: real seconds for which the ledger may hold an outcome back.
+        """
+        store = LedgerStore(client or self.s3.client(), "bucket", "prefix", clock=self.now)
         log: Any = getLogger(__name__)
-        ledger = Ledger.open(store, writer=writer, try_number=try_number, warn=log.warning)
+        ledger = Ledger.open(
+            store, writer=writer, try_number=try_number, warn=log.warning, held=held, sleep=lambda _: None
+        )
         rows = read_dataset(
             prompts, defaults={"model": "gpt-image-2"}, gateway=Gateway.APIMART, aws_conn_id=None, on_invalid="fail"
         )
@@ -290,8 +302,8 @@ class World:
             **{"run_began_at": begin, "try_began_at": begin, "max_tries": 0, **rules},
         )
         stopping = Event()
-        hook: Any = self.gateway
-        copier: Any = ModelCopier(self.copied)
+        hook = hook or self.gateway
+        copier = copier or ModelCopier(self.copied)
         references: Any = SimpleNamespace(resolve=lambda requests: requests)
         collector = Collector(hook, copier, ledger, all_rules, "prefix", 16, 12.0, 4.0, stopping, log, clock=self.now)
         return Session(
