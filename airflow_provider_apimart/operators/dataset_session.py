@@ -149,7 +149,7 @@ class OpenDataset:
             ledger=report["ledger"],
         )
         images = images_event(
-            list(tally.states()),
+            tally.states(),
             manifest,
             prefix=f"s3://{settings.bucket}/{settings.prefix}".rstrip("/"),
             connection=settings.apimart_conn_id,

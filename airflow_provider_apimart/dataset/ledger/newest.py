@@ -105,13 +105,13 @@ class NewestLines:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the newest line of each purchase, in the order of the rows."""
-        for _, place in sorted(self._places.items(), key=lambda item: (item[1][_ORDER], item[0])):
-            yield self._read(place)
+        for purchase in sorted(self._places, key=lambda each: self._places[each][_ORDER] + each):
+            yield self._read(self._places[purchase])
 
     def oldest_first(self) -> Iterator[bytes]:
         """Yield the newest line of each purchase, older generations of all calls first."""
-        for _, place in sorted(self._places.items(), key=lambda item: (item[0][KEY_BYTES:], item[1][_ORDER])):
-            yield self._read(place)
+        for purchase in sorted(self._places, key=lambda each: each[KEY_BYTES:] + self._places[each][_ORDER]):
+            yield self._read(self._places[purchase])
 
     def _read(self, place: bytes) -> bytes:
         *_, offset, length = _PLACE.unpack(place)

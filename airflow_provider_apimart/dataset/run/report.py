@@ -12,7 +12,7 @@ from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.gateway.cost import share, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.input import Input
     from airflow_provider_apimart.dataset.ledger.account import Account
@@ -161,7 +161,7 @@ def purchase_event(
 
 
 def images_event(
-    stored: Sequence[CallState], manifest: Manifest, *, prefix: str, connection: str, aws_connection: str | None
+    stored: Iterable[CallState], manifest: Manifest, *, prefix: str, connection: str, aws_connection: str | None
 ) -> dict[str, Any] | None:
     """
     Return the extra data of the event of the pictures of all rows, whichever run has bought them, or ``None``.
@@ -172,19 +172,26 @@ def images_event(
     :param connection: id of the gateway's connection.
     :param aws_connection: id of the connection that reaches the bucket.
     """
-    answers = [(state.kind[0], state.answer) for state in stored if state.answer is not None]
-    if not answers:
+    count, models = 0, set[str]()
+    costs, credits_costs = list[float | None](), list[float | None]()
+    for state in stored:
+        if state.answer is not None:
+            count += state.answer.n_objects
+            models.add(state.kind[0])
+            costs.append(state.answer.cost)
+            credits_costs.append(state.answer.credits_cost)
+    if not models:
         return None
     entries = [entry for entry in manifest.entries if entry.objects]
     return images_extra(
         prefix=prefix,
         connection=connection,
         aws_connection=aws_connection,
-        count=sum(answer.n_objects for _, answer in answers),
+        count=count,
         task_ids=(task_id for entry in entries for task_id in entry.task_ids),
-        models=(model for model, _ in answers),
-        cost=total(answer.cost for _, answer in answers),
-        credits_cost=total(answer.credits_cost for _, answer in answers),
+        models=models,
+        cost=total(costs),
+        credits_cost=total(credits_costs),
         images=(image for entry in entries for image in _images(entry)),
         manifest=manifest.address,
     )

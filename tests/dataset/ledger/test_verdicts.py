@@ -11,7 +11,7 @@ from dataset.ledger.model_store import NOW, ModelServer
 
 from airflow_provider_apimart.dataset import __main__ as command
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, purchase_key
-from airflow_provider_apimart.dataset.ledger.verdicts import KEY_LIFETIME, decide_rows, undecided_calls
+from airflow_provider_apimart.dataset.ledger.verdicts import decide_rows, undecided_calls
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_a_lost_call_is_bought_again_with_its_old_key_while_that_lives(given: En
 
 @pytest.mark.parametrize(
     ("given", "now"),
-    [(LOST, NOW + KEY_LIFETIME), (CANCELLED, LATER), (failed(entry(1)), LATER), (accepted(entry(1)), LATER)],
+    [(LOST, NOW + 23 * 3600), (CANCELLED, LATER), (failed(entry(1)), LATER), (accepted(entry(1)), LATER)],
 )
 def test_whatever_else_is_bought_again_with_a_new_key(given: Entry, now: float) -> None:
     server = server_with(given, now=now)

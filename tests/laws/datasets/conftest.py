@@ -59,10 +59,12 @@ def leaves_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let workers leave after half a second without work, and repeat at once what fails for a while."""
     from airflow_provider_apimart.dataset.run import waves
     from airflow_provider_apimart.operators import dataset_record
+    from airflow_provider_apimart.transfers import copier
 
     monkeypatch.setattr(waves, "LONGEST_IDLE", STAYS)
     monkeypatch.setattr(waves, "_TAIL_IDLE", STAYS)
     monkeypatch.setattr(dataset_record, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(copier, "_PAUSES", (0.1, 0.1))
 
 
 @pytest.fixture
