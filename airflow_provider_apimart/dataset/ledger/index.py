@@ -309,22 +309,15 @@ class Index:
 
     def _accepted_as(self, idempotency_key: str, tasks: int) -> _Submission | None:
         """Return the open submission that the gateway has accepted with some tasks."""
-        for submission, held in self._open.get(idempotency_key, {}).items() if tasks else ():
-            if checksum_of(held.task_ids) == tasks:
-                return submission
-        return None
+        held = self._open.get(idempotency_key, {}).items() if tasks else ()
+        return next((submission for submission, entry in held if checksum_of(entry.task_ids) == tasks), None)
 
     def _is_second_acceptance(self, before: CallRecord | None, entry: Entry, tasks: int) -> bool:
-        """
-        Return whether a gateway that ignores keys has accepted a purchase once more, and remember it.
-
-        Its sender may write that long after another one was told of its own acceptance. It is paid for by itself.
-        """
+        """Return whether a gateway that ignores keys has accepted a purchase once more; senders may write that late."""
         if entry.status is not EntryStatus.ACCEPTED or before is None or before.tasks in {0, tasks}:
             return False
-        seen = {(entry.idempotency_key, before.tasks), (entry.idempotency_key, tasks)}
         is_new = (entry.idempotency_key, tasks) not in self._accepted_twice
-        self._accepted_twice |= seen
+        self._accepted_twice |= {(entry.idempotency_key, each) for each in (before.tasks, tasks)}
         return is_new
 
     def _close(self, idempotency_key: str, submission: _Submission) -> None:
