@@ -113,6 +113,8 @@ class Index:
     _open: dict[str, dict[_Submission, Entry]] = field(default_factory=dict)
     #: Keys of the purchase and of the submission, where the newest entry of a call is not settled.
     _newest: dict[bytes, tuple[str, _Submission]] = field(default_factory=dict)
+    #: Keys of purchases that were accepted more than once, each with the tasks of every acceptance that was applied.
+    _accepted_twice: set[tuple[str, int]] = field(default_factory=set)
     _origins: list[_Origin] = field(default_factory=list)
     _numbers: dict[_Origin, int] = field(default_factory=dict)
     _accounts: dict[tuple[str, str, str], Account] = field(default_factory=dict)
@@ -132,14 +134,16 @@ class Index:
         before, new = self._same_purchase(key, entry), rank_of_record(packed)
         submission = _submission_of(entry)
         is_newest = known is None or new >= rank_of_record(known) or self._is_other_refused(before, entry)
-        if before is not None and before.tasks == tasks != 0 and key in self._newest:
-            _, accepted = self._newest[key]
-            if accepted != submission:
-                # The gateway has recognised the key: both submissions are one.
-                self._close(entry.idempotency_key, submission)
-                submission = accepted
-                if entry.status in UNSETTLED:
-                    return
+        accepted = self._accepted_as(entry.idempotency_key, tasks)
+        if accepted is not None and accepted != submission:
+            # The gateway has recognised the key: both submissions are one.
+            self._close(entry.idempotency_key, submission)
+            submission = accepted
+            if entry.status in UNSETTLED:
+                return
+        if accepted is None and self._is_second_acceptance(before, entry, tasks):
+            self._open.setdefault(entry.idempotency_key, {})[submission] = entry
+            return
         held = self._open.get(entry.idempotency_key, {}).get(submission)
         was_open = held is not None and new >= rank_of(held)
         # What is known of the purchase is no other acceptance, whose money would count besides.
@@ -243,6 +247,7 @@ class Index:
             "accounts": [account.to_json() for account in self._accounts.values()],
             "recent": [(kind, list(costs)) for kind, costs in self._recent.items()],
             "open": [entry.to_line().decode() for entry in self.open_entries()],
+            "accepted_twice": sorted(self._accepted_twice),
             "newest": [(key.hex(), *place) for key, place in self._newest.items()],
             "records": len(self._records),
             "answers": len(self._answers),
@@ -276,6 +281,7 @@ class Index:
         for account in map(Account.from_json, header["accounts"]):
             index._accounts[account.run_id, account.buyer, account.model] = account
         index._recent = {tuple(kind): deque(costs, _RECENT) for kind, costs in header["recent"]}
+        index._accepted_twice = {(key, tasks) for key, tasks in header.get("accepted_twice", ())}
         index._records, offset = unpack_columns(data, offset, header["records"])
         index._answers, offset = unpack_columns(data, offset, header["answers"])
         if offset != len(data):
@@ -300,6 +306,19 @@ class Index:
         _, buyer, try_number, *_ = self._origins[before.origin]
         refused = (before.refusals, buyer, try_number, before.intended_at)
         return before.refusals == entry.refusals and refused != _submission_of(entry)
+
+    def _accepted_as(self, idempotency_key: str, tasks: int) -> _Submission | None:
+        """Return the open submission that the gateway has accepted with some tasks."""
+        held = self._open.get(idempotency_key, {}).items() if tasks else ()
+        return next((submission for submission, entry in held if checksum_of(entry.task_ids) == tasks), None)
+
+    def _is_second_acceptance(self, before: CallRecord | None, entry: Entry, tasks: int) -> bool:
+        """Return whether a gateway that ignores keys has accepted a purchase once more; senders may write that late."""
+        if entry.status is not EntryStatus.ACCEPTED or before is None or before.tasks in {0, tasks}:
+            return False
+        is_new = (entry.idempotency_key, tasks) not in self._accepted_twice
+        self._accepted_twice |= {(entry.idempotency_key, each) for each in (before.tasks, tasks)}
+        return is_new
 
     def _close(self, idempotency_key: str, submission: _Submission) -> None:
         submissions = self._open.get(idempotency_key, {})

@@ -82,11 +82,13 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
         position, through = position_of(table), max(map(log_number, read), default=0)
         # Where objects have names of their own, another one of the same number may have come since.
         lowest = through if read else 1
-        if table is not None and position > through and not (read and _is_kept(store, through + 1)):
+        has_news = position > through and not (read and _is_kept(store, through + 1))
+        # A table that was copied without its metadata does not say what it holds.
+        if table is not None and (has_news or not (position or f"{LOG}{0:08}" in read)):
             for number, content in enumerate(store.lines(TABLE), 1):
                 yield LedgerLine(TABLE, number, content)
             read.add(f"{LOG}{position:08}")
-            through, lowest = position, position + 1
+            through, lowest = max(through, position), max(lowest, position + 1)
         listed = store.list(LOG, after=f"{LOG}{lowest - 1:08}.jsonl.gz")
         has_gap = bool(listed) and log_number(listed[0].name) > through + 1
         if has_gap and not (has_own_name(listed[0].name) and position == position_of(store.head(TABLE))):

@@ -35,6 +35,7 @@ from airflow_provider_apimart.exceptions import (
     RequestRejectedError,
     SubmitOutcomeUnknownError,
 )
+from airflow_provider_apimart.gateway import polling
 from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class HonestGateway:
         self.agent.pause(seconds)
 
     def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Any]]:
-        for place, (request, key) in list(enumerate(purchases)):
+        # Each is drawn when its turn has come: it says then whether it may still begin.
+        for place, (request, key) in enumerate(purchases):
             if seconds := self.random.choice([0.0, 1.0, 5.0, 25.0]):
                 self.pause(0.0)
             response = self.agent.step(lambda request=request, key=key: self._submit(request, key), after=seconds)
@@ -313,6 +315,7 @@ def test_no_schedule_buys_twice_or_loses_anything(plan: Plan) -> None:
         # An example must be the same each time: no threads of its own, and no chance that hypothesis does not draw.
         for module in (log, reading):
             patch.setattr(module, "_AT_ONCE", 1)
+        patch.setattr(polling, "JITTER", 0.0)
         patch.setattr(log, "uuid", SimpleNamespace(uuid4=lambda: UUID(int=theatre.random.getrandbits(128))))
         theatre.perform()
 

@@ -49,7 +49,7 @@ def listed(price: float) -> dict[str, Any]:
     [
         pytest.param(lambda n: PRICE * (3 if n >= 20 else 1), PRICE, 0.5, 0.75, id="three times in the middle"),
         pytest.param(lambda _: 3 * PRICE, PRICE, 0.5, 0.5 + PRICE, id="a list that is stale by three"),
-        pytest.param(lambda _: 10 * PRICE, PRICE, 1.0, 1.0 + PRICE, id="a list that is stale by ten"),
+        pytest.param(lambda _: 10 * PRICE, PRICE, 1.0, 1.2, id="a list that is stale by ten"),
         pytest.param(lambda n: PRICE * (1 + n / 20), PRICE, 0.5, 0.75, id="dearer with each picture"),
         pytest.param(lambda _: 2 * PRICE, None, 0.2, 0.2 + PRICE, id="no list at all"),
     ],

@@ -96,6 +96,7 @@ def test_a_table_is_read_when_it_has_something_new(
     rows(ledger)
     writer.append(entry(id="a"))
     writer.finish()
+    store.delete(["log/00000002.jsonl.gz"])
     store.reads.clear()
     assert rows(ledger) == rows(ledger) == {"a": EntryStatus.COPIED}
     assert store.reads == ["ledger.jsonl.gz"]
