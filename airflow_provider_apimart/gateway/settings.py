@@ -26,6 +26,9 @@ DEFAULT_SUBMIT_PATH: Final = "/v1/images/generations"
 _DEFAULT_TIMEOUT: Final = 30.0
 #: Seconds that APIMaster may take to answer a submit with the finished picture.
 _PICTURE_TIMEOUT: Final = 330.0
+#: Seconds between the first and the last attempt at a submit that the gateway refuses for now: four pauses of a minute,
+#: and what the refusals themselves take.
+_RETRIES_WITHIN: Final = 270.0
 #: Domains that never leave a local network: RFC 6761, RFC 6762, and the one that ICANN reserved for private use.
 _LOCAL_DOMAINS: Final = (".localhost", ".local", ".internal")
 _APIMASTER_DOMAIN: Final = "apimaster.ai"
@@ -115,6 +118,11 @@ class GatewaySettings:
         if self.gateway is Gateway.APIMASTER and self.timeout == _DEFAULT_TIMEOUT:
             return _PICTURE_TIMEOUT
         return self.timeout
+
+    @property
+    def submit_lifetime(self) -> float:
+        """Seconds after the first attempt at a submit after which no further one can be under way."""
+        return _RETRIES_WITHIN + self.submit_timeout
 
     @property
     def host(self) -> str:

@@ -134,9 +134,9 @@ class Purchase:
 
         :raises SubmitOutcomeUnknownError: naming the keys; retryable.
         """
-        now, limit = time.time(), self.hook.settings.submit_timeout
+        now, limit = time.time(), self.hook.settings.submit_lifetime
         intended = {i: part for i, part in enumerate(record.parts) if part.phase is PurchasePhase.INTENDED}
-        claimed = [i for i, part in intended.items() if not part.is_unclaimed(now, submit_timeout=limit)]
+        claimed = [i for i, part in intended.items() if not part.is_unclaimed(now, submit_lifetime=limit)]
         if claimed:
             keys = ", ".join(self._key(record, index) for index in claimed)
             raise SubmitOutcomeUnknownError(
@@ -163,7 +163,7 @@ class Purchase:
             f"accepted one, its id may be in the log of try {record.writer or 'before'}. {_CLEAR_ADVICE}",
             idempotency_key=keys[0],
             retryable=not all(
-                part.is_unclaimed(now, submit_timeout=self.hook.settings.submit_timeout) for part in parts.values()
+                part.is_unclaimed(now, submit_lifetime=self.hook.settings.submit_lifetime) for part in parts.values()
             ),
         )
 

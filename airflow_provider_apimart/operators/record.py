@@ -46,8 +46,6 @@ __all__ = [
 _VERSION: Final = 2
 #: Seconds for which a worker of the previous try may still hold a paid call.
 _CALL_LIFETIME: Final = 300.0
-#: Seconds that pass at most before the last attempt at a call that the gateway refuses for now.
-_PAUSES: Final = 270.0
 #: Characters of a text, such as a data URI, beyond which the record holds its digest instead.
 _LONGEST_TEXT: Final = 4096
 #: Begins the digest of a long text.
@@ -109,13 +107,13 @@ class PurchasePart:
         # A call in the future means that a clock was set: its age is not known.
         return -_CALL_LIFETIME < now - self.intended_at < KEY_LIFETIME
 
-    def is_unclaimed(self, now: float, *, submit_timeout: float) -> bool:
+    def is_unclaimed(self, now: float, *, submit_lifetime: float) -> bool:
         """
         Return whether no worker can still be making the call of an intended part.
 
-        :param submit_timeout: seconds that the last attempt at the call may take.
+        :param submit_lifetime: seconds that a submit takes at most, with all its attempts.
         """
-        lifetime = max(_CALL_LIFETIME, _PAUSES + submit_timeout)
+        lifetime = max(_CALL_LIFETIME, submit_lifetime)
         return self.is_unanswered or self.intended_at is None or now - self.intended_at >= lifetime
 
     def reopened(self, *, attempt: int = 0) -> PurchasePart:
