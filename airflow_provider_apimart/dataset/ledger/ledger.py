@@ -108,10 +108,11 @@ class Ledger:
         with self._lock:
             return tuple(self._pending)
 
-    def is_written(self, entry: Entry) -> bool:
-        """Return whether everything that is known of a purchase is in the log."""
+    @property
+    def holds_submits(self) -> bool:
+        """Whether the log does not know the outcome of a submit yet; that of a copy may be found out again."""
         with self._lock:
-            return all(pending.idempotency_key != entry.idempotency_key for pending in self._pending)
+            return any(entry.status is not EntryStatus.COPIED for entry in self._pending)
 
     def refresh(self) -> None:
         """

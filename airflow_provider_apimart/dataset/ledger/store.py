@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["LedgerObject", "LedgerStore", "StoredObject"]
 
 _CHUNK: Final = 64 * 1024
+#: Bytes of objects that a session has written itself and keeps for itself: those of some ten thousand rows.
+_MOST_KEPT: Final = 8 * 1024 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
 #: Seconds by which a worker's clock may differ from the store's without being corrected.
 _EXACT: Final = 2.0
+#: Seconds that a response may take for its time to be the present one.
+_SLOW: Final = 5.0
 #: The object exists, or somebody else is writing it at this moment.
 _CONDITION_FAILED: Final = frozenset({409, 412})
 #: Statuses and error codes by which stores refuse a conditional write that they do not support.
@@ -86,9 +90,11 @@ class LedgerStore:
     client: S3Client
     bucket: str
     prefix: str
-    extra_args: Mapping[str, Any] = field(default_factory=dict)
+    extra_args: Mapping[str, Any] = field(default_factory=dict, repr=False)  # It may hold a customer's key.
     clock: Callable[[], float] = time.time
     _offset: float = field(default=0.0, init=False)
+    _kept: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+    _kept_size: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.extra_args = check_extra_args(self.extra_args)
@@ -122,14 +128,16 @@ class LedgerStore:
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self._key(folder), **begin, **self._bucket_args
             )
+            began_at = self.clock()
             for page in pages:
-                self._learn(page)
+                self._learn(page, began_at)
                 found += [
                     LedgerObject(
                         item["Key"].removeprefix(start), item["ETag"], item["Size"], item["LastModified"].timestamp()
                     )
                     for item in page.get("Contents", ())
                 ]
+                began_at = self.clock()
         return found
 
     def get(self, name: str, *, start: int | None = None, end: int | None = None) -> StoredObject:
@@ -143,9 +151,19 @@ class LedgerStore:
         """
         part = {} if start is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         with self._reporting("read", name):
-            response: Any = self._request(self.client.get_object, name, **part)
+            response = self._read(self.client.get_object, name, **part)
             with closing(response["Body"]) as body:
                 return _stored(response, body.read())
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep an object that was just written and that nobody changes, as far as there is room."""
+        if self._kept_size + len(content) <= _MOST_KEPT:
+            self._kept[name] = content
+            self._kept_size += len(content)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return the content of an object that was kept; ``None`` for any other."""
+        return self._kept.get(name)
 
     def head(self, name: str) -> StoredObject | None:
         """
@@ -155,7 +173,7 @@ class LedgerStore:
         """
         with self._reporting("read", name):
             try:
-                return _stored(self._request(self.client.head_object, name), b"")
+                return _stored(self._read(self.client.head_object, name), b"")
             except FileNotFoundError:
                 return None
 
@@ -167,7 +185,7 @@ class LedgerStore:
         :raises RecordUnavailableError: when it cannot be read, or not to its end.
         """
         with self._reporting("read", name):
-            response: Any = self._request(self.client.get_object, name)
+            response = self._read(self.client.get_object, name)
             with closing(response["Body"]) as body:
                 if name.endswith(".gz"):
                     file = io.BufferedReader(gzip.GzipFile(fileobj=body), _CHUNK)
@@ -233,9 +251,8 @@ class LedgerStore:
         from botocore.exceptions import ClientError
 
         try:
-            self._learn(self.client.put_object(Bucket=self.bucket, Key=self._key(name), **arguments))
+            self._request(self.client.put_object, name, **arguments)
         except ClientError as error:
-            self._learn(error.response)
             status = _status(error)
             if is_conditional and status in _CONDITION_FAILED:
                 return False
@@ -247,33 +264,45 @@ class LedgerStore:
             raise
         return True
 
-    def _request(self, method: Callable[..., Any], name: str, **arguments: Any) -> Any:
+    def _read(self, method: Callable[..., Any], name: str, **arguments: Any) -> Any:
         from botocore.exceptions import ClientError
 
         try:
-            response = method(Bucket=self.bucket, Key=self._key(name), **arguments, **self._read_args)
+            return self._request(method, name, **arguments, **self._read_args)
         except ClientError as error:
-            self._learn(error.response)
             is_bucket_missing = error.response.get("Error", {}).get("Code") == "NoSuchBucket"
             if _status(error) == _NOT_FOUND and not is_bucket_missing:
                 raise FileNotFoundError(f"{self.address}{name}") from error
             raise
-        self._learn(response)
+
+    def _request(self, method: Callable[..., Any], name: str, **arguments: Any) -> Any:
+        from botocore.exceptions import ClientError
+
+        began_at = self.clock()
+        try:
+            response = method(Bucket=self.bucket, Key=self._key(name), **arguments)
+        except ClientError as error:
+            self._learn(error.response, began_at)
+            raise
+        self._learn(response, began_at)
         return response
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/ledger/{name}" if self.prefix else f"ledger/{name}"
 
-    def _learn(self, response: Any) -> None:
-        """Take the store's time from a response."""
+    def _learn(self, response: Any, began_at: float) -> None:
+        """Take the store's time from the response to a request that began at a time of the worker's own clock."""
         date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if date:
-            try:
-                # A header names the beginning of its second: a clock that agrees so far is the more exact one.
-                offset = parsedate_to_datetime(date).timestamp() + 0.5 - self.clock()
-                self._offset = 0.0 if abs(offset) <= _EXACT else offset
-            except ValueError:
-                return
+        ended_at = self.clock()
+        try:
+            # A header names the beginning of its second.
+            stored_at = parsedate_to_datetime(date).timestamp() + 0.5
+        except (TypeError, ValueError):
+            return
+        if began_at - _EXACT <= stored_at <= ended_at + _EXACT:
+            self._offset = 0.0  # A clock that agrees so far is the more exact one.
+        elif ended_at - began_at <= _SLOW:  # Nobody knows when a slow response was made.
+            self._offset = stored_at - ended_at
 
     @contextmanager
     def _reporting(self, participle: str, name: str) -> Iterator[None]:

@@ -34,8 +34,6 @@ __all__ = ["Buyer"]
 _GROUP: Final = 16
 #: Seconds after an intent after which its call is no longer begun.
 _BEGINS_WITHIN: Final = 30.0
-#: Seconds that pass at most before the last attempt at a call that the gateway refuses for now.
-_PAUSES: Final = 270.0
 
 
 @dataclass
@@ -119,7 +117,8 @@ class Buyer:
 
     def _submit(self, intents: Sequence[Entry], requests: dict[bytes, ImageRequest], *, is_repeated: bool) -> None:
         now = self.ledger.store.now
-        begins_by = now() + _BEGINS_WITHIN
+        # From the moment that the intents name: a worker may be stopped at any time after it, also within the claim.
+        begins_by = min((entry.updated_at for entry in intents), default=0.0) + _BEGINS_WITHIN
         drawn = 0
 
         def purchases() -> Iterator[tuple[ImageRequest, str]]:
@@ -170,7 +169,7 @@ class Buyer:
         return requests
 
     def _answer_by(self, now: float) -> float:
-        return now + _BEGINS_WITHIN + _PAUSES + self.hook.settings.submit_timeout
+        return now + _BEGINS_WITHIN + self.hook.settings.submit_lifetime
 
     def _budget(self, index: Index) -> Budget:
         return Budget.of(index, run_id=self.rules.run_id, max_cost=self.max_cost)

@@ -185,8 +185,8 @@ class Collector:
         return None if self.stopping.is_set() else result_of_call(entry, self._outcomes)
 
     def _copy(self, entry: Entry, result: CallResult) -> None:
-        if not self.ledger.is_written(entry):
-            # A worker that dies after the copy must not leave a picture of a call whose outcome the log does not know.
+        if self.ledger.holds_submits:
+            # A worker that dies while it copies must not leave a call behind whose outcome the log does not know.
             with suppress(RecordUnavailableError):
                 self.ledger.flush()
         del self._calls[_purchase(entry)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 from dataset.ledger.ledger_entries import store_of
-from dataset.ledger.model_store import NOW, ModelServer
+from dataset.ledger.model_store import NOW, ModelClient, ModelServer
 
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.exceptions import InvalidRequestError, RecordUnavailableError
@@ -81,6 +81,19 @@ def test_the_time_is_the_stores_whatever_the_worker_believes(store: LedgerStore)
     wrong.put("log/1", b"")
 
     assert abs(wrong.now() - wrong.get("log/1").modified) < 5
+
+
+@pytest.mark.parametrize("behind", [0.0, 7200.0])
+def test_a_response_that_was_read_late_says_nothing_about_the_time(behind: float) -> None:
+    moments = [1_790_000_000.0, 1_790_000_000.2, 1_790_000_001.0, 1_790_003_601.0]
+    model, times = ModelServer(), iter(moments)
+    model.now = moments[0] + behind
+    late = LedgerStore(ModelClient(model), "bucket", "prefix", clock=lambda: next(times, moments[-1]))  # type: ignore[arg-type]
+    late.put("log/1", b"")
+
+    late.put("log/2", b"")
+
+    assert late.now() == pytest.approx(moments[-1] + behind, abs=1.0)
 
 
 def test_what_the_customer_encrypts_can_be_read_again(s3_server: SeaweedFS, bucket: str) -> None:
