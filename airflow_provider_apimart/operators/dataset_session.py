@@ -125,7 +125,7 @@ class OpenDataset:
             keep_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
         failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
-        self.settings = replace(self.settings, recent_failures=failures)
+        self.settings = replace(self.settings, recent_failures=failures, refused_since=self.session.refused_since)
         if wait is None and self.error is not None:
             raise self.error
         return wait
@@ -136,7 +136,7 @@ class OpenDataset:
         ledger.flush()
         keys = list(islice(tally.call_keys(), max(MOST_OBJECTS, MOST_LISTED)))
         manifest = write_manifest(tally.call_keys(), ledger, listed=keys)
-        accounts = ledger.index.accounts(buyer=rules.writer)
+        accounts = ledger.index.accounts(buyer=rules.writer, with_open=True)
         address = ledger.store.address
         report = task_report(tally, self.rows, accounts, manifest, ledger=address)
         purchase = purchase_event(
@@ -263,6 +263,7 @@ def _session(
         warn=lambda message: operator.log.warning("%s", message),
         stopping=stopping,
         recent_failures=deque((failed == "1" for failed in settings.recent_failures), RATED_CALLS),
+        refused_since=settings.refused_since,
         pause=partial(_pause, stopping),
     )
 

@@ -23,7 +23,7 @@ class Account:
     :param pictures: that are in S3.
     :param spent: US dollars, exact. Where the gateway names no cost, what was held for the call counts.
     :param credits: the same in credits, as far as they are known.
-    :param untold: paid calls whose cost the gateway did not name.
+    :param untold: paid calls whose cost is not known.
     :param unknown: US dollars that are held for calls that may have been charged.
     :param bought_at: Unix seconds, of the newest call.
     """
@@ -72,6 +72,12 @@ class Account:
             return
         self.spent += sign * _decimal(record.reserved if record.cost is None else record.cost)
         self.untold += sign * (record.cost is None)
+
+    def add_open(self, intended_at: float) -> None:
+        """Add a purchase that may be charged, and whose cost is not known yet."""
+        self.calls += 1
+        self.untold += 1
+        self.bought_at = max(self.bought_at, intended_at)
 
 
 _FIELDS: Final = tuple(field.name for field in fields(Account))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.row import Kind
 
 __all__ = [
+    "ABANDONED_AFTER",
     "STATUSES",
     "UNSETTLED",
     "Entry",
@@ -79,6 +80,8 @@ class EntryStatus(StrEnum):
 STATUSES: Final = tuple(EntryStatus)
 _PLACES: Final[Mapping[str, int]] = {status.value: place for place, status in enumerate(STATUSES)}
 
+#: Seconds after which an accepted call that its buyer has not collected may be collected by any task of its shard.
+ABANDONED_AFTER: Final = 60 * 60.0
 #: The states in which the outcome of a paid call is not known yet.
 UNSETTLED: Final = frozenset(
     {EntryStatus.INTENDED, EntryStatus.PRESUMED_LOST, EntryStatus.UNANSWERED, EntryStatus.ACCEPTED}

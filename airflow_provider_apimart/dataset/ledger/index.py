@@ -223,16 +223,23 @@ class Index:
         place = self._newest.get(key)
         return None if place is None else self._open.get(place[0], {}).get(place[1])
 
-    def accounts(self, *, run_id: str | None = None, buyer: str | None = None) -> list[Account]:
+    def accounts(
+        self, *, run_id: str | None = None, buyer: str | None = None, with_open: bool = False
+    ) -> list[Account]:
         """
         Return the settled money, a copy.
 
         :param run_id: only that of this DAG run.
         :param buyer: only that of this task instance.
+        :param with_open: count the calls that are not settled too, as calls whose cost is not known.
         """
+        accounts = {name: replace(account) for name, account in self._accounts.items()}
+        for entry in self.open_entries() if with_open else ():
+            name = (entry.run_id, entry.buyer, entry.model)
+            accounts.setdefault(name, Account(*name)).add_open(entry.intended_at)
         return [
-            replace(account)
-            for account in self._accounts.values()
+            account
+            for account in accounts.values()
             if run_id in {None, account.run_id} and buyer in {None, account.buyer}
         ]
 

@@ -20,7 +20,7 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from airflow_provider_apimart.dataset.ledger.entry import UNSETTLED, Entry, EntryStatus, purchase_key
+from airflow_provider_apimart.dataset.ledger.entry import ABANDONED_AFTER, UNSETTLED, Entry, EntryStatus, purchase_key
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.exceptions import InvalidRequestError
@@ -36,8 +36,6 @@ __all__ = ["Verdict", "decide_rows", "undecided_calls"]
 
 Verdict = Literal["accept-loss", "buy-again", "not-bought", "bought", "regenerate"]
 
-#: Seconds after which everybody takes an accepted call to have nobody who collects it.
-_ABANDONED: Final = 60 * 60.0
 _log: Final = logging.getLogger(__name__)
 _FREE: Final[dict[str, Any]] = {"charged": "no", "cost": 0.0, "credits_cost": 0.0, "reserved": None}
 
@@ -132,7 +130,7 @@ def _decided(ledger: str, entry: Entry, verdict: Verdict, *, task_id: str | None
             charged="unknown",
             task_ids=(str(task_id),),
             error=None,
-            accepted_at=min(entry.intended_at, now - _ABANDONED),
+            accepted_at=min(entry.intended_at, now - ABANDONED_AFTER),
             updated_at=now,
         )
     released = replace(entry, status=EntryStatus.RELEASED, error=None, objects=(), delivered=(), updated_at=now)

@@ -59,6 +59,8 @@ __all__ = ["RATED_CALLS", "DatasetWait", "Limits", "Session"]
 _PAUSE: Final = 60.0
 #: The longest pause that a gateway gets by asking.
 _LONGEST_PAUSE: Final = 600.0
+#: Seconds after which a gateway that refuses every call for now is not waited for any longer.
+_LONGEST_REFUSAL: Final = 6 * 3600.0
 #: Seconds for which free slots are gathered, so that one record serves many calls.
 _GATHERING: Final = 4.0
 #: Seconds between two attempts at copying pictures that could not be copied.
@@ -118,6 +120,7 @@ class Session:
     :param stopping: set when the worker is about to be killed.
     :param recent_failures: of the last calls, whether each ended without a picture; a session continues with those of
         the one before.
+    :param refused_since: Unix seconds of the first of the refusals that no acceptance has followed; 0 for none.
     :param clock: monotonic seconds.
     :param pause: sleeps for some seconds, or until ``stopping`` is set.
     """
@@ -135,6 +138,7 @@ class Session:
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RATED_CALLS))
+    refused_since: float = 0.0
     is_waiting: bool = field(default=False, init=False)
     _reported: Progress | None = field(default=None, init=False)
     _done_before: int = field(default=0, init=False)
@@ -281,6 +285,7 @@ class Session:
             places = {} if row is None else {"row": row}
             need = self.tally.update(call.key, now=self._now(), is_next=True, **places)
             if need.step is CallStep.COLLECT and (entry := self.ledger.index.open_entry(call.key)):
+                self.refused_since = 0.0
                 self.collector.watch(entry)
             elif need.step is CallStep.GIVE_UP:
                 self.recent_failures.append(True)
@@ -347,13 +352,16 @@ class Session:
         )
 
     def _pause_ends_at(self) -> float:
-        """Return when a gateway that has too much to do may be called again; infinite where it has not."""
+        """Return when a gateway that refuses calls for now may be called again; infinite for never."""
         trouble = self.buyer.trouble
         if not isinstance(trouble, RateLimitError) or not self.tally.left:
             return math.inf
         if trouble is not self._busy:
+            now = self._now()
+            self.refused_since = self.refused_since or now
             seconds = min(max(_PAUSE, trouble.retry_after or 0.0), _LONGEST_PAUSE)
-            self._busy, self._busy_until = trouble, self._now() + seconds
+            has_ended = now - self.refused_since >= _LONGEST_REFUSAL
+            self._busy, self._busy_until = trouble, math.inf if has_ended else now + seconds
         return self._busy_until
 
     def _show(self, *, in_any_case: bool = False) -> None:
@@ -380,6 +388,9 @@ class Session:
         if self.collector.uncopied:
             raise not_copied([error for _, error in self.collector.uncopied.values()])
         if self.buyer.trouble is not None:
+            if self.refused_since:
+                hours = (self._now() - self.refused_since) / 3600
+                self.warn(f"The gateway has accepted no paid call for {hours:.1f} h; this try waits no longer for it.")
             raise self.buyer.trouble
         if unanswered := tally.count(CallStep.RESUBMIT):
             raise SubmitOutcomeUnknownError(

@@ -10,7 +10,7 @@ __all__ = ["DatasetSettings", "continued_settings"]
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
 #: What is not a parameter of the DAG author.
-_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries", "recent_failures"})
+_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries", "recent_failures", "refused_since"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class DatasetSettings:
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
     :param recent_failures: of the last calls, ``1`` for each that ended without a picture and ``0`` for the others.
+    :param refused_since: Unix seconds of the first of the refusals that no acceptance has followed; 0 for none.
     """
 
     generation: int
@@ -51,6 +52,7 @@ class DatasetSettings:
     rows: str = ""
     recoveries: int = 0
     recent_failures: str = ""
+    refused_since: float = 0.0
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:

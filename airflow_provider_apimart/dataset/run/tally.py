@@ -6,7 +6,7 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.entry import ABANDONED_AFTER, EntryStatus
 from airflow_provider_apimart.dataset.row import calls_of
 from airflow_provider_apimart.dataset.run.plan import CallStep, decide_call
 
@@ -26,8 +26,6 @@ __all__ = ["NO_ROW", "TalliedCall", "Tally"]
 NO_ROW: Final = -1
 #: Rows whose reasons an error names.
 _LISTED: Final = 50
-#: Seconds after which a call without a row, of another task instance, is taken to have nobody who collects it.
-_ABANDONED_AFTER: Final = 60 * 60.0
 
 
 class TalliedCall(NamedTuple):
@@ -189,9 +187,9 @@ class Tally:
                 (self._queue.appendleft if is_next else self._queue.append)((row, key))
             case CallStep.DONE if row != NO_ROW:
                 self.done += 1
-            case CallStep.WRITTEN_OFF:
+            case CallStep.WRITTEN_OFF if row != NO_ROW:
                 self.written_off += 1
-            case CallStep.BUY | CallStep.DONE:
+            case CallStep.BUY | CallStep.DONE | CallStep.WRITTEN_OFF:
                 pass  # A row that the dataset no longer has is neither bought nor counted.
             case _:
                 self._open[key] = TalliedCall(row, need)
@@ -207,5 +205,5 @@ class Tally:
     def _is_collected_here(self, entry: Entry, now: float) -> bool:
         if entry.status is not EntryStatus.ACCEPTED:
             return False
-        is_abandoned = now >= entry.accepted_at + _ABANDONED_AFTER and self._is_own_shard(entry)
+        is_abandoned = now >= entry.accepted_at + ABANDONED_AFTER and self._is_own_shard(entry)
         return entry.buyer == self.rules.writer or is_abandoned

@@ -53,6 +53,16 @@ def test_a_call_goes_through_its_states() -> None:
     assert index.bought(KEY) == 2
 
 
+def test_the_cost_is_not_known_while_a_call_is_open() -> None:
+    settled, unanswered = entry(1), replace(entry(2), status=EntryStatus.UNANSWERED, charged="unknown")
+    index = index_of(settled, copied(settled, cost=0.1), unanswered)
+
+    (account,) = index.accounts(buyer="alice", with_open=True)
+    assert (account.calls, account.cost, account.credits_cost, account.untold) == (2, None, None, 1)
+    (account,) = index.accounts(buyer="alice")
+    assert (account.calls, account.cost) == (1, 0.1)
+
+
 def test_a_paid_picture_stays_the_answer_until_a_newer_one_is_paid() -> None:
     first, second = entry(1, run_id="dag/1"), entry(1, generation=1, run_id="dag/2")
     index = index_of(first, accepted(first), copied(first, cost=0.1), second)

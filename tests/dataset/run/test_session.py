@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from dataset.run.virtual import PRICE, World
 
-from airflow_provider_apimart.exceptions import BudgetExceededError, IncompleteDatasetError, TaskTimeoutError
+from airflow_provider_apimart.exceptions import (
+    BudgetExceededError,
+    IncompleteDatasetError,
+    RateLimitError,
+    TaskTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +68,50 @@ def test_a_group_of_calls_costs_one_request_to_the_store() -> None:
 
     appended = [key for verb, key in world.s3.requests if verb == "PUT" and "/log/" in key]
     assert len(appended) <= 2 * 320 / 16
+    # The table is made of what the session has kept of its own log.
+    assert not [key for verb, key in world.s3.requests if verb == "GET" and "/log/" in key]
+
+
+def test_a_worker_that_stands_still_while_it_records_what_it_intends_submits_nothing() -> None:
+    world = World()
+    store = world.s3.client()
+
+    def put(**arguments: Any) -> Any:
+        response = world.s3.put(**arguments)
+        world.pause(3600.0 * ("/log/" in arguments["Key"]))
+        return response
+
+    store.put_object = put
+    session = world.session(prompts(20), client=store)
+    session.begin()
+    session.buyer.buy([call for _, call in session.tally.take(16, now=world.time)])
+    session.collector.close()
+    session.tally.rows.close()
+
+    assert world.gateway.submits == []
+    assert session.ledger.index.open_entries() == ()
+
+
+class TestAGatewayThatRefusesForNow:
+    def test_is_waited_for(self) -> None:
+        world = World()
+        opens_at = world.time + 3600.0
+        world.gateway.respond = lambda _: None if world.time > opens_at else RateLimitError("full")
+
+        assert world.run(prompts(40))["done"] == 40
+
+    @pytest.mark.parametrize("may_leave", [True, False])
+    def test_is_not_waited_for_without_end(self, *, may_leave: bool) -> None:
+        world = World()
+        world.gateway.respond = lambda number: None if number < 32 else RateLimitError("full")
+        began_at = world.time
+
+        with pytest.raises(RateLimitError) as refused:
+            world.run(prompts(64), may_leave=may_leave)
+
+        assert refused.value.retryable
+        assert 6 * 3600 <= world.time - began_at <= 7 * 3600
+        assert len(world.copied) == 32
 
 
 class TestMoney:

@@ -138,7 +138,7 @@ class ModelGateway:
     queries: int = 0
     most_running: int = 0
     settings: Any = field(
-        default_factory=lambda: SimpleNamespace(gateway=Gateway.APIMART, max_concurrency=16, submit_timeout=30.0)
+        default_factory=lambda: SimpleNamespace(gateway=Gateway.APIMART, max_concurrency=16, submit_lifetime=300.0)
     )
 
     def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Any]]:
@@ -228,12 +228,13 @@ class World:
 
     def run(self, prompts: Any, *, may_leave: bool = True, most_sessions: int = 500, **options: Any) -> dict[str, int]:
         """Work on a dataset as a task does, with a new session after each wait, and return the counts at the end."""
-        began_at, failures = self.time, deque[bool]()
+        began_at, failures, refused_since = self.time, deque[bool](), 0.0
         while True:
             self.sessions += 1
             assert self.sessions < most_sessions
             session = self.session(prompts, began_at=began_at, may_leave=may_leave, **options)
             session.recent_failures.extend(failures)
+            session.refused_since = refused_since
             failures = session.recent_failures
             started, before = self.time, self._actions()
             last = [started]
@@ -254,6 +255,7 @@ class World:
                 session.tally.rows.close()
                 self.worker_seconds += self.time - started
                 session.ledger.close(is_finished=not session.is_waiting)
+                refused_since = session.refused_since
             if wait is None:
                 tally = session.tally
                 return {"total": tally.total, "done": tally.done, "failed": tally.failed, "left": tally.left}
