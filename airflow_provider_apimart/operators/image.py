@@ -8,9 +8,7 @@ from airflow_provider_apimart.assets import PURCHASES
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, literal_request
 from airflow_provider_apimart.gateway.validation import check_anywhere
 from airflow_provider_apimart.links import ApimartConsoleLink, ApimartPicturesLink
-from airflow_provider_apimart.operators.attempt import ImageAttempt
 from airflow_provider_apimart.operators.base import ApimartRequestOperator
-from airflow_provider_apimart.operators.record_store import PurchaseStore
 from airflow_provider_apimart.retry_policy import failing_fast
 
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Asset, BaseOperatorLink, Context
 
-    from airflow_provider_apimart.operators.attempt import Outcome
+    from airflow_provider_apimart.operators.attempt import ImageAttempt, Outcome
 
 __all__ = ["ApimartImageOperator"]
 
@@ -87,7 +85,7 @@ class ApimartImageOperator(ApimartRequestOperator):
         self._raise_refusal()
         if self.durable and "task_state_store" not in context:
             self.log.info("This Airflow has no task state store: the Idempotency-Key alone protects a retry")
-        return self._attempt(context, ImageAttempt.start) or {}
+        return self._attempt(context, lambda attempt: attempt.start()) or {}
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Continue with the trigger's event: return the result, or buy what was lost since the task was cleared."""
@@ -95,9 +93,13 @@ class ApimartImageOperator(ApimartRequestOperator):
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
         """Return the result after the trigger has failed, or defer again; ``None`` where no purchase is known."""
-        return self._attempt(context, ImageAttempt.recover)
+        return self._attempt(context, lambda attempt: attempt.recover())
 
     def _attempt(self, context: Context, work: Callable[[ImageAttempt], Outcome | None]) -> dict[str, Any] | None:
+        # A DAG that is parsed needs no gateway.
+        from airflow_provider_apimart.operators.attempt import ImageAttempt  # noqa: PLC0415
+        from airflow_provider_apimart.operators.record_store import PurchaseStore  # noqa: PLC0415
+
         store = PurchaseStore(context.get("task_state_store") if self.durable else None, context["ti"], self.log)
         is_reuse = self.on_clear != "regenerate"
         with failing_fast(), ImageAttempt(self, store, context["ti"], is_reuse=is_reuse) as attempt:
