@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Asset, BaseOperatorLink, Context, ObjectStoragePath
 
-    from airflow_provider_apimart.dataset.run.session import DatasetWait
+    from airflow_provider_apimart.dataset.run.waves import DatasetWait
     from airflow_provider_apimart.operators.dataset_session import OpenDataset
 
 __all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
     from airflow_provider_apimart.dataset.run.progress import Progress
-    from airflow_provider_apimart.dataset.run.session import DatasetWait
     from airflow_provider_apimart.dataset.run.settings import DatasetSettings
+    from airflow_provider_apimart.dataset.run.waves import DatasetWait
 
     class DatasetParameters(Protocol):
         """The operator, as far as a session needs it besides its settings."""

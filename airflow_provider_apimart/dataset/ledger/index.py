@@ -18,7 +18,7 @@ import struct
 import zlib
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.ledger.account import Account
 from airflow_provider_apimart.dataset.ledger.entry import (
@@ -30,7 +30,9 @@ from airflow_provider_apimart.dataset.ledger.entry import (
     read_entry,
 )
 from airflow_provider_apimart.dataset.ledger.records import (
+    Answer,
     CallRecord,
+    CallState,
     checksum_of,
     is_record_copied,
     pack_columns,
@@ -44,9 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_apimart.dataset.row import Kind
-    from airflow_provider_apimart.exceptions import Charged
 
-__all__ = ["Answer", "CallState", "Index"]
+__all__ = ["Index"]
 
 _HEADER: Final = struct.Struct("<4sI")
 _MAGIC: Final = b"idx2"
@@ -58,50 +59,6 @@ _COMPRESSION: Final = 4
 _Submission = tuple[int, str, int, float]
 #: Run, buyer, try number, max_tries, and the kind.
 _Origin = tuple[str, str, int, int, str, str | None, str | None, str | None, int]
-
-
-class Answer(NamedTuple):
-    """The newest purchase of a call whose pictures are in S3, whatever was bought after it."""
-
-    generation: int
-    run_id: str
-    buyer: str
-    cost: float | None
-    credits_cost: float | None
-    n_objects: int
-    intended_at: float
-
-
-class CallState(NamedTuple):
-    """
-    The newest state of a call, as in :class:`~airflow_provider_apimart.dataset.ledger.entry.Entry`.
-
-    :param retryable: whether the same request may succeed later, after a failure or a refusal.
-    :param answer_by: 0 where the purchase is settled; ``accepted_at`` likewise.
-    :param answer: the pictures of the row: a paid picture stays the answer until a newer one is paid.
-    """
-
-    status: EntryStatus
-    charged: Charged
-    retryable: bool
-    generation: int
-    attempt: int
-    refusals: int
-    retries: int
-    cost: float | None
-    credits_cost: float | None
-    reserved: float | None
-    kind: Kind
-    n: int
-    run_id: str
-    buyer: str
-    try_number: int
-    max_tries: int
-    intended_at: float
-    answer_by: float
-    accepted_at: float
-    updated_at: float
-    answer: Answer | None
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """
-The packed record of a call: what the index keeps of its newest entry, in 62 bytes. Does no I/O.
+The packed record of a call: its newest entry in 62 bytes, and what is read from it. Does no I/O.
 
-A ledger may hold a million of them, in memory and as the columns of a checkpoint.
+A ledger may hold a million records, in memory and as the columns of a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_provider_apimart.dataset.ledger.entry import Entry
+    from airflow_provider_apimart.dataset.row import Kind
     from airflow_provider_apimart.exceptions import Charged
 
 __all__ = [
+    "Answer",
     "CallRecord",
+    "CallState",
     "checksum_of",
     "is_record_copied",
     "pack_columns",
@@ -66,6 +69,50 @@ class CallRecord(NamedTuple):
     reserved: float | None
     intended_at: float
     updated_at: float
+
+
+class Answer(NamedTuple):
+    """The newest purchase of a call whose pictures are in S3, whatever was bought after it."""
+
+    generation: int
+    run_id: str
+    buyer: str
+    cost: float | None
+    credits_cost: float | None
+    n_objects: int
+    intended_at: float
+
+
+class CallState(NamedTuple):
+    """
+    The newest state of a call, as in :class:`~airflow_provider_apimart.dataset.ledger.entry.Entry`.
+
+    :param retryable: whether the same request may succeed later, after a failure or a refusal.
+    :param answer_by: 0 where the purchase is settled; ``accepted_at`` likewise.
+    :param answer: the pictures of the row: a paid picture stays the answer until a newer one is paid.
+    """
+
+    status: EntryStatus
+    charged: Charged
+    retryable: bool
+    generation: int
+    attempt: int
+    refusals: int
+    retries: int
+    cost: float | None
+    credits_cost: float | None
+    reserved: float | None
+    kind: Kind
+    n: int
+    run_id: str
+    buyer: str
+    try_number: int
+    max_tries: int
+    intended_at: float
+    answer_by: float
+    accepted_at: float
+    updated_at: float
+    answer: Answer | None
 
 
 def pack_record(entry: Entry, origin: int, tasks: int) -> bytes:

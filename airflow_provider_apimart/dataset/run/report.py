@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.input import Input
     from airflow_provider_apimart.dataset.ledger.account import Account
     from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.index import CallState
     from airflow_provider_apimart.dataset.ledger.manifest import Manifest
+    from airflow_provider_apimart.dataset.ledger.records import CallState
     from airflow_provider_apimart.dataset.run.buying import Buyer
     from airflow_provider_apimart.dataset.run.tally import Tally
 

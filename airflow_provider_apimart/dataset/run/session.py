@@ -22,7 +22,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.ledger.budget import Budget
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
@@ -36,7 +36,7 @@ from airflow_provider_apimart.dataset.run.ending import (
 from airflow_provider_apimart.dataset.run.outcome import presumed_lost_entry
 from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.dataset.run.progress import is_report_due, progress_of
-from airflow_provider_apimart.dataset.run.waves import Wave, linger_seconds, should_leave
+from airflow_provider_apimart.dataset.run.waves import DatasetWait, Wave, linger_seconds, should_leave
 from airflow_provider_apimart.exceptions import ApimartError, RateLimitError, SubmitOutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.progress import Progress
     from airflow_provider_apimart.dataset.run.tally import Tally
 
-__all__ = ["RATED_CALLS", "DatasetWait", "Limits", "Session"]
+__all__ = ["RATED_CALLS", "Limits", "Session"]
 
 #: Seconds after which a gateway that refuses calls without saying for how long, or an empty budget, is tried again.
 _PAUSE: Final = 60.0
@@ -89,24 +89,6 @@ class Limits:
     max_failed: float | None = None
     max_failure_rate: float | None = None
     ends_at: float = math.inf
-
-
-class DatasetWait(NamedTuple):
-    """
-    What a task waits for.
-
-    :param task_ids: gateway tasks.
-    :param deadline: Unix seconds after which nobody waits for them any more.
-    :param wake_at: Unix seconds when there is something to do in any case; infinite for never.
-    :param linger: seconds for which the first ended task waits for others.
-    :param accepted_at: Unix seconds when the last of them was accepted.
-    """
-
-    task_ids: list[str]
-    deadline: float
-    wake_at: float
-    linger: float = 0.0
-    accepted_at: float = 0.0
 
 
 @dataclass

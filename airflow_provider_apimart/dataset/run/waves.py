@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Wave", "has_work_within", "linger_seconds", "poll_seconds", "should_leave"]
+__all__ = ["DatasetWait", "Wave", "has_work_within", "linger_seconds", "poll_seconds", "should_leave"]
 
 #: Seconds for which a worker may be held without a submit or a copy.
 LONGEST_IDLE: Final = 20.0
@@ -36,6 +36,24 @@ _SHORTEST_LINGER, _LONGEST_LINGER, _TAIL_LINGER = 5.0, 120.0, 300.0
 _LINGER_SHARE: Final = 1 / 32
 #: Polls in the time that a picture takes, and seconds between two polls at least.
 _POLLS_PER_PICTURE, _SHORTEST_POLL = 10, 0.5
+
+
+class DatasetWait(NamedTuple):
+    """
+    What a task waits for.
+
+    :param task_ids: gateway tasks.
+    :param deadline: Unix seconds after which nobody waits for them any more.
+    :param wake_at: Unix seconds when there is something to do in any case; infinite for never.
+    :param linger: seconds for which the first ended task waits for others.
+    :param accepted_at: Unix seconds when the last of them was accepted.
+    """
+
+    task_ids: list[str]
+    deadline: float
+    wake_at: float
+    linger: float = 0.0
+    accepted_at: float = 0.0
 
 
 class Wave(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
-from airflow_provider_apimart.dataset.ledger.index import CallState, Index
+from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.row import Call, calls_of, row_of
 from airflow_provider_apimart.dataset.run.plan import (
     CallStep,
@@ -18,6 +18,9 @@ from airflow_provider_apimart.dataset.run.plan import (
     resubmitted,
 )
 from airflow_provider_apimart.gateway.request import KEY_LIFETIME, ImageRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_apimart.dataset.ledger.records import CallState
 
 NOW = 1_790_000_000.0
 HOUR = 3600.0

@@ -22,7 +22,7 @@ from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.run.buying import Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
 from airflow_provider_apimart.dataset.run.plan import Rules
-from airflow_provider_apimart.dataset.run.session import DatasetWait, Limits, Session
+from airflow_provider_apimart.dataset.run.session import Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.cost import Price
@@ -31,6 +31,7 @@ from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from airflow_provider_apimart.dataset.run.waves import DatasetWait
     from airflow_provider_apimart.exceptions import ApimartError
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.transfers.source import Picture
