@@ -231,6 +231,8 @@ class OutcomeFilter:
     Running, an unknown word, any other error   never
     ==========================================  ================================================================
 
+    The second and the third are final at once for a task that :meth:`believe` was called with.
+
     :param clock: monotonic seconds.
     """
 
@@ -238,6 +240,11 @@ class OutcomeFilter:
         self._clock = clock
         self._denials: dict[str, tuple[int, float]] = {}
         self._empty_since: dict[str, float] = {}
+        self._believed: set[str] = set()
+
+    def believe(self, task_ids: Iterable[str]) -> None:
+        """Take a denial, or the lack of pictures, as final: it has lasted long enough elsewhere."""
+        self._believed.update(task_ids)
 
     def conclude(self, task_id: str, outcome: Task | ApimartError) -> Task | TaskNotFoundError | None:
         """Return the final outcome of a task, or ``None`` while it must be queried again."""
@@ -245,7 +252,8 @@ class OutcomeFilter:
         if isinstance(outcome, TaskNotFoundError):
             count, since = self._denials.get(task_id, (0, now))
             self._denials[task_id] = count + 1, since
-            return outcome if count + 1 >= DENIALS and now - since >= DENIED_FOR else None
+            has_lasted = count + 1 >= DENIALS and now - since >= DENIED_FOR
+            return outcome if has_lasted or task_id in self._believed else None
         if isinstance(outcome, ApimartError):
             return None
         self._denials.pop(task_id, None)
@@ -253,7 +261,7 @@ class OutcomeFilter:
             return None
         if outcome.state is TaskState.COMPLETED and not outcome.images:
             since = self._empty_since.setdefault(task_id, now)
-            return outcome if now - since >= IMAGES_GRACE else None
+            return outcome if now - since >= IMAGES_GRACE or task_id in self._believed else None
         return outcome
 
     def forget(self, task_id: str) -> None:

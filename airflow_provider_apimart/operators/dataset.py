@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
 from threading import Event
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from airflow_provider_apimart.assets import IMAGES, PURCHASES
 from airflow_provider_apimart.dataset.run.settings import DatasetSettings, continued_settings
-from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.exceptions import InvalidRequestError, RecordUnavailableError
 from airflow_provider_apimart.gateway.catalogue import MEBIBYTE
 from airflow_provider_apimart.gateway.parsing import read_integer
 from airflow_provider_apimart.gateway.request import is_literal, literal_request
@@ -211,12 +212,13 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._raise_refusal()
         with failing_fast():
             settings = self._settings(context)
-        return self._work(context, settings)
+        return self._work(context, settings, plan_only=str(self.plan_only).lower() == "true")
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after a deferral: copy what has ended, and buy the next rows."""
         self.log.info("Resumed (%s): %d of %d gateway tasks have ended", event["status"], event["ended"], event["of"])
-        return self._work(context, DatasetSettings.from_json(event["settings"]), began_at=event["began_at"])
+        settings = DatasetSettings.from_json(event["settings"])
+        return self._work(context, settings, began_at=event["began_at"], concluded=event.get("without_picture", ()))
 
     def _recover(self, context: Context) -> dict[str, Any] | None:
         """Continue after the trigger failed; ``None`` where nothing is recorded, or it has failed too often."""
@@ -229,7 +231,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             return None
         self.log.warning("The trigger ended without a result; polling on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
-        write_settings(context, settings, self.log)
+        with suppress(RecordUnavailableError):  # One more recovery than allowed does no harm.
+            write_settings(context, settings)
         return self._work(context, settings)
 
     def on_kill(self) -> None:
@@ -278,7 +281,6 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             aws_conn_id=self.aws_conn_id,
             shard=shard,
             limit=limit,
-            plan_only=str(self.plan_only).lower() == "true",
             max_in_flight=in_flight,
             max_cost=self.cost_limit(),
             max_failed=self.max_failed,
@@ -292,15 +294,25 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             run_began_at=time.time() if start is None else start.timestamp(),
         )
 
-    def _work(self, context: Context, settings: DatasetSettings, *, began_at: float | None = None) -> dict[str, Any]:
+    def _work(
+        self,
+        context: Context,
+        settings: DatasetSettings,
+        *,
+        began_at: float | None = None,
+        concluded: Iterable[str] = (),
+        plan_only: bool = False,
+    ) -> dict[str, Any]:
         from airflow_provider_apimart.operators.dataset_session import open_dataset  # noqa: PLC0415 - loads boto3 and urllib3
 
         self._stopping = self._stopping or Event()
         with (
             failing_fast(),
-            open_dataset(self, settings, context, began_at=began_at, stopping=self._stopping) as dataset,
+            open_dataset(
+                self, settings, context, began_at=began_at, stopping=self._stopping, concluded=concluded
+            ) as dataset,
         ):
-            if settings.plan_only:
+            if plan_only:
                 return dataset.plan()
             wait = dataset.work()
             if wait is None:

@@ -42,11 +42,12 @@ def read_settings(context: Context) -> DatasetSettings | None:
     ) from failure
 
 
-def write_settings(context: Context, settings: DatasetSettings, log: Logger) -> None:
+def write_settings(context: Context, settings: DatasetSettings) -> None:
     """
     Record the settings of a generation before it buys anything.
 
-    A failure is logged: the ledger keeps rows from being bought twice, as long as the prefix is the same.
+    :raises RecordUnavailableError: when it is not certain that they are recorded. Another try might render another
+        prefix, and buy everything again.
     """
     value = json.dumps(settings.to_json())
     failure: Exception | str = "Airflow has lost it"
@@ -59,7 +60,10 @@ def write_settings(context: Context, settings: DatasetSettings, log: Logger) -> 
                 return
         except Exception as error:  # noqa: BLE001 - whatever Airflow lacks
             failure = error
-    log.warning("Could not record the settings of this task: %s. A retry renders its templates again.", failure)
+    raise RecordUnavailableError(
+        f"The settings of this task instance could not be recorded: {failure}. Nothing was submitted after that. A "
+        "retry renders its templates again."
+    )
 
 
 def keep_settings(context: Context, settings: DatasetSettings, log: Logger) -> None:
@@ -69,7 +73,10 @@ def keep_settings(context: Context, settings: DatasetSettings, log: Logger) -> N
     except Exception:  # noqa: BLE001 - whatever Airflow lacks, paid pictures are collected
         return
     if not is_recorded:
-        write_settings(context, settings, log)
+        try:
+            write_settings(context, settings)
+        except RecordUnavailableError as error:
+            log.warning("%s", error)
 
 
 def _stored(context: Context) -> Any:

@@ -6,7 +6,6 @@ import math
 from collections import deque
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,7 +17,7 @@ from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
 from airflow_provider_apimart.dataset.row import shard_of
-from airflow_provider_apimart.dataset.run.buying import Buyer
+from airflow_provider_apimart.dataset.run.buying import JUDGED_CALLS, Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
 from airflow_provider_apimart.dataset.run.plan import CallStep, Rules
 from airflow_provider_apimart.dataset.run.report import (
@@ -80,6 +79,8 @@ __all__ = ["OpenDataset", "open_dataset"]
 
 #: The XCom that shows the task's progress, also while it is deferred.
 _PROGRESS: Final = "progress"
+#: Seconds before the end of ``execution_timeout`` after which nothing is bought.
+_BEFORE_ALARM: Final = 30.0
 
 
 @dataclass
@@ -120,12 +121,22 @@ class OpenDataset:
         if has_work and not self.settings.rows and self.error is None:
             self.rows.save(self.ledger.store, self.session.rules.writer)
             self.settings = replace(self.settings, rows=self.session.rules.writer)
-            write_settings(self.context, self.settings, self.operator.log)
+            try:
+                write_settings(self.context, self.settings)
+            except RecordUnavailableError as error:
+                # What is paid for is collected in any case; only then is there something to lose by waiting.
+                if not any(tally.calls_with(CallStep.COLLECT)):
+                    raise
+                self.operator.log.warning("%s", error)
         elif self.settings.rows:
             keep_settings(self.context, self.settings, self.operator.log)
         wait = self.session.work()
-        failures = "".join(str(int(failed)) for failed in self.session.recent_failures)
-        self.settings = replace(self.settings, recent_failures=failures, refused_since=self.session.refused_since)
+        self.settings = replace(
+            self.settings,
+            recent_failures=_flags(self.session.recent_failures),
+            recent_losses=_flags(self.session.buyer.recent_losses),
+            refused_since=self.session.refused_since,
+        )
         if wait is None and self.error is not None:
             raise self.error
         return wait
@@ -163,13 +174,20 @@ class OpenDataset:
 
 @contextmanager
 def open_dataset(
-    operator: DatasetParameters, settings: DatasetSettings, context: Context, *, began_at: float | None, stopping: Event
+    operator: DatasetParameters,
+    settings: DatasetSettings,
+    context: Context,
+    *,
+    began_at: float | None,
+    stopping: Event,
+    concluded: Iterable[str] = (),
 ) -> Iterator[OpenDataset]:
     """
     Connect to the gateway and to S3, open the ledger, and read the dataset unless its rows are stored already.
 
     :param began_at: Unix seconds at which this try of the task began, by the store's clock; ``None`` for now.
     :param stopping: set when the worker is about to be killed.
+    :param concluded: gateway tasks that the trigger has seen for long enough without a picture, or denied.
     """
     ti = context["ti"]
     writer = writer_id(ti)
@@ -193,7 +211,12 @@ def open_dataset(
         store = LedgerStore(copier.bucket.client, settings.bucket, settings.prefix, extra_args)
         ledger = Ledger.open(store, writer=writer, try_number=ti.try_number, warn=operator.log.warning)
         with _closing_ledger(ledger, operator.log) as end:
-            rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger)
+            stored = _stored_rows(settings, ledger, operator.log)
+            if stored is None:
+                settings = replace(settings, rows="")
+                rows, error = _rows(operator, settings, context, hook=hook, ledger=ledger)
+            else:
+                rows, error = stored, None
             began_at = store.now() if began_at is None else began_at
             rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
             collector = Collector(
@@ -208,6 +231,7 @@ def open_dataset(
                 stopping=stopping,
                 log=operator.log,
             )
+            collector.believe(concluded)
             with closing(rows), closing(collector):
                 dataset = OpenDataset(
                     operator,
@@ -254,9 +278,18 @@ def _session(
             max_cost=settings.max_cost,
             max_failed=settings.max_failed,
             max_failure_rate=settings.max_failure_rate,
-            ends_at=rules.try_began_at + limit,
+            # Airflow's own alarm counts from a moment before, and what is on the wire needs a response.
+            ends_at=rules.try_began_at + limit - min(_BEFORE_ALARM, limit / 10),
         ),
-        buyer=Buyer(hook, ledger, rules, settings.max_cost, references, stopping),
+        buyer=Buyer(
+            hook,
+            ledger,
+            rules,
+            settings.max_cost,
+            references,
+            stopping,
+            recent_losses=deque((lost == "1" for lost in settings.recent_losses), JUDGED_CALLS),
+        ),
         collector=collector,
         may_leave=operator.deferrable,
         report=lambda progress: _show(operator, context, progress),
@@ -264,8 +297,19 @@ def _session(
         stopping=stopping,
         recent_failures=deque((failed == "1" for failed in settings.recent_failures), RATED_CALLS),
         refused_since=settings.refused_since,
-        pause=partial(_pause, stopping),
+        pause=stopping.wait,
     )
+
+
+def _stored_rows(settings: DatasetSettings, ledger: Ledger, log: Logger) -> Input | None:
+    """Return the rows that this generation began with; ``None`` where they are not stored yet, or any more."""
+    if not settings.rows:
+        return None
+    try:
+        return Input.load(ledger.store, settings.rows)
+    except FileNotFoundError:
+        log.warning("The stored rows of this task are gone; reading the dataset again.")
+        return None
 
 
 def _rows(
@@ -276,11 +320,7 @@ def _rows(
     hook: ApimartHook,
     ledger: Ledger,
 ) -> tuple[Input, Exception | None]:
-    """Return the rows: the stored ones of this generation, or the dataset as it is now."""
-    if settings.rows:
-        with suppress(FileNotFoundError):
-            return Input.load(ledger.store, settings.rows), None
-        operator.log.warning("The stored rows of this task are gone; reading the dataset again.")
+    """Return the dataset as it is now, or nothing and why it cannot be read, where paid calls are to be collected."""
     try:
         rows = read_dataset(
             operator.rows_to_read(context),
@@ -329,16 +369,16 @@ def _rules(settings: DatasetSettings, context: Context, *, ledger: str, writer: 
     )
 
 
-def _pause(stopping: Event, seconds: float) -> None:
-    stopping.wait(seconds)
-
-
 def _show(operator: DatasetParameters, context: Context, progress: Progress) -> None:
     operator.log.info("%s", progress)
     try:
         context["ti"].xcom_push(_PROGRESS, progress.to_json())
     except Exception as error:  # noqa: BLE001 - whatever Airflow lacks, paid pictures are collected
         operator.log.warning("Could not push the XCom %s: %s", _PROGRESS, error)
+
+
+def _flags(values: Iterable[bool]) -> str:
+    return "".join(str(int(value)) for value in values)
 
 
 @contextmanager

@@ -30,7 +30,10 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
 
     Its one event is small, however many tasks there are: the worker queries them itself::
 
-        {"status": "all" | "due" | "timeout", "ended": 190, "of": 200, "began_at": 1776748674.0, "settings": {...}}
+        {"status": "all" | "due" | "timeout", "ended": 190, "of": 200, "without_picture": ["task_1"],
+         "began_at": 1776748674.0, "settings": {...}}
+
+    ``without_picture`` are the tasks that the gateway denies, or that have ended long ago without a picture.
 
     :param linger: seconds for which the first task that has ended waits for others.
     :param wake_at: Unix seconds at which to fire in any case; ``None`` for never. Without ``task_ids``, the trigger
@@ -53,25 +56,27 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
 
     async def wait(self, poller: TaskPoller) -> dict[str, Any]:
         """Wait, and return the payload of the event."""
-        status, ended = await self._status(poller)
+        waiter = Waiter(self.task_ids, self.log.warning)
+        status = await self._status(poller, waiter)
+        empty = (task_id for task_id, task in waiter.tasks.items() if not task.images)
         return {
             "status": status,
-            "ended": ended,
+            "ended": self._ended(waiter),
             "of": len(self.task_ids),
+            "without_picture": sorted({*waiter.failures, *empty}),
             "began_at": self.began_at,
             "settings": self.settings,
         }
 
-    async def _status(self, poller: TaskPoller) -> tuple[str, int]:
-        """Return why to wake the task, and how many gateway tasks have ended."""
+    async def _status(self, poller: TaskPoller, waiter: Waiter) -> str:
+        """Return why to wake the task."""
         loop = asyncio.get_running_loop()
         # Wall clock as it was when the wait began: it may be set meanwhile.
         offset = time.time() - loop.time()
         deadline = offset + loop.time() + self.seconds_left()
         if not self.task_ids:
             await asyncio.sleep(min(deadline, self.wake_at or math.inf) - loop.time() - offset)
-            return "due", 0
-        waiter = Waiter(self.task_ids, self.log.warning)
+            return "due"
         first_ended_at = math.inf
         with poller.watching(waiter, initial_delay=self.initial_delay(), poll_interval=self.poll_interval):
             while not waiter.done.done():
@@ -82,10 +87,10 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
                     waiter.tasks.values(), wake_at=self.wake_at, linger=self.linger, first_ended_at=first_ended_at
                 )
                 if now >= min(due, deadline):
-                    return "due" if now >= due else "timeout", self._ended(waiter)
+                    return "due" if now >= due else "timeout"
                 await asyncio.wait([waiter.done], timeout=_BEAT)
             await waiter.done  # Raises where nothing polls any more.
-            return "all", self._ended(waiter)
+            return "all"
 
     def _ended(self, waiter: Waiter) -> int:
         return len(self.task_ids) - len(waiter.pending)

@@ -69,6 +69,7 @@ class Account:
         self.bought_at = max(self.bought_at, record.intended_at)
         if record.charged == "unknown" and record.cost is None:
             self.unknown += sign * _decimal(record.reserved)
+            self.untold += sign * (record.reserved is None)
             return
         self.spent += sign * _decimal(record.reserved if record.cost is None else record.cost)
         self.untold += sign * (record.cost is None)

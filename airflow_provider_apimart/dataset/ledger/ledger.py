@@ -274,6 +274,8 @@ class Ledger:
 
     def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
         now = self.store.now()
+        # A later attempt of the same claim may have counted: the same submission with another time.
+        counted = {(entry.idempotency_key, entry.refusals) for entry in claimed}
         refused = [
             replace(
                 entry,
@@ -285,7 +287,7 @@ class Ledger:
                 updated_at=now,
             )
             for entry in exposed
-            if entry not in claimed
+            if (entry.idempotency_key, entry.refusals) not in counted
         ]
         with self._lock:
             for entry in refused:

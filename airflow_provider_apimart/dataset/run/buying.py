@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,11 +11,11 @@ from airflow_provider_apimart.dataset.ledger.budget import Budget, expected_cost
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
 from airflow_provider_apimart.dataset.row import kind_of
 from airflow_provider_apimart.dataset.run.outcome import ABOUT_THE_ROW, after_submit
-from airflow_provider_apimart.dataset.run.plan import CallStep, decide_call, intent_of, resubmitted
+from airflow_provider_apimart.dataset.run.plan import CallStep, decide_call, intent_of, is_unknown_key, resubmitted
 from airflow_provider_apimart.exceptions import ApimartError, BusyError, SubmitOutcomeUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from threading import Event
 
     from airflow_provider_apimart.dataset.ledger.budget import Objection
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.plan import Rules
     from airflow_provider_apimart.gateway.cost import Price
     from airflow_provider_apimart.gateway.request import ImageRequest
+    from airflow_provider_apimart.gateway.task import Submission
     from airflow_provider_apimart.hooks.apimart import ApimartHook
 
-__all__ = ["Buyer"]
+__all__ = ["JUDGED_CALLS", "Buyer"]
 
 #: Calls that are intended, and then submitted, at a time: as many may be left without an outcome when a worker is
 #: killed. No more than the connection's ``max_concurrency``, so that all of them are on the wire at once.
 _GROUP: Final = 16
+#: Paid calls among which lost responses are counted, and the fewest losses that end the buying.
+JUDGED_CALLS, _FEWEST_LOSSES = 16, 3
 #: Seconds after an intent after which its call is no longer begun.
 _BEGINS_WITHIN: Final = 30.0
 
@@ -44,6 +49,8 @@ class Buyer:
     :param stopping: set when the worker is about to be killed: nothing more is submitted then.
     :param trouble: why this worker buys nothing more: something that has nothing to do with the rows.
     :param errors: why calls were not accepted, by their keys.
+    :param recent_losses: of the last paid calls, whether each got no usable response; a session continues with those
+        of the one before.
     """
 
     hook: ApimartHook
@@ -54,7 +61,11 @@ class Buyer:
     stopping: Event
     trouble: ApimartError | None = None
     errors: dict[bytes, str] = field(default_factory=dict)
+    recent_losses: deque[bool] = field(default_factory=lambda: deque(maxlen=JUDGED_CALLS))
     _prices: dict[str, Price | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._judge_losses()
 
     @property
     def group(self) -> int:
@@ -76,7 +87,8 @@ class Buyer:
         """
         requests = self._with_references(calls)
         ready = [call for call in calls if call.key in requests]
-        self._submit(self.ledger.claim(lambda index: self._intents(ready, index)), requests, is_repeated=False)
+        repeated: set[bytes] = set()
+        self._submit(self.ledger.claim(lambda index: self._intents(ready, index, repeated)), requests, repeated)
 
     def buy_again(self, calls: Sequence[tuple[Call, Entry]]) -> None:
         """
@@ -95,10 +107,15 @@ class Buyer:
                 and decide_call(index.find(call.key), self.rules, now=now).step is CallStep.RESUBMIT
             ]
 
-        self._submit(self.ledger.claim(intents), requests, is_repeated=True)
+        self._submit(self.ledger.claim(intents), requests, requests.keys())
 
-    def _intents(self, calls: Sequence[Call], index: Index) -> list[Entry]:
-        """Return the entries of what the ledger still lacks, up to the first call that the budget does not allow."""
+    def _intents(self, calls: Sequence[Call], index: Index, repeated: set[bytes]) -> list[Entry]:
+        """
+        Return the entries of what the ledger still lacks, up to the first call that the budget does not allow.
+
+        :param repeated: takes the calls whose key was submitted before, with an outcome that is not known.
+        """
+        repeated.clear()
         now = self.ledger.store.now()
         budget = self._budget(index)
         intents: list[Entry] = []
@@ -110,12 +127,15 @@ class Buyer:
             if budget.objection(expected):
                 break
             reserved = budget.reserve(expected)
-            intents.append(
-                intent_of(call, state, self.rules, reserved=reserved, now=now, answer_by=self._answer_by(now))
-            )
+            intent = intent_of(call, state, self.rules, reserved=reserved, now=now, answer_by=self._answer_by(now))
+            intents.append(intent)
+            if is_unknown_key(state, intent):
+                repeated.add(call.key)
         return intents
 
-    def _submit(self, intents: Sequence[Entry], requests: dict[bytes, ImageRequest], *, is_repeated: bool) -> None:
+    def _submit(
+        self, intents: Sequence[Entry], requests: dict[bytes, ImageRequest], repeated: Collection[bytes]
+    ) -> None:
         now = self.ledger.store.now
         # From the moment that the intents name: a worker may be stopped at any time after it, also within the claim.
         begins_by = min((entry.updated_at for entry in intents), default=0.0) + _BEGINS_WITHIN
@@ -130,26 +150,43 @@ class Buyer:
                 yield requests[entry.key], entry.idempotency_key
 
         troubles: list[ApimartError] = []
-        for place, response in self.hook.submit_many(purchases()):
-            entry = after_submit(intents[place], response, self.rules, is_repeated=is_repeated, now=now())
+
+        def record(place: int, response: Submission | ApimartError) -> None:
+            intent = intents[place]
+            entry = after_submit(intent, response, is_repeated=intent.key in repeated, now=now())
             self.ledger.record(entry)
+            self.recent_losses.append(entry.status is EntryStatus.UNANSWERED)
             if isinstance(response, ApimartError):
                 self.errors[entry.key] = str(response)
-                troubles += [response] if _is_trouble(entry, response) else []
-        unsent = BusyError("Not submitted: the task was ended, or stood still, before its turn.")
+                troubles.extend([response] if _is_trouble(entry, response) else [])
+
+        # A signal, such as that of execution_timeout, may end the wait for a response: it is paid for all the same.
+        with closing(self.hook.submit_many(purchases(), on_unread=record)) as responses:
+            for place, response in responses:
+                record(place, response)
+        unsent = BusyError("Not submitted: the worker was ended, or was suspended for too long. Nothing was charged.")
         for intent in intents[drawn:]:
-            self.ledger.record(after_submit(intent, unsent, self.rules, is_repeated=is_repeated, now=now()))
+            self.ledger.record(after_submit(intent, unsent, is_repeated=intent.key in repeated, now=now()))
         self._judge(troubles, of=len(intents))
 
     def _judge(self, troubles: Sequence[ApimartError], *, of: int) -> None:
         """Stop where buying on would only make more of the same."""
-        lasting = [error for error in troubles if not error.retryable and error.charged == "no"]
-        if lasting:
-            self.trouble = lasting[0]
-        elif 2 * len(troubles) > of:
-            self.trouble = troubles[0]
-        if isinstance(self.trouble, SubmitOutcomeUnknownError) and self.rules.on_unknown_submit == "resubmit":
-            self.trouble.retryable = True
+        refused = [error for error in troubles if error.charged == "no"]
+        lasting = [error for error in refused if not error.retryable]
+        if lasting or 2 * len(refused) > of:
+            self.trouble = (lasting or refused)[0]
+        else:
+            self._judge_losses()
+
+    def _judge_losses(self) -> None:
+        lost, of = sum(self.recent_losses), len(self.recent_losses)
+        if lost >= _FEWEST_LOSSES and 2 * lost > of:
+            self.trouble = SubmitOutcomeUnknownError(
+                f"{lost} of the last {of} paid calls got no usable response. Their pictures may exist and be billed; "
+                "the ledger names each. No more rows were bought. Before the next run, find out what lies between this "
+                "worker and the gateway.",
+                retryable=self.rules.on_unknown_submit == "resubmit",
+            )
 
     def _with_references(self, calls: Sequence[Call]) -> dict[bytes, ImageRequest]:
         """Return the requests as they are submitted, and record the rows whose reference images cannot be had."""
@@ -163,7 +200,7 @@ class Buyer:
             if state is None or state.status not in {EntryStatus.PRESUMED_LOST, EntryStatus.UNANSWERED}:
                 now = self.ledger.store.now()
                 refused = intent_of(call, state, self.rules, reserved=None, now=now, answer_by=now)
-                self.ledger.record(after_submit(refused, request, self.rules, is_repeated=False, now=now))
+                self.ledger.record(after_submit(refused, request, is_repeated=False, now=now))
             if not isinstance(request, ABOUT_THE_ROW):
                 self.trouble = request
         return requests

@@ -16,11 +16,12 @@ from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_en
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
 from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
+from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
 from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from threading import Event
 
     from airflow.sdk.types import Logger
@@ -90,6 +91,10 @@ class Collector:
         """Wait for the copies that have begun."""
         self._pool.shutdown(cancel_futures=True)
 
+    def believe(self, task_ids: Iterable[str]) -> None:
+        """Take it as final that the gateway denies tasks, or has no pictures of them."""
+        self._filter.believe(task_ids)
+
     def watch_again(self) -> None:
         """Poll the calls again whose pictures could not be copied: their URLs may be others now."""
         entries = [entry for entry, _ in self.uncopied.values()]
@@ -120,6 +125,8 @@ class Collector:
         if purchase in self._calls or purchase in self.uncopied or is_copying:
             return
         self._calls[purchase] = entry
+        if self.ledger.store.now() >= entry.accepted_at + ASSUMED_URL_LIFETIME:
+            self.believe(entry.task_ids)  # Its pictures could not be had any more in any case.
         delay = 0.0 if is_late else max(0.0, entry.accepted_at + self._first_poll() - self.ledger.store.now())
         delivered = {task["id"] for task in entry.delivered}
         for task_id in entry.task_ids:

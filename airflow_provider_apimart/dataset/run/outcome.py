@@ -84,16 +84,13 @@ class CallResult:
         return [None for error in self.errors if isinstance(error, TaskNotFoundError)]
 
 
-def after_submit(
-    entry: Entry, response: Submission | ApimartError, rules: Rules, *, is_repeated: bool, now: float
-) -> Entry:
+def after_submit(entry: Entry, response: Submission | ApimartError, *, is_repeated: bool, now: float) -> Entry:
     """
     Return the entry of a call after the response to its submit.
 
     :param response: what the hook returned or raised.
     :param is_repeated: whether the same key was submitted before. A refusal then says nothing about the first submit.
     """
-    entry = replace(entry, writer=rules.writer, try_number=rules.try_number)
     if not isinstance(response, ApimartError):
         delivered = tuple(task.to_json() for task in response.tasks if task.is_finished)
         return replace(
@@ -118,7 +115,6 @@ def presumed_lost_entry(entry: Entry, rules: Rules, *, now: float) -> Entry:
         status=EntryStatus.PRESUMED_LOST,
         error=_LOST,
         writer=rules.writer,
-        try_number=rules.try_number,
         updated_at=now,
     )
 
@@ -156,7 +152,6 @@ def failed_entry(
         cost=result.cost,
         credits_cost=result.credits_cost,
         writer=rules.writer,
-        try_number=rules.try_number,
     )
     return _ended(priced, EntryStatus.FAILED, reason, charged, retryable=retryable, now=now)
 
@@ -180,7 +175,6 @@ def copied_entry(
         error=None,
         reserved=entry.reserved if result.cost is None else None,
         writer=rules.writer,
-        try_number=rules.try_number,
         updated_at=now,
     )
 

@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.records import CallState
     from airflow_provider_apimart.dataset.row import Call
 
-__all__ = ["CallNeed", "CallStep", "Rules", "decide_call", "intent_of", "resubmitted"]
+__all__ = [
+    "CallNeed",
+    "CallStep",
+    "Rules",
+    "decide_call",
+    "intent_of",
+    "is_unknown_key",
+    "resubmitted",
+    "was_resubmitted",
+]
 
 #: Seconds after which an accepted call of another task instance is taken to have nobody who collects it.
 _ADOPTED_AFTER: Final = 15 * 60.0
@@ -150,7 +159,6 @@ def intent_of(
     :param answer_by: Unix seconds after which this worker neither makes the call nor waits for its response.
     """
     generation, attempt, refusals, retries = _next_numbers(state, rules, now)
-    is_same_key = state is not None and (generation, attempt) == (state.generation, state.attempt)
     row, request = call.row, call.request
     model, size, resolution, quality, n = kind_of(request)
     return Entry(
@@ -179,11 +187,16 @@ def intent_of(
         try_number=rules.try_number,
         run_id=rules.run_id,
         max_tries=rules.max_tries,
-        intended_at=state.intended_at if state is not None and is_same_key else now,
+        intended_at=_first_intended_at(state, generation, attempt, now),
         answer_by=answer_by,
         updated_at=now,
         columns=dict(row.columns) or None,
     )
+
+
+def is_unknown_key(state: CallState | None, intent: Entry) -> bool:
+    """Return whether the key of an intent was submitted before, with an outcome that is not known."""
+    return state is not None and state.charged == "unknown" and _has_key(state, intent.generation, intent.attempt)
 
 
 def resubmitted(entry: Entry, rules: Rules, *, now: float, answer_by: float) -> Entry:
@@ -201,6 +214,25 @@ def resubmitted(entry: Entry, rules: Rules, *, now: float, answer_by: float) -> 
         answer_by=answer_by,
         updated_at=now,
     )
+
+
+def was_resubmitted(entry: Entry, rules: Rules) -> bool:
+    """Return whether this try has submitted a key again, and has got no usable response either."""
+    is_own = entry.writer == rules.writer and entry.updated_at >= rules.try_began_at
+    return entry.status is EntryStatus.UNANSWERED and entry.refusals > 0 and is_own
+
+
+def _has_key(state: CallState, generation: int, attempt: int) -> bool:
+    return (state.generation, state.attempt) == (generation, attempt)
+
+
+def _first_intended_at(state: CallState | None, generation: int, attempt: int, now: float) -> float:
+    """Return when a key was first about to be submitted, as far as the gateway may still know that."""
+    if state is None or not _has_key(state, generation, attempt):
+        return now
+    # Nothing was bought with it, and the gateway has forgotten it: its life begins again.
+    has_expired = state.charged == "no" and now >= state.intended_at + KEY_LIFETIME
+    return now if has_expired else state.intended_at
 
 
 def _accepted(state: CallState, rules: Rules, now: float) -> CallNeed:

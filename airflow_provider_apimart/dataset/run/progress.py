@@ -77,8 +77,8 @@ def progress_of(tally: Tally, budget: Budget, *, done_before: int, since: float,
 
     :param done_before: calls that were done when this worker began, ``since`` in Unix seconds.
     """
-    in_flight = tally.count(CallStep.COLLECT, CallStep.RESUBMIT)
-    remaining = tally.left + in_flight + tally.count(CallStep.WAIT)
+    in_flight = tally.count(CallStep.COLLECT, CallStep.WAIT)
+    remaining = tally.left + in_flight + tally.count(CallStep.RESUBMIT)
     spent = float(budget.spent)
     elapsed = now - since
     per_second = (tally.done - done_before) / elapsed if elapsed >= _FIRST_RATE_AFTER else 0.0

@@ -34,7 +34,7 @@ from airflow_provider_apimart.dataset.run.ending import (
     out_of_time,
 )
 from airflow_provider_apimart.dataset.run.outcome import presumed_lost_entry
-from airflow_provider_apimart.dataset.run.plan import CallStep
+from airflow_provider_apimart.dataset.run.plan import CallStep, was_resubmitted
 from airflow_provider_apimart.dataset.run.progress import is_report_due, progress_of
 from airflow_provider_apimart.dataset.run.waves import DatasetWait, Wave, linger_seconds, should_leave
 from airflow_provider_apimart.exceptions import ApimartError, RateLimitError, SubmitOutcomeUnknownError
@@ -118,7 +118,7 @@ class Session:
     warn: Callable[[str], None]
     stopping: Event
     clock: Callable[[], float] = time.monotonic
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], object] = time.sleep
     recent_failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RATED_CALLS))
     refused_since: float = 0.0
     is_waiting: bool = field(default=False, init=False)
@@ -130,7 +130,7 @@ class Session:
     _copied_again_at: float = field(default=0.0, init=False)
     _busy: ApimartError | None = field(default=None, init=False)
     _busy_until: float = field(default=math.inf, init=False)
-    _resubmitted: set[bytes] = field(default_factory=set, init=False)
+    _not_resubmitted: set[bytes] = field(default_factory=set, init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
     def begin(self) -> None:
@@ -227,18 +227,20 @@ class Session:
             self.tally.update(entry.key, now=self._now())
 
     def _buy_again(self) -> bool:
-        """Submit a group of keys whose responses were lost, once in a session, and return whether there was one."""
+        """Submit a group of keys whose responses were lost, once in a try, and return whether there was one."""
         calls = [
             (found, entry)
             for key, call in self.tally.calls_with(CallStep.RESUBMIT)
-            if key not in self._resubmitted
+            if key not in self._not_resubmitted
             and (entry := self.ledger.index.open_entry(key)) is not None
+            and not was_resubmitted(entry, self.rules)
             and (found := self.tally.call_of(key, call.row)) is not None
         ][: self.buyer.group]
         if not calls or not self._may_submit():
             return False
-        self._resubmitted |= {entry.key for _, entry in calls}
         self.buyer.buy_again(calls)
+        # A reference image that cannot be had now keeps its call from being submitted.
+        self._not_resubmitted |= {entry.key for _, entry in calls}
         self._after_submits([(call, None) for call, _ in calls])
         return True
 
@@ -376,8 +378,8 @@ class Session:
             raise self.buyer.trouble
         if unanswered := tally.count(CallStep.RESUBMIT):
             raise SubmitOutcomeUnknownError(
-                f"The outcome of {unanswered} paid call(s) is still not known, although their keys were submitted "
-                "again. The ledger names each with the reason. All others are done; a retry submits the keys again.",
+                f"The outcome of {unanswered} paid call(s) is still not known. In this try each key was submitted once "
+                "more, unless the ledger names a reason against it. All others are done; a retry submits them again.",
                 retryable=True,
             )
         objection = self._objection()

@@ -10,7 +10,9 @@ __all__ = ["DatasetSettings", "continued_settings"]
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
 #: What is not a parameter of the DAG author.
-_STATE: Final = frozenset({"generation", "run_began_at", "rows", "recoveries", "recent_failures", "refused_since"})
+_STATE: Final = frozenset(
+    {"generation", "run_began_at", "rows", "recoveries", "recent_failures", "recent_losses", "refused_since"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class DatasetSettings:
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
     :param recent_failures: of the last calls, ``1`` for each that ended without a picture and ``0`` for the others.
+    :param recent_losses: of the last paid calls, ``1`` for each that got no usable response.
     :param refused_since: Unix seconds of the first of the refusals that no acceptance has followed; 0 for none.
     """
 
@@ -37,7 +40,6 @@ class DatasetSettings:
     aws_conn_id: str | None
     shard: tuple[int, int] | None = None
     limit: int | None = None
-    plan_only: bool = False
     max_in_flight: int = 200
     max_cost: float | None = None
     max_failed: float | None = None
@@ -52,6 +54,7 @@ class DatasetSettings:
     rows: str = ""
     recoveries: int = 0
     recent_failures: str = ""
+    recent_losses: str = ""
     refused_since: float = 0.0
 
     @classmethod

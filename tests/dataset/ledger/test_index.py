@@ -63,6 +63,24 @@ def test_the_cost_is_not_known_while_a_call_is_open() -> None:
     assert (account.calls, account.cost) == (1, 0.1)
 
 
+def test_the_cost_is_not_known_where_a_failed_call_may_have_been_charged() -> None:
+    first, second = entry(1), entry(2, reserved=None)
+    index = index_of(first, copied(first, cost=0.1), second, failed(second, charged="unknown", cost=None))
+
+    (account,) = index.accounts(buyer="alice")
+    assert (account.calls, account.cost) == (2, None)
+
+
+def test_a_bystander_who_presumes_a_call_lost_holds_nothing_for_it_and_overrules_nobody() -> None:
+    intent = entry(1)
+    presumed = replace(intent, status=EntryStatus.PRESUMED_LOST, writer="bob")
+
+    assert index_of(intent, presumed).open_entries() == (presumed,)
+    state = index_of(intent, presumed, refused(intent)).find(KEY)
+    assert state is not None
+    assert state.status == "refused"
+
+
 def test_a_paid_picture_stays_the_answer_until_a_newer_one_is_paid() -> None:
     first, second = entry(1, run_id="dag/1"), entry(1, generation=1, run_id="dag/2")
     index = index_of(first, accepted(first), copied(first, cost=0.1), second)

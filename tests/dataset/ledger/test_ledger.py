@@ -12,6 +12,8 @@ import pytest
 from dataset.ledger.ledger_entries import accepted, copied, entry, ledger_of, store_of
 from dataset.ledger.model_store import ModelServer, Stored
 
+from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.log import log_number
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.exceptions import RecordUnavailableError, SupersededError
 
@@ -273,3 +275,35 @@ def test_workers_at_once_claim_each_row_once_on_a_real_store(s3_server: SeaweedF
     assert sorted(row for rows in claimed.values() for row in rows) == list(range(24))
     index = ledger_of(LedgerStore(s3_server.client(), bucket, "catalogue")).index
     assert all(index.is_copied(entry(row).key) for row in range(24))
+
+
+@pytest.mark.parametrize("before", ["refused", "unanswered"])
+def test_a_claim_that_counts_at_the_second_attempt_is_not_taken_back(before: str) -> None:
+    server = ModelServer("ignores")
+    alice, bob = ledger_of(store_of(server)), ledger_of(store_of(server), writer="bob")
+    first = entry(1, intended_at=server.now)
+    alice.claim(lambda _: [first])
+    charged = "no" if before == "refused" else "unknown"
+    alice.record(replace(first, status=EntryStatus(before), charged=charged, cost=0.0 if charged == "no" else None))
+    alice.flush()
+    put, written = alice.store.put, list[str]()
+
+    def put_beside_bob(name: str, *arguments: Any, **conditions: Any) -> bool:
+        is_written = put(name, *arguments, **conditions)
+        if name.startswith("log/") and not written:
+            server.now += 1
+            number = log_number(name)
+            written.append(f"log/{number:08}-bob.jsonl.gz")
+            bob.store.put(written[0], bob._log._body(number, [entry(2, buyer="bob").to_line()]))
+        return is_written
+
+    alice.store.put = put_beside_bob  # type: ignore[method-assign]
+    claimed = alice.claim(lambda _: [replace(first, refusals=1, updated_at=server.now, answer_by=server.now + 330)])
+    alice.flush()
+
+    assert written
+    assert [each.refusals for each in claimed] == [1]
+    for ledger in (alice, ledger_of(store_of(server), writer="carol")):
+        state = ledger.index.find(first.key)
+        assert state is not None
+        assert (state.status, state.refusals) == ("intended", 1)

@@ -168,6 +168,20 @@ class TestTheNextPurchase:
         assert again.idempotency_key == self.intent().idempotency_key
         assert (again.attempt, again.refusals, again.retries) == (0, 1, 0)
 
+    @pytest.mark.parametrize(
+        ("age", "charged", "is_new"),
+        [(KEY_LIFETIME - 60, "no", False), (KEY_LIFETIME + 60, "no", True), (KEY_LIFETIME - 60, "unknown", False)],
+    )
+    def test_with_a_key_that_the_gateway_has_forgotten_begins_its_life_again(
+        self, age: float, charged: str, *, is_new: bool
+    ) -> None:
+        before = entry(**{**REFUSED, "status": EntryStatus.RELEASED, "charged": charged, "intended_at": NOW - age})
+
+        intent = self.intent(before)
+
+        assert intent.idempotency_key == before.idempotency_key or charged == "no"
+        assert (intent.intended_at == NOW) is is_new
+
     def test_takes_a_new_key_after_a_free_failure(self) -> None:
         again = self.intent(entry(**FREE))
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.run.virtual import PRICE, World
+from dataset.run.virtual import BEGIN, PRICE, World
 
+from airflow_provider_apimart.dataset.ledger.store import LedgerStore
+from airflow_provider_apimart.dataset.ledger.verdicts import decide_rows, undecided_calls
 from airflow_provider_apimart.exceptions import (
+    ApimartError,
     BudgetExceededError,
     IncompleteDatasetError,
+    InsufficientBalanceError,
     RateLimitError,
+    SubmitOutcomeUnknownError,
     TaskTimeoutError,
 )
 
@@ -112,6 +119,69 @@ class TestAGatewayThatRefusesForNow:
         assert refused.value.retryable
         assert 6 * 3600 <= world.time - began_at <= 7 * 3600
         assert len(world.copied) == 32
+
+
+class TestALostResponse:
+    def test_of_most_calls_ends_the_buying_whether_or_not_the_worker_leaves(self) -> None:
+        for may_leave in (True, False):
+            world = World()
+            draw = random.Random(3).random  # noqa: S311 - repeatable
+            world.gateway.respond = lambda _, draw=draw: SubmitOutcomeUnknownError("lost") if draw() < 0.6 else None
+
+            with pytest.raises(SubmitOutcomeUnknownError, match="of the last 16 paid calls"):
+                world.run(prompts(1_000), may_leave=may_leave)
+
+            assert len(world.gateway.submits) <= 64
+
+    def test_alone_does_not_end_the_buying_of_the_others(self) -> None:
+        world = World()
+        world.gateway.settings.max_concurrency = 1
+        world.gateway.respond = lambda number: SubmitOutcomeUnknownError("lost") if number == 0 else None
+
+        with pytest.raises(IncompleteDatasetError):
+            world.run(prompts(30))
+
+        assert len(world.gateway.submits) == 30
+        assert len(world.copied) == 29
+
+    def test_is_answered_with_the_same_key_once_in_a_try(self) -> None:
+        world = World()
+        world.gateway.respond = lambda number: (
+            SubmitOutcomeUnknownError("lost") if "picture 3" in world.gateway.submits[number] else None
+        )
+
+        with pytest.raises(SubmitOutcomeUnknownError, match="1 paid call"):
+            world.run(prompts(40), max_in_flight=4, on_unknown_submit="resubmit")
+
+        assert world.sessions > 1
+        assert Counter(prompt for _, prompt, _ in world.gateway.submits)["picture 3"] == 2
+
+    def test_stays_unknown_when_its_key_is_refused_after_a_verdict(self) -> None:
+        world = World()
+        errors: dict[int, ApimartError] = {0: SubmitOutcomeUnknownError("lost"), 1: InsufficientBalanceError("empty")}
+        world.gateway.respond = errors.get
+        with pytest.raises(IncompleteDatasetError):
+            world.run(prompts(1))
+        store = LedgerStore(world.s3.client(), "bucket", "prefix", clock=world.now)
+
+        decide_rows(store, [entry.id for entry in undecided_calls(store)], "buy-again")
+        with pytest.raises(InsufficientBalanceError):
+            world.run(prompts(1), try_number=2)
+
+        (entry,) = undecided_calls(store)
+        assert (entry.status, entry.charged) == ("unanswered", "unknown")
+        assert len({key for *_, key in world.gateway.submits}) == 1
+
+
+def test_a_task_that_the_gateway_denies_ends_when_its_trigger_has_said_so() -> None:
+    world = World()
+    world.gateway.denied.add("task_2")
+
+    with pytest.raises(IncompleteDatasetError, match="picture"):
+        world.run(prompts(5))
+
+    assert len(world.copied) == 4
+    assert world.time - BEGIN < 600
 
 
 class TestMoney:

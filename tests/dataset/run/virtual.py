@@ -19,17 +19,18 @@ from botocore.exceptions import ClientError
 from airflow_provider_apimart.dataset.input import read_dataset
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
-from airflow_provider_apimart.dataset.run.buying import Buyer
+from airflow_provider_apimart.dataset.run.buying import JUDGED_CALLS, Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
 from airflow_provider_apimart.dataset.run.plan import Rules
 from airflow_provider_apimart.dataset.run.session import Limits, Session
 from airflow_provider_apimart.dataset.run.tally import Tally
+from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.gateway.catalogue import Gateway
 from airflow_provider_apimart.gateway.cost import Price
 from airflow_provider_apimart.gateway.task import Image, Submission, Task, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from airflow_provider_apimart.dataset.run.waves import DatasetWait
     from airflow_provider_apimart.exceptions import ApimartError
@@ -136,13 +137,19 @@ class ModelGateway:
     pause: Callable[[float], None] = lambda _: None
     submits: list[tuple[float, str, str]] = field(default_factory=list)
     tasks: dict[str, tuple[float, float, str, float]] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
     queries: int = 0
     most_running: int = 0
     settings: Any = field(
         default_factory=lambda: SimpleNamespace(gateway=Gateway.APIMART, max_concurrency=16, submit_lifetime=300.0)
     )
 
-    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Any]]:
+    def submit_many(
+        self,
+        purchases: Iterable[tuple[ImageRequest, str]],
+        *,
+        on_unread: Any = None,  # noqa: ARG002 - as the hook's
+    ) -> Generator[tuple[int, Any], None, None]:
         drawn = list(purchases)
         self.pause(self.submit_seconds)
         for place, (request, key) in enumerate(drawn):
@@ -159,9 +166,10 @@ class ModelGateway:
             task = Task(task_id=task_id, status="submitted", state=TaskState.RUNNING)
             yield place, error or Submission((task,), replayed=False)
 
-    def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task]:
+    def get_tasks(self, task_ids: Iterable[str]) -> dict[str, Task | TaskNotFoundError]:
         self.queries += 1
-        return {task_id: self._task(task_id) for task_id in task_ids}
+        unknown = TaskNotFoundError("unknown", charged="unknown")
+        return {task_id: unknown if task_id in self.denied else self._task(task_id) for task_id in task_ids}
 
     def get_price(self, model: str) -> Price:
         return Price(model, {"paid_price": PRICE})
@@ -230,10 +238,13 @@ class World:
     def run(self, prompts: Any, *, may_leave: bool = True, most_sessions: int = 500, **options: Any) -> dict[str, int]:
         """Work on a dataset as a task does, with a new session after each wait, and return the counts at the end."""
         began_at, failures, refused_since = self.time, deque[bool](), 0.0
+        losses: deque[bool] = deque(maxlen=JUDGED_CALLS)
+        denied: set[str] = set()
         while True:
             self.sessions += 1
             assert self.sessions < most_sessions
-            session = self.session(prompts, began_at=began_at, may_leave=may_leave, **options)
+            session = self.session(prompts, began_at=began_at, may_leave=may_leave, losses=losses, **options)
+            session.collector.believe(denied)
             session.recent_failures.extend(failures)
             session.refused_since = refused_since
             failures = session.recent_failures
@@ -261,6 +272,7 @@ class World:
                 tally = session.tally
                 return {"total": tally.total, "done": tally.done, "failed": tally.failed, "left": tally.left}
             self._wait(wait)
+            denied = self.gateway.denied.intersection(wait.task_ids)
 
     def session(
         self,
@@ -280,6 +292,7 @@ class World:
         hook: Any = None,
         copier: Any = None,
         held: float = 1.0,
+        losses: deque[bool] | None = None,
         **rules: Any,
     ) -> Session:
         """
@@ -316,7 +329,15 @@ class World:
             limits=Limits(
                 in_flight=max_in_flight, max_cost=max_cost, max_failed=max_failed, max_failure_rate=max_failure_rate
             ),
-            buyer=Buyer(hook, ledger, all_rules, max_cost, references, stopping),
+            buyer=Buyer(
+                hook,
+                ledger,
+                all_rules,
+                max_cost,
+                references,
+                stopping,
+                recent_losses=deque(maxlen=JUDGED_CALLS) if losses is None else losses,
+            ),
             collector=collector,
             may_leave=may_leave,
             report=lambda _: None,
