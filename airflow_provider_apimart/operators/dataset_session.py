@@ -19,7 +19,7 @@ from airflow_provider_apimart.dataset.references.resolver import ReferenceResolv
 from airflow_provider_apimart.dataset.row import shard_of
 from airflow_provider_apimart.dataset.run.buying import JUDGED_CALLS, Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
-from airflow_provider_apimart.dataset.run.plan import CallStep, Rules
+from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.dataset.run.report import (
     MOST_OBJECTS,
     images_event,
@@ -28,7 +28,8 @@ from airflow_provider_apimart.dataset.run.report import (
     purchase_event,
     task_report,
 )
-from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Limits, Session
+from airflow_provider_apimart.dataset.run.session import RATED_CALLS, Session
+from airflow_provider_apimart.dataset.run.settings import Rules
 from airflow_provider_apimart.dataset.run.tally import Tally
 from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.request import rendered_values
@@ -218,7 +219,17 @@ def open_dataset(
             else:
                 rows, error = stored, None
             began_at = store.now() if began_at is None else began_at
-            rules = _rules(settings, context, ledger=store.address, writer=writer, began_at=began_at)
+            limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
+            rules = Rules.of(
+                settings,
+                ledger=store.address,
+                writer=writer,
+                try_number=ti.try_number,
+                run_id=f"{ti.dag_id}/{ti.run_id}",
+                try_began_at=began_at,
+                # Airflow's own alarm counts from a moment before, and what is on the wire needs a response.
+                ends_at=began_at + limit - min(_BEFORE_ALARM, limit / 10),
+            )
             collector = Collector(
                 hook,
                 copier,
@@ -226,8 +237,6 @@ def open_dataset(
                 rules,
                 prefix=settings.prefix,
                 at_once=operator.max_concurrency,
-                initial_delay=settings.initial_delay,
-                poll_interval=settings.poll_interval,
                 stopping=stopping,
                 log=operator.log,
             )
@@ -265,7 +274,6 @@ def _session(
     stopping: Event,
 ) -> Session:
     shard, hook, ledger = settings.shard, collector.hook, collector.ledger
-    limit = operator.execution_timeout.total_seconds() if operator.execution_timeout else math.inf
     references = ReferenceResolver(hook, ledger.store, aws_conn_id=settings.aws_conn_id)
     return Session(
         tally=Tally(
@@ -273,19 +281,10 @@ def _session(
         ),
         ledger=ledger,
         rules=rules,
-        limits=Limits(
-            in_flight=settings.max_in_flight,
-            max_cost=settings.max_cost,
-            max_failed=settings.max_failed,
-            max_failure_rate=settings.max_failure_rate,
-            # Airflow's own alarm counts from a moment before, and what is on the wire needs a response.
-            ends_at=rules.try_began_at + limit - min(_BEFORE_ALARM, limit / 10),
-        ),
         buyer=Buyer(
             hook,
             ledger,
             rules,
-            settings.max_cost,
             references,
             stopping,
             recent_losses=deque((lost == "1" for lost in settings.recent_losses), JUDGED_CALLS),
@@ -350,23 +349,6 @@ def _rows(
     if not len(rows):
         operator.log.warning("No row to buy%s", f" in shard {settings.shard}" if settings.shard else "")
     return rows, None
-
-
-def _rules(settings: DatasetSettings, context: Context, *, ledger: str, writer: str, began_at: float) -> Rules:
-    ti = context["ti"]
-    return Rules(
-        ledger=ledger,
-        writer=writer,
-        try_number=ti.try_number,
-        run_id=f"{ti.dag_id}/{ti.run_id}",
-        run_began_at=settings.run_began_at,
-        try_began_at=began_at,
-        max_tries=settings.generation,
-        on_existing=settings.on_existing,
-        on_unknown_submit=settings.on_unknown_submit,
-        row_retries=settings.row_retries,
-        timeout=settings.timeout,
-    )
 
 
 def _show(operator: DatasetParameters, context: Context, progress: Progress) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
     from airflow_provider_apimart.dataset.row import Call
-    from airflow_provider_apimart.dataset.run.plan import Rules
+    from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.gateway.cost import Price
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.gateway.task import Submission
@@ -56,7 +56,6 @@ class Buyer:
     hook: ApimartHook
     ledger: Ledger
     rules: Rules
-    max_cost: float | None
     references: ReferenceResolver
     stopping: Event
     trouble: ApimartError | None = None
@@ -74,7 +73,7 @@ class Buyer:
 
     def objection(self, call: Call) -> Objection | None:
         """Return why the budget does not allow a call, or ``None`` where it does."""
-        if self.max_cost is None:
+        if self.rules.max_cost is None:
             return None
         index = self.ledger.index
         return self._budget(index).objection(self._expected(call.request, index))
@@ -209,7 +208,7 @@ class Buyer:
         return now + _BEGINS_WITHIN + self.hook.settings.submit_lifetime
 
     def _budget(self, index: Index) -> Budget:
-        return Budget.of(index, run_id=self.rules.run_id, max_cost=self.max_cost)
+        return Budget.of(index, run_id=self.rules.run_id, max_cost=self.rules.max_cost)
 
     def _expected(self, request: ImageRequest, index: Index) -> float | None:
         return expected_cost(self._listed_price(request), index.recent_costs(kind_of(request)))
@@ -219,7 +218,7 @@ class Buyer:
         return expected_cost(self._table_price(request), self.ledger.index.recent_costs(kind_of(request)))
 
     def _listed_price(self, request: ImageRequest) -> float | None:
-        return None if self.max_cost is None else self._table_price(request)
+        return None if self.rules.max_cost is None else self._table_price(request)
 
     def _table_price(self, request: ImageRequest) -> float | None:
         if request.model not in self._prices:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.run.outcome import CallResult
-    from airflow_provider_apimart.dataset.run.plan import Rules
+    from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.exceptions import TaskNotFoundError
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
@@ -52,7 +52,6 @@ class Collector:
 
     :param prefix: of the dataset, without a slash at its end.
     :param at_once: calls that are copied at the same time.
-    :param initial_delay: seconds between a submit and the first poll; ``poll_interval`` between two polls.
     :param stopping: set when the worker is about to be killed: no other copy begins then.
     :param clock: monotonic seconds.
 
@@ -67,8 +66,6 @@ class Collector:
     rules: Rules
     prefix: str
     at_once: int
-    initial_delay: float
-    poll_interval: float
     stopping: Event
     log: Logger
     clock: Callable[[], float] = time.monotonic
@@ -245,10 +242,11 @@ class Collector:
 
     def _first_poll(self) -> float:
         """Return the seconds between a submit and its first poll: less than the DAG author says for quick pictures."""
-        return min(self.initial_delay, self.durations[0]) if self.durations else self.initial_delay
+        delay = self.rules.initial_delay
+        return min(delay, self.durations[0]) if self.durations else delay
 
     def _interval(self) -> float:
-        return poll_seconds(self.poll_interval, self.durations)
+        return poll_seconds(self.rules.poll_interval, self.durations)
 
 
 def _purchase(entry: Entry) -> Purchase:

@@ -8,14 +8,13 @@ more calls have no picture than allowed, all of them late   TaskTimeoutError
 more calls have no picture than allowed                     IncompleteDatasetError
 rows are left because too many of the last calls failed     IncompleteDatasetError
 rows are left because the budget allows no more             BudgetExceededError
-nothing of all that                                         its result
+no row is left, and no more have failed than allowed         its result
 ==========================================================  =======================
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow_provider_apimart.dataset.run.plan import CallStep
 from airflow_provider_apimart.exceptions import (
@@ -30,29 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
+    from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.dataset.run.tally import Tally
 
-__all__ = ["DatasetEnd", "TallyEnd", "allowed_failures", "decide_end", "error_of_end", "not_copied", "out_of_time"]
-
-
-class DatasetEnd(StrEnum):
-    """How a task ends when nothing is left to do or to wait for."""
-
-    FINISHED = "finished"
-    OVER_BUDGET = "over budget"
-    LATE = "late"
-    INCOMPLETE = "incomplete"
-
-
-class TallyEnd(NamedTuple):
-    """
-    How a task ends.
-
-    :param reason: the beginning of the error where it fails.
-    """
-
-    end: DatasetEnd
-    reason: str = ""
+__all__ = ["allowed_failures", "error_of_end", "not_copied", "out_of_time"]
 
 
 def allowed_failures(total: int, max_failed: float | None) -> float:
@@ -61,51 +41,44 @@ def allowed_failures(total: int, max_failed: float | None) -> float:
     return allowed * total if isinstance(allowed, float) else allowed
 
 
-def decide_end(tally: Tally, *, max_failed: float | None, failure: str | None, objection: str | None) -> TallyEnd:
-    """
-    Return how a task ends.
-
-    :param failure: why so many calls have failed that nothing more is bought.
-    :param objection: why the budget allows no more.
-    """
-    of_rows = f"of {tally.total} rows"
-    if tally.failed > allowed_failures(tally.total, max_failed):
-        why_not = failure or objection or ""
-        unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
-        only_late = tally.count(CallStep.LATE) == tally.failed and not tally.left
-        end = DatasetEnd.LATE if only_late else DatasetEnd.INCOMPLETE
-        return TallyEnd(end, f"{tally.failed} {of_rows} have no picture.{unbought}")
-    if tally.left:
-        end = DatasetEnd.INCOMPLETE if failure else DatasetEnd.OVER_BUDGET
-        return TallyEnd(end, f"{tally.left} {of_rows} were not bought. {failure or objection or ''}".rstrip())
-    return TallyEnd(DatasetEnd.FINISHED)
-
-
 def error_of_end(
-    end: TallyEnd, tally: Tally, *, spent: Decimal, timeout: float, errors: Mapping[bytes, str]
+    tally: Tally,
+    rules: Rules,
+    *,
+    failure: str | None,
+    objection: str | None,
+    spent: Decimal,
+    errors: Mapping[bytes, str],
 ) -> ApimartError | None:
     """
     Return the error with which a task ends, or ``None`` where it succeeds.
 
+    :param failure: why so many calls have failed that nothing more is bought.
+    :param objection: why the budget allows no more.
     :param spent: US dollars that the DAG run has spent.
-    :param timeout: seconds that a try waits for an accepted call.
     :param errors: what happened to calls, by their keys.
     """
     money = f"This run has spent {spent:g} USD."
-    if end.end is DatasetEnd.FINISHED:
-        return None
-    if end.end is DatasetEnd.OVER_BUDGET:
-        return BudgetExceededError(
-            f"{end.reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
-        )
+    why_not = failure or objection or ""
+    if tally.failed <= allowed_failures(tally.total, rules.max_failed):
+        if not tally.left:
+            return None
+        reason = f"{tally.left} of {tally.total} rows were not bought. {why_not}".rstrip()
+        if not failure:
+            return BudgetExceededError(
+                f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
+            )
+    else:
+        unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
+        reason = f"{tally.failed} of {tally.total} rows have no picture.{unbought}"
     failed = "; ".join(tally.reasons(errors))
-    if end.end is DatasetEnd.LATE:
+    if not tally.left and tally.count(CallStep.LATE) == tally.failed:
         return TaskTimeoutError(
-            f"{end.reason} They still run at the gateway after {timeout:g} s and may be charged. {money} They are "
+            f"{reason} They still run at the gateway after {rules.timeout:g} s and may be charged. {money} They are "
             f"recorded: a retry collects them and buys nothing twice. {failed}"
         )
     return IncompleteDatasetError(
-        f"{end.reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
+        f"{reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "
         "were not charged; max_failed lets a task succeed with some rows missing; a verdict per row accepts a loss or "
         f"buys again (python -m airflow_provider_apimart.dataset --help). {failed}"
     )

@@ -21,7 +21,7 @@ from airflow_provider_apimart.gateway.task import Task, task_error
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_apimart.dataset.run.plan import Rules
+    from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.exceptions import Charged
     from airflow_provider_apimart.gateway.task import Submission
 

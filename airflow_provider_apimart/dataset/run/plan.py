@@ -23,9 +23,9 @@ GIVE_UP, unless pictures are regenerated: then it is bought once more in each ru
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, purchase_key
 from airflow_provider_apimart.dataset.row import kind_of
@@ -34,11 +34,11 @@ from airflow_provider_apimart.gateway.request import KEY_LIFETIME
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.records import CallState
     from airflow_provider_apimart.dataset.row import Call
+    from airflow_provider_apimart.dataset.run.settings import Rules
 
 __all__ = [
     "CallNeed",
     "CallStep",
-    "Rules",
     "decide_call",
     "intent_of",
     "is_unknown_key",
@@ -83,43 +83,6 @@ _BUY: Final = CallNeed(CallStep.BUY)
 _DONE: Final = CallNeed(CallStep.DONE)
 _COLLECT: Final = CallNeed(CallStep.COLLECT)
 _LATE: Final = CallNeed(CallStep.LATE, "it still runs at the gateway after the timeout; a later run collects it")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """
-    The parameters of the DAG author, and who works.
-
-    :param ledger: address of the ledger: the same row in another one is another picture.
-    :param writer: this task instance.
-    :param try_number: of this try.
-    :param run_id: of the DAG run, as ``dag_id/run_id``.
-    :param run_began_at: Unix seconds, of the DAG run. What another run did later was done while this one was running
-        and is not done once more: two runs at a time would buy from each other for ever.
-    :param try_began_at: Unix seconds, of this try.
-    :param max_tries: of the task instance; a clear raises it, which allows new retries.
-    :param on_existing: ``"regenerate"`` buys once more, in each run, what other runs had bought when this one began.
-    :param on_unknown_submit: ``"resubmit"`` submits a key again whose response was lost; ``"fail"`` gives the row up.
-    :param row_retries: how often a call is bought again in one run after it failed without being charged.
-    :param timeout: seconds that one try waits for an accepted call.
-    """
-
-    ledger: str
-    writer: str
-    try_number: int
-    run_id: str
-    run_began_at: float
-    try_began_at: float
-    max_tries: int
-    on_existing: Literal["reuse", "regenerate"] = "reuse"
-    on_unknown_submit: Literal["fail", "resubmit"] = "fail"
-    row_retries: int = 2
-    timeout: float = 600.0
-
-    def deadline(self, state: CallState | Entry) -> float:
-        """Return the Unix seconds until which this try waits for an accepted call."""
-        is_own = state.run_id == self.run_id
-        return (max(state.accepted_at, self.try_began_at) if is_own else state.accepted_at) + self.timeout
 
 
 def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNeed:  # noqa: PLR0911 - a row of the table each

@@ -28,7 +28,6 @@ from airflow_provider_apimart.dataset.ledger.budget import Budget
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
 from airflow_provider_apimart.dataset.run.ending import (
     allowed_failures,
-    decide_end,
     error_of_end,
     not_copied,
     out_of_time,
@@ -49,11 +48,11 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.buying import Buyer
     from airflow_provider_apimart.dataset.run.collecting import Collector
-    from airflow_provider_apimart.dataset.run.plan import Rules
     from airflow_provider_apimart.dataset.run.progress import Progress
+    from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.dataset.run.tally import Tally
 
-__all__ = ["RATED_CALLS", "Limits", "Session"]
+__all__ = ["RATED_CALLS", "Session"]
 
 #: Seconds after which a gateway that refuses calls without saying for how long, or an empty budget, is tried again.
 _PAUSE: Final = 60.0
@@ -69,26 +68,6 @@ _BETWEEN_COPIES: Final = 30.0
 RATED_CALLS, _FEWEST_RATED = 50, 20
 #: Share of ``max_cost`` from which on a warning is logged.
 _NEARLY_SPENT: Final = 0.8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """
-    The limits of one task.
-
-    :param in_flight: calls that run at the gateway at once.
-    :param max_cost: US dollars that the DAG run may spend from this ledger; ``None`` for no limit.
-    :param max_failed: number, or as a float share, of the calls that may fail; ``None`` for none, and no failure keeps
-        the others from being bought.
-    :param max_failure_rate: share of the last 50 calls that may fail before nothing more is bought; ``None`` for any.
-    :param ends_at: Unix seconds after which nothing is bought or waited for.
-    """
-
-    in_flight: int
-    max_cost: float | None = None
-    max_failed: float | None = None
-    max_failure_rate: float | None = None
-    ends_at: float = math.inf
 
 
 @dataclass
@@ -110,7 +89,6 @@ class Session:
     tally: Tally
     ledger: Ledger
     rules: Rules
-    limits: Limits
     buyer: Buyer
     collector: Collector
     may_leave: bool
@@ -157,7 +135,7 @@ class Session:
             self._show()
             if self.collector.copying:
                 self._record_copied(seconds=min(1.0, self.collector.next_poll()))
-            elif self._now() >= self.limits.ends_at and (self.collector.running or self.tally.left):
+            elif self._now() >= self.rules.ends_at and (self.collector.running or self.tally.left):
                 raise out_of_time(running=len(self.collector.running), left=self.tally.left)
             elif running := self.collector.running:
                 wave = self._wave(running)
@@ -166,7 +144,7 @@ class Session:
                 self._sleep(self.collector.next_poll())
             elif (wake_at := self._wakes_at()) < math.inf:
                 if self.may_leave:
-                    return self._leave(DatasetWait([], min(wake_at, self.limits.ends_at), wake_at))
+                    return self._leave(DatasetWait([], min(wake_at, self.rules.ends_at), wake_at))
                 self._sleep(wake_at - self._now())
             else:
                 self._show(in_any_case=True)
@@ -247,7 +225,7 @@ class Session:
     def _buy(self) -> bool:
         """Submit the next group of calls, and return whether there was one that is worth a record."""
         running = len(self.collector.running)
-        most = min(self.tally.left, self.limits.in_flight - running, self.buyer.group)
+        most = min(self.tally.left, self.rules.max_in_flight - running, self.buyer.group)
         is_worth = most in {self.buyer.group, self.tally.left} or not running
         if most <= 0 or not (is_worth or self.clock() - self._bought_at >= _GATHERING):
             return False
@@ -275,7 +253,7 @@ class Session:
                 self.recent_failures.append(True)
 
     def _may_submit(self) -> bool:
-        return self.buyer.trouble is None and self._now() < self.limits.ends_at and self._failure() is None
+        return self.buyer.trouble is None and self._now() < self.rules.ends_at and self._failure() is None
 
     def _objection(self) -> Objection | None:
         """Return why the budget does not allow the next call."""
@@ -284,13 +262,13 @@ class Session:
 
     def _failure(self) -> str | None:
         """Return why so many calls have failed that nothing more is bought."""
-        limits, tally = self.limits, self.tally
-        if limits.max_failed is not None and tally.failed > allowed_failures(tally.total, limits.max_failed):
-            return f"More rows have failed than max_failed={limits.max_failed} allows."
+        rules, tally = self.rules, self.tally
+        if rules.max_failed is not None and tally.failed > allowed_failures(tally.total, rules.max_failed):
+            return f"More rows have failed than max_failed={rules.max_failed} allows."
         failures = self.recent_failures
-        if limits.max_failure_rate is not None and len(failures) >= _FEWEST_RATED:
+        if rules.max_failure_rate is not None and len(failures) >= _FEWEST_RATED:
             rate = sum(failures) / len(failures)
-            if rate > limits.max_failure_rate:
+            if rate > rules.max_failure_rate:
                 return f"{rate:.0%} of the last {len(failures)} calls failed, above max_failure_rate."
         return None
 
@@ -312,7 +290,7 @@ class Session:
     def _wait_for(self, running: list[Entry], wave: Wave) -> DatasetWait:
         return DatasetWait(
             task_ids=[task_id for entry in running for task_id in entry.task_ids],
-            deadline=min(self.limits.ends_at, max(map(self.rules.deadline, running))),
+            deadline=min(self.rules.ends_at, max(map(self.rules.deadline, running))),
             wake_at=min(self.tally.waits_until, self._pause_ends_at()),
             linger=linger_seconds(wave),
             accepted_at=max(entry.accepted_at for entry in running),
@@ -348,18 +326,22 @@ class Session:
             self._busy, self._busy_until = trouble, math.inf if has_ended else now + seconds
         return self._busy_until
 
+    def _budget(self) -> Budget:
+        return Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.rules.max_cost)
+
     def _show(self, *, in_any_case: bool = False) -> None:
         if not in_any_case and self._reported and self._reported.at + 1.0 > self._now():
             return
-        budget = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost)
-        current = progress_of(self.tally, budget, done_before=self._done_before, since=self._began_at, now=self._now())
+        current = progress_of(
+            self.tally, self._budget(), done_before=self._done_before, since=self._began_at, now=self._now()
+        )
         if in_any_case or (self._reported is not None and is_report_due(self._reported, current)):
             self.report(current)
         if in_any_case or self._reported is None or is_report_due(self._reported, current):
             self._reported = current
-        is_nearly_spent = bool(self.limits.max_cost) and current.spent >= _NEARLY_SPENT * (self.limits.max_cost or 0.0)
+        is_nearly_spent = bool(self.rules.max_cost) and current.spent >= _NEARLY_SPENT * (self.rules.max_cost or 0.0)
         if is_nearly_spent and self._is_nearly_spent is False:
-            self.warn(f"{current.spent:g} USD of max_cost={self.limits.max_cost:g} are spent.")
+            self.warn(f"{current.spent:g} USD of max_cost={self.rules.max_cost:g} are spent.")
         self._is_nearly_spent = is_nearly_spent
 
     def _require_end(self) -> None:
@@ -383,13 +365,13 @@ class Session:
                 retryable=True,
             )
         objection = self._objection()
-        end = decide_end(
+        error = error_of_end(
             tally,
-            max_failed=self.limits.max_failed,
+            self.rules,
             failure=self._failure(),
             objection=objection.reason if objection else None,
+            spent=self._budget().spent,
+            errors={**self.buyer.errors, **self.collector.errors},
         )
-        spent = Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.limits.max_cost).spent
-        errors = {**self.buyer.errors, **self.collector.errors}
-        if error := error_of_end(end, tally, spent=spent, timeout=self.rules.timeout, errors=errors):
+        if error is not None:
             raise error

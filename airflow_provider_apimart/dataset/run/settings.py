@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-__all__ = ["DatasetSettings", "continued_settings"]
+if TYPE_CHECKING:
+    from airflow_provider_apimart.dataset.ledger.entry import Entry
+    from airflow_provider_apimart.dataset.ledger.records import CallState
+
+__all__ = ["DatasetSettings", "Rules", "continued_settings"]
 
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
@@ -67,6 +72,60 @@ class DatasetSettings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON."""
         return {**asdict(self), "shard": list(self.shard) if self.shard else None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """
+    The parameters of the DAG author for one worker, and who it is. The times are Unix seconds.
+
+    :param ledger: address of the ledger: the same row in another ledger is another picture.
+    :param writer: this task instance, in try ``try_number`` of the DAG run ``run_id`` (``dag_id/run_id``).
+    :param max_tries: of the task instance; a clear raises it, which allows new retries.
+    :param run_began_at: of the DAG run. Purchases that another run made later are not regenerated: two runs at a time
+        would buy from each other without end.
+    :param try_began_at: of this try; ``ends_at`` is when nothing is bought or waited for any more.
+    :param on_existing: ``"regenerate"`` buys once more, in each run, what other runs had bought when this one began.
+    :param on_unknown_submit: ``"resubmit"`` submits a key again whose response was lost; ``"fail"`` gives the row up.
+    :param row_retries: how often a call is bought again in one run after it failed without being charged.
+    :param timeout: seconds that one try waits for an accepted call.
+    :param initial_delay: seconds between a submit and the first poll; ``poll_interval`` between two polls.
+    :param max_in_flight: calls that run at the gateway at once.
+    :param max_cost: US dollars that the DAG run may spend from this ledger; ``None`` for no limit.
+    :param max_failed: number, or as a float share, of the calls that may fail; ``None`` for none, and no failure keeps
+        the others from being bought.
+    :param max_failure_rate: share of the last 50 calls that may fail before nothing more is bought; ``None`` for any.
+    """
+
+    ledger: str
+    writer: str
+    try_number: int
+    run_id: str
+    max_tries: int
+    run_began_at: float
+    try_began_at: float
+    ends_at: float = math.inf
+    on_existing: Literal["reuse", "regenerate"] = "reuse"
+    on_unknown_submit: Literal["fail", "resubmit"] = "fail"
+    row_retries: int = 2
+    timeout: float = 600.0
+    initial_delay: float = 12.0
+    poll_interval: float = 4.0
+    max_in_flight: int = 200
+    max_cost: float | None = None
+    max_failed: float | None = None
+    max_failure_rate: float | None = None
+
+    @classmethod
+    def of(cls, settings: DatasetSettings, **worker: Any) -> Self:
+        """Return the rules of a worker, with the parameters of its generation."""
+        names = {field.name for field in fields(cls)} & {field.name for field in fields(settings)}
+        return cls(max_tries=settings.generation, **{name: getattr(settings, name) for name in names}, **worker)
+
+    def deadline(self, state: CallState | Entry) -> float:
+        """Return the Unix seconds until which this try waits for an accepted call."""
+        is_own = state.run_id == self.run_id
+        return (max(state.accepted_at, self.try_began_at) if is_own else state.accepted_at) + self.timeout
 
 
 def continued_settings(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.ledger.records import CallState
     from airflow_provider_apimart.dataset.row import Call
-    from airflow_provider_apimart.dataset.run.plan import CallNeed, Rules
+    from airflow_provider_apimart.dataset.run.plan import CallNeed
+    from airflow_provider_apimart.dataset.run.settings import Rules
 
 __all__ = ["NO_ROW", "TalliedCall", "Tally"]
 

@@ -12,11 +12,11 @@ from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.row import Call, calls_of, row_of
 from airflow_provider_apimart.dataset.run.plan import (
     CallStep,
-    Rules,
     decide_call,
     intent_of,
     resubmitted,
 )
+from airflow_provider_apimart.dataset.run.settings import Rules
 from airflow_provider_apimart.gateway.request import KEY_LIFETIME, ImageRequest
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from airflow_provider_apimart.gateway import polling
 from airflow_provider_apimart.gateway.task import Submission, Task, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     from airflow_provider_apimart.gateway.request import ImageRequest
 
@@ -112,7 +112,12 @@ class HonestGateway:
             self.flush()
         self.agent.pause(seconds)
 
-    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Any]]:
+    def submit_many(
+        self,
+        purchases: Iterable[tuple[ImageRequest, str]],
+        *,
+        on_unread: Any = None,  # noqa: ARG002 - as the hook's
+    ) -> Generator[tuple[int, Any], None, None]:
         # Each is drawn when its turn has come: it says then whether it may still begin.
         for place, (request, key) in enumerate(purchases):
             if seconds := self.random.choice([0.0, 1.0, 5.0, 25.0]):

@@ -21,8 +21,8 @@ from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.run.buying import JUDGED_CALLS, Buyer
 from airflow_provider_apimart.dataset.run.collecting import Collector
-from airflow_provider_apimart.dataset.run.plan import Rules
-from airflow_provider_apimart.dataset.run.session import Limits, Session
+from airflow_provider_apimart.dataset.run.session import Session
+from airflow_provider_apimart.dataset.run.settings import Rules
 from airflow_provider_apimart.dataset.run.tally import Tally
 from airflow_provider_apimart.exceptions import TaskNotFoundError
 from airflow_provider_apimart.gateway.catalogue import Gateway
@@ -283,10 +283,6 @@ class World:
         writer: str = "0" * 16,
         run_id: str = "dag/monday",
         try_number: int = 1,
-        max_in_flight: int = 200,
-        max_cost: float | None = None,
-        max_failed: float | None = None,
-        max_failure_rate: float | None = None,
         warn: Callable[[str], None] = lambda _: None,
         client: Any = None,
         hook: Any = None,
@@ -321,19 +317,15 @@ class World:
         hook = hook or self.gateway
         copier = copier or ModelCopier(self.copied)
         references: Any = SimpleNamespace(resolve=lambda requests: requests)
-        collector = Collector(hook, copier, ledger, all_rules, "prefix", 16, 12.0, 4.0, stopping, log, clock=self.now)
+        collector = Collector(hook, copier, ledger, all_rules, "prefix", 16, stopping, log, clock=self.now)
         return Session(
             tally=Tally(rows, ledger, all_rules, is_own_shard=lambda _: True),
             ledger=ledger,
             rules=all_rules,
-            limits=Limits(
-                in_flight=max_in_flight, max_cost=max_cost, max_failed=max_failed, max_failure_rate=max_failure_rate
-            ),
             buyer=Buyer(
                 hook,
                 ledger,
                 all_rules,
-                max_cost,
                 references,
                 stopping,
                 recent_losses=deque(maxlen=JUDGED_CALLS) if losses is None else losses,
