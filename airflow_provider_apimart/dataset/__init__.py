@@ -3,11 +3,11 @@ Prompt datasets: many rows, bought by one task and recorded in a ledger in S3. `
 
 Begin with :mod:`.run.session`, the work of one worker, and for its decisions with the table in :mod:`.run.plan`.
 
-``row``            a row, its paid calls, and what makes them the same in the next run
+``row``            a row, its paid calls, and the keys that identify them in the next run
 ``input``          a room: the rows of a dataset, read and checked once, stored, and then only read
 ``references``     a room: reference images, checked, uploaded, and replaced by URLs
-``ledger``         a room: every paid call of every row, whoever made it, in S3
-``run``            a room: what each call needs next, and the work of buying and collecting
+``ledger``         a room: every paid call of every row, by any task instance, in S3
+``run``            a room: the next step of each call, and the work of buying and collecting
 ``object_names``   the names of the pictures in S3
 ``__main__``       verdicts and exports from the command line
 

@@ -1,4 +1,4 @@
-"""A row of a prompt dataset and its paid calls, as values, and what makes them the same in the next run."""
+"""A row of a prompt dataset and its paid calls, as values, with the keys that identify them in the next run."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_PREFIX", "ApimartImageDatasetOperator"]
 
-#: The same for all runs, so that each buys only what the earlier ones have not.
+#: The same for all runs, so that no run buys a picture of an earlier one again.
 DEFAULT_PREFIX: Final = "apimart/{{ dag.dag_id }}/{{ task.task_id }}"
 
 
@@ -180,7 +180,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         self._check_when_parsed(self._check_parameters)
 
     def _check_parameters(self, *, is_rendered: bool = False) -> None:
-        """Refuse parameters that are wrong for any dataset: those that are known when the DAG is parsed, or all."""
+        """Refuse wrong parameters: the literal ones when the DAG is parsed, all of them when the task runs."""
         self.check_settings(is_rendered=is_rendered)
         for name in ("max_in_flight", "max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
@@ -208,14 +208,14 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self._short_label(map_index, ", ".join(filter(None, (file, shard))))
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Buy and copy what the ledger lacks."""
+        """Buy and copy the pictures that the ledger lacks."""
         self._raise_refusal()
         with failing_fast():
             settings = self._settings(context)
         return self._work(context, settings, plan_only=str(self.plan_only).lower() == "true")
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Continue after a deferral: copy what has ended, and buy the next rows."""
+        """Continue after a deferral: copy finished pictures, and buy the next rows."""
         self.log.info("Resumed (%s): %d of %d gateway tasks have ended", event["status"], event["ended"], event["of"])
         settings = DatasetSettings.from_json(event["settings"])
         return self._work(context, settings, began_at=event["began_at"], concluded=event.get("without_picture", ()))
@@ -229,14 +229,14 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
             or settings.recoveries >= _MOST_RECOVERIES
         ):
             return None
-        self.log.warning("The trigger ended without a result; polling on a worker")
+        self.log.warning("The trigger failed; continuing on a worker")
         settings = replace(settings, recoveries=settings.recoveries + 1)
         with suppress(RecordUnavailableError):  # One more recovery than allowed does no harm.
             write_settings(context, settings)
         return self._work(context, settings)
 
     def on_kill(self) -> None:
-        """Submit nothing more, and record what was submitted."""
+        """Submit nothing more, and record the outcomes of what was submitted."""
         if self._stopping is not None:
             self._stopping.set()
 
@@ -245,7 +245,7 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         return self.prompts
 
     def _settings(self, context: Context) -> DatasetSettings:
-        """Return the parameters of this generation: what it has recorded, or else what is rendered now."""
+        """Return the parameters of this generation: the recorded ones, or else the rendered ones."""
         recorded = read_settings(context)
         try:
             self._check_parameters(is_rendered=True)
@@ -258,9 +258,8 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         settings, differing = continued_settings(recorded, rendered)
         if differing:
             self.log.warning(
-                "Using the recorded parameters of this task instance: %s differ now, which has no effect. Clearing it "
-                "uses the present ones, except bucket and prefix, where its pictures are; changing on_existing to "
-                "'regenerate' uses those too.",
+                "Changed parameters are ignored until the task is cleared: %s. Bucket and prefix, where its pictures "
+                "are, stay the recorded ones even then, unless on_existing is changed to 'regenerate'.",
                 ", ".join(differing),
             )
         return settings

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.run.waves import DatasetWait
 
     class DatasetParameters(Protocol):
-        """The operator, as far as a session needs it besides its settings."""
+        """The attributes of the operator that a session reads."""
 
         s3_folder_url: str
         console_url: str
@@ -106,7 +106,7 @@ class OpenDataset:
         return self.session.ledger
 
     def plan(self) -> dict[str, Any]:
-        """Return what would be bought, and log it; nothing is bought."""
+        """Log and return the plan. Nothing is bought."""
         if self.error is not None:
             raise self.error
         self.session.begin()
@@ -115,7 +115,7 @@ class OpenDataset:
         return plan
 
     def work(self) -> DatasetWait | None:
-        """Buy and copy while there is something to do; return what to wait for then, ``None`` at the end."""
+        """Work while there is something to do; return what to wait for, or ``None`` at the end."""
         tally = self.session.tally
         self.session.begin()
         has_work = tally.left or any(tally.calls_with(CallStep.COLLECT, CallStep.WAIT, CallStep.RESUBMIT))
@@ -125,7 +125,7 @@ class OpenDataset:
             try:
                 write_settings(self.context, self.settings)
             except RecordUnavailableError as error:
-                # What is paid for is collected in any case; only then is there something to lose by waiting.
+                # Pictures that are paid for must be collected before their URLs expire.
                 if not any(tally.calls_with(CallStep.COLLECT)):
                     raise
                 self.operator.log.warning("%s", error)
@@ -335,7 +335,7 @@ def _rows(
             on_suspicious=operator.on_suspicious,
         )
     except Exception as error:  # Also that of a generator, or of whatever else the DAG author gives.
-        # Those of the task itself, and others that nobody collects any more.
+        # Calls of this task, or of a task that seems to be gone, are in flight: collect them first.
         if not any(entry.status is EntryStatus.ACCEPTED for entry in ledger.index.open_entries()):
             raise
         operator.log.exception("The dataset cannot be read; collecting what is in flight first")
@@ -365,7 +365,7 @@ def _flags(values: Iterable[bool]) -> str:
 
 @contextmanager
 def _closing_ledger(ledger: Ledger, log: Logger) -> Iterator[_End]:
-    """Write what the ledger holds back, whatever ends the work."""
+    """Flush the ledger, whatever ends the work."""
     end = _End()
     try:
         yield end

@@ -36,8 +36,8 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
     ``without_picture`` are the tasks that the gateway denies, or that have ended long ago without a picture.
 
     :param linger: seconds for which the first task that has ended waits for others.
-    :param wake_at: Unix seconds at which to fire in any case; ``None`` for never. Without ``task_ids``, the trigger
-        waits for this moment alone.
+    :param wake_at: Unix seconds at which to fire whatever the tasks do; ``None`` for never. Without ``task_ids``, the
+        trigger waits for this moment alone.
     :param began_at: Unix seconds at which this try of the Airflow task began; ``settings`` are its parameters. The
         event repeats both, because nothing else carries them over a deferral in every version of Airflow.
     :param wait: see :class:`~airflow_provider_apimart.triggers.apimart.GatewayWaitTrigger` for the other parameters.
@@ -98,7 +98,7 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
 
 def due_at(finished: Iterable[Task], *, wake_at: float | None, linger: float, first_ended_at: float) -> float:
     """
-    Return when a worker must collect what has ended although others still run, in Unix seconds.
+    Return the Unix seconds at which a worker must collect finished tasks although others still run.
 
     :param linger: seconds for which the first waits for others.
     :param first_ended_at: when the first of the tasks had ended.

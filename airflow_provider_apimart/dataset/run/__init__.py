@@ -1,9 +1,9 @@
 """
-The work of a task on its dataset: buy what the ledger lacks, collect what was bought. Begin with :mod:`.session`.
+The work of a task on its dataset: buy the pictures that the ledger lacks, and collect them. Begin with :mod:`.session`.
 
-``session``     one worker's share: what it does next, when it leaves, how the task ends
+``session``     the work of one worker: its next action, when it leaves, how the task ends
 ``plan``        the decision about one paid call, as a table
-``tally``       the calls of the dataset by what they need next
+``tally``       the calls of the dataset by their next step
 ``ending``      the end of the task: a result, or the reason why there is none
 ``waves``       the decision whether a worker stays or leaves the waiting to the triggerer
 ``buying``      groups of paid calls: intended, submitted, recorded

@@ -37,7 +37,7 @@ __all__ = ["JUDGED_CALLS", "Buyer"]
 _GROUP: Final = 16
 #: Paid calls among which lost responses are counted, and the fewest losses that end the buying.
 JUDGED_CALLS, _FEWEST_LOSSES = 16, 3
-#: Seconds after an intent after which its call is no longer begun.
+#: Seconds after the intent was recorded until which its call may still be begun.
 _BEGINS_WITHIN: Final = 30.0
 
 
@@ -80,7 +80,7 @@ class Buyer:
 
     def buy(self, calls: Sequence[Call]) -> None:
         """
-        Submit those of a group of calls that the budget allows and that nobody else has bought meanwhile.
+        Submit a group of calls, except calls that exceed the budget or that another task has bought meanwhile.
 
         :raises RecordUnavailableError: when the intents could not be recorded. Nothing was submitted.
         """
@@ -110,7 +110,7 @@ class Buyer:
 
     def _intents(self, calls: Sequence[Call], index: Index, repeated: set[bytes]) -> list[Entry]:
         """
-        Return the entries of what the ledger still lacks, up to the first call that the budget does not allow.
+        Return an intent for each call that is still to be bought, up to the first one that exceeds the budget.
 
         :param repeated: takes the calls whose key was submitted before, with an outcome that is not known.
         """
@@ -169,7 +169,7 @@ class Buyer:
         self._judge(troubles, of=len(intents))
 
     def _judge(self, troubles: Sequence[ApimartError], *, of: int) -> None:
-        """Stop where buying on would only make more of the same."""
+        """Stop buying where the next calls would most likely end in the same way."""
         refused = [error for error in troubles if error.charged == "no"]
         lasting = [error for error in refused if not error.retryable]
         if lasting or 2 * len(refused) > of:
@@ -231,7 +231,7 @@ class Buyer:
 
 
 def _is_trouble(entry: Entry, response: ApimartError) -> bool:
-    """Return whether a response has nothing to do with what the row requests."""
+    """Return whether an error has a cause other than the row itself, such as an empty balance or a lost response."""
     if isinstance(response, ABOUT_THE_ROW):
         return False
     return entry.status is EntryStatus.UNANSWERED or (entry.error is not None and entry.error.retryable)

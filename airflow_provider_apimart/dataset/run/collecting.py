@@ -101,7 +101,7 @@ class Collector:
 
     @property
     def running(self) -> list[Entry]:
-        """The calls that have not ended as far as is known, without the late ones."""
+        """The calls that are not known to have ended, without the late ones."""
         return [entry for key, entry in self._calls.items() if key not in self._late]
 
     @property
@@ -113,7 +113,7 @@ class Collector:
         """
         Poll an accepted call until it has ended, and copy its pictures then.
 
-        :param is_late: nobody waits for it any more, but it is collected if it has ended meanwhile.
+        :param is_late: the task does not wait for it; it is collected if it turns out to have ended.
         """
         purchase = _purchase(entry)
         if is_late:
@@ -123,7 +123,7 @@ class Collector:
             return
         self._calls[purchase] = entry
         if self.ledger.store.now() >= entry.accepted_at + ASSUMED_URL_LIFETIME:
-            self.believe(entry.task_ids)  # Its pictures could not be had any more in any case.
+            self.believe(entry.task_ids)  # Its URLs have expired by now, so there is nothing to wait for.
         delay = 0.0 if is_late else max(0.0, entry.accepted_at + self._first_poll() - self.ledger.store.now())
         delivered = {task["id"] for task in entry.delivered}
         for task_id in entry.task_ids:
@@ -134,7 +134,7 @@ class Collector:
             self._copy(entry, result)
 
     def poll(self) -> list[CallResult]:
-        """Query the calls that are due, begin to copy those that have ended, and return their results."""
+        """Query the calls that are due, begin to copy the ended ones, and return their results."""
         due = self._schedule.take_due(self.clock())
         if not due:
             return []
@@ -250,7 +250,7 @@ class Collector:
 
 
 def _purchase(entry: Entry) -> Purchase:
-    """Return what tells a purchase from all others: a gateway that ignores keys may have accepted a key twice."""
+    """Return the identity of a purchase. A gateway that ignores keys may have accepted one key twice."""
     return entry.idempotency_key, entry.task_ids
 
 

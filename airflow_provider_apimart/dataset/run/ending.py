@@ -53,10 +53,10 @@ def error_of_end(
     """
     Return the error with which a task ends, or ``None`` where it succeeds.
 
-    :param failure: why so many calls have failed that nothing more is bought.
-    :param objection: why the budget allows no more.
+    :param failure: why nothing more is bought after many failures; ``None`` where buying goes on.
+    :param objection: why the budget does not allow the next call.
     :param spent: US dollars that the DAG run has spent.
-    :param errors: what happened to calls, by their keys.
+    :param errors: error messages of this worker's calls, by their keys.
     """
     money = f"This run has spent {spent:g} USD."
     why_not = failure or objection or ""

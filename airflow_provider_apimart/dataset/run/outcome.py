@@ -37,12 +37,12 @@ __all__ = [
 
 _OBJECT_FIELDS: Final = ("uri", "bytes", "sha256", "content_type", "width", "height")
 _MESSAGE_LENGTH: Final = 500
-#: Refusals for what the request says. All others, such as an empty account, may end by themselves.
+#: Refusals because of the request itself. Others, such as an empty balance, may pass without a change to the row.
 ABOUT_THE_ROW: Final = (RequestRejectedError, InvalidRequestError, IdempotencyError)
 _LOST: Final = Failure(
     None,
-    "Its sender wrote no outcome of the paid call: the worker may have died in between. Look for it in the vendor's "
-    "console; on_unknown_submit='resubmit' submits its idempotency key again.",
+    "No outcome of this paid call was recorded in time; the worker that submitted it has probably died. Look for the "
+    "call in the vendor's console; on_unknown_submit='resubmit' submits its idempotency key again.",
     retryable=True,
 )
 
@@ -52,7 +52,7 @@ class CallResult:
     """
     The final outcomes of all gateway tasks of a call.
 
-    :param tasks: as the gateway describes them; those that it denies are missing.
+    :param tasks: as the gateway describes them; without the tasks that it does not know.
     :param errors: of the tasks without a picture.
     """
 
@@ -88,7 +88,7 @@ def after_submit(entry: Entry, response: Submission | ApimartError, *, is_repeat
     """
     Return the entry of a call after the response to its submit.
 
-    :param response: what the hook returned or raised.
+    :param response: the hook's result, or the error that it raised.
     :param is_repeated: whether the same key was submitted before. A refusal then says nothing about the first submit.
     """
     if not isinstance(response, ApimartError):
@@ -197,7 +197,7 @@ def _ended(
 
 
 def _worst(answers: Sequence[Charged]) -> Charged:
-    """Return whether a call of several tasks was charged: the worst of what is known of them."""
+    """Return whether a call of several tasks was charged: the worst of its tasks counts."""
     for answer in ("yes", "unknown"):
         if answer in answers:
             return answer

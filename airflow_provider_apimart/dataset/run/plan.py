@@ -1,5 +1,5 @@
 """
-The decision about one paid call: what it needs next, by what the ledger says of it.
+The next step of one paid call, decided from its state in the ledger.
 
 ====================================================  ================================================================
 The ledger says                                       The call needs
@@ -10,7 +10,7 @@ nothing, ``released``                                 BUY
 ``unanswered``
 ``accepted``, bought by this task instance            COLLECT; LATE once its time is over
 ``accepted``, bought by another one                   WAIT for a quarter of an hour, then COLLECT or LATE
-``refused`` for what has nothing to do with the row   BUY
+``refused`` for a cause other than the row            BUY
 ``refused``, or ``failed`` and not charged            BUY while retries are left, or where a run or a clear began since
 ``failed`` otherwise                                  GIVE_UP
 ``copied``                                            DONE
@@ -46,9 +46,9 @@ __all__ = [
     "was_resubmitted",
 ]
 
-#: Seconds after which an accepted call of another task instance is taken to have nobody who collects it.
+#: Seconds after which an accepted call of another task instance is collected by others: its buyer seems to be gone.
 _ADOPTED_AFTER: Final = 15 * 60.0
-#: Seconds after which it is worth reading again whether somebody else's call was answered: most are, at once.
+#: Seconds until the ledger is read again for the outcome of another task's call. Most outcomes arrive at once.
 _NEXT_READING: Final = 30.0
 _PROMPT_LENGTH: Final = 4000
 
@@ -89,13 +89,13 @@ def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNee
     """
     Return the next step of a call.
 
-    :param state: what the ledger says of it.
+    :param state: its state in the ledger; ``None`` where it has none.
     :param now: Unix seconds by the store's clock.
     """
     if state is None:
         return _BUY
     if state.status is EntryStatus.INTENDED and now < state.answer_by:
-        # A predecessor of this task instance is dead, most likely: nobody will write an outcome before then.
+        # An earlier try of this task instance has most likely died: no outcome will be recorded before `answer_by`.
         is_own = state.buyer == rules.writer
         return CallNeed(CallStep.WAIT, until=state.answer_by if is_own else min(state.answer_by, now + _NEXT_READING))
     if state.status is EntryStatus.ACCEPTED:
@@ -117,7 +117,7 @@ def intent_of(
     """
     Return the entry that must be in the ledger before a paid call is made.
 
-    :param state: what the ledger says of the call so far.
+    :param state: its state in the ledger so far; ``None`` where it has none.
     :param reserved: US dollars that are held for it.
     :param answer_by: Unix seconds after which this worker neither makes the call nor waits for its response.
     """
@@ -190,7 +190,7 @@ def _has_key(state: CallState, generation: int, attempt: int) -> bool:
 
 
 def _first_intended_at(state: CallState | None, generation: int, attempt: int, now: float) -> float:
-    """Return when a key was first about to be submitted, as far as the gateway may still know that."""
+    """Return when a key was first intended, within the time for which the gateway remembers it."""
     if state is None or not _has_key(state, generation, attempt):
         return now
     # Nothing was bought with it, and the gateway has forgotten it: its life begins again.
@@ -209,7 +209,7 @@ def _accepted(state: CallState, rules: Rules, now: float) -> CallNeed:
 def _unanswered(state: CallState, rules: Rules, now: float) -> CallNeed:
     if rules.on_unknown_submit == "fail":
         return _given_up(
-            "its paid call was submitted, or was about to be, and its outcome is not known; "
+            "the outcome of its paid call is not known; "
             "on_unknown_submit='resubmit' submits the same idempotency key again"
         )
     if now >= state.intended_at + KEY_LIFETIME:

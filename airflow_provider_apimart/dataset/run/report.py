@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_OBJECTS", "images_event", "plan_report", "purchase_event", "task_report"]
 
-#: Calls whose pictures are listed one by one. An XCom is no place for more; the manifest is.
+#: Calls up to which the XCom lists all pictures. The manifest lists any number.
 MOST_OBJECTS: Final = 1000
 #: Rows that a plan lists.
 _MOST_PLANNED: Final = 1000
@@ -63,7 +63,7 @@ def task_report(
 
 def plan_report(tally: Tally, rows: Input, buyer: Buyer, *, ledger: str) -> dict[str, Any]:
     """
-    Return what a task would do, without buying anything.
+    Return the plan of a task: what it would buy, and at what cost. Nothing is bought.
 
     :param ledger: address of the ledger's folder.
     """
@@ -125,7 +125,7 @@ def purchase_event(
     ledger: str,
 ) -> dict[str, Any] | None:
     """
-    Return the extra data of the event of what a task instance has bought so far, or ``None`` for nothing.
+    Return the extra data of a task instance's purchase event, or ``None`` where it has bought nothing.
 
     :param accounts: its money.
     :param manifest: with the first entries of the run.

@@ -1,5 +1,5 @@
 """
-One worker's share of a dataset: it works while there is something to do, then says what to wait for.
+One worker's session on a dataset: it works while there is something to do, then returns what to wait for.
 
 Everything that must outlive the worker is in the ledger, so that the next one begins where this one left off, or died.
 
@@ -12,7 +12,7 @@ calls run, and :mod:`~.waves` says that work comes soon         stay, and poll
 calls run otherwise                                             leave: wait for them in the triggerer
 others are making calls of this dataset; the gateway is busy;   leave: wait for a moment
 other tasks of the run hold money that may come back
-nothing of all that                                             the end: a result, or the reason why there is none
+none of the above                                               the end: the result, or the error
 ==============================================================  ===================================================
 """
 
@@ -112,12 +112,14 @@ class Session:
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
     def begin(self) -> None:
-        """Decide what each call of the dataset needs."""
+        """Decide the next step of each call of the dataset."""
         self.tally.scan(now=self._now())
 
     def work(self) -> DatasetWait | None:
         """
-        Buy and copy while there is something to do; return what to wait for then, ``None`` at the end.
+        Run the loop of the module's table; return what to wait for, or ``None`` at the end.
+
+        Each round polls and copies before it buys, so that failures count before more money is spent.
 
         :raises ApimartError: why there will be no end, or none without a retry.
         """
@@ -164,7 +166,7 @@ class Session:
 
     def _follow(self) -> None:
         """
-        Poll the calls that are to be collected, and record those that nobody will hear of any more.
+        Poll the calls that are to be collected, and record as lost the calls whose sender reported nothing in time.
 
         A purchase that a newer one of its call has overtaken is paid for all the same: nobody waits for it, but it is
         collected if it has ended.
@@ -182,7 +184,7 @@ class Session:
                 self.ledger.record(presumed_lost_entry(entry, self.rules, now=self._now()))
 
     def _update(self) -> None:
-        """Decide again about the calls whose time has come."""
+        """Decide again about the calls that are due for it."""
         now = self._now()
         if self._pause_ends_at() <= now:
             self.buyer.trouble = None
@@ -241,7 +243,7 @@ class Session:
         return True
 
     def _after_submits(self, calls: list[tuple[Call, int | None]]) -> None:
-        """Decide again about calls of a group, and poll those that were accepted."""
+        """Decide again about the calls of a group, and poll the accepted ones."""
         self._active_at = self._bought_at = self.clock()
         for call, row in reversed(calls):
             places = {} if row is None else {"row": row}
@@ -261,7 +263,7 @@ class Session:
         return None if call is None else self.buyer.objection(call)
 
     def _failure(self) -> str | None:
-        """Return why so many calls have failed that nothing more is bought."""
+        """Return why nothing more is bought after many failures; ``None`` where buying goes on."""
         rules, tally = self.rules, self.tally
         if rules.max_failed is not None and tally.failed > allowed_failures(tally.total, rules.max_failed):
             return f"More rows have failed than max_failed={rules.max_failed} allows."
@@ -346,7 +348,9 @@ class Session:
 
     def _require_end(self) -> None:
         """
-        Return if the dataset is complete, as far as the DAG author wants it.
+        Return if the task has succeeded.
+
+        It may have failed rows, up to ``max_failed``.
 
         :raises ApimartError: the reason why it is not.
         """

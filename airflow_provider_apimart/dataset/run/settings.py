@@ -64,7 +64,7 @@ class DatasetSettings:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
-        """Read what :meth:`to_json` returned, also of a later release."""
+        """Read the JSON of :meth:`to_json`, also that of a later release."""
         known = {field.name: value[field.name] for field in fields(cls) if field.name in value}
         shard = known.get("shard")
         return cls(**{**known, "shard": tuple(shard) if shard else None})
@@ -134,10 +134,10 @@ def continued_settings(
     """
     Return the settings that a try uses, and the names of the parameters that are rendered otherwise now.
 
-    A retry uses what its generation began with. After a clear the parameters are those of the new rendering, but what
-    is bought already is looked for, and stored, in the same place, unless the policy has changed to regenerate it.
+    A retry uses the recorded parameters of its generation. After a clear the new rendering counts, except for bucket
+    and prefix, where the pictures are, unless ``on_existing`` was changed to ``"regenerate"``.
 
-    :param recorded: what the task instance has recorded before, if anything.
+    :param recorded: the settings that the task instance recorded before; ``None`` for none.
     :param rendered: the present parameters.
     """
     if recorded is None:

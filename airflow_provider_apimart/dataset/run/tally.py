@@ -1,4 +1,4 @@
-"""The calls of a dataset by what they need next, kept up to date as the ledger grows."""
+"""The calls of a dataset by their next step, kept up to date as the ledger grows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Tally:
     those whose loss a person has accepted, and those to be bought.
 
     :param rows: the checked rows.
-    :param ledger: holds what is known of each call.
+    :param ledger: holds the state of each call.
     :param rules: of this task.
     :param is_own_shard: returns whether an entry without a row belongs to this task's shard.
     """
@@ -87,7 +87,7 @@ class Tally:
             self._decide_orphan(key, now)
 
     def take(self, most: int, *, now: float) -> list[tuple[int, Call]]:
-        """Remove the next calls to buy, at most so many, and return them with the places of their rows."""
+        """Remove up to ``most`` calls that are to be bought, and return them with the places of their rows."""
         taken: list[tuple[int, Call]] = []
         while self._queue and len(taken) < most:
             row, key = self._queue.popleft()
@@ -111,7 +111,7 @@ class Tally:
         return self._decide(key, row, now, is_next=is_next)
 
     def update_waiting(self, *, now: float) -> None:
-        """Decide again about calls that somebody else was making, where it is time to."""
+        """Decide again about the calls of other task instances that are due for it."""
         for key in [key for key, call in self.calls_with(CallStep.WAIT) if call.need.until <= now]:
             self.update(key, now=now)
 
@@ -133,7 +133,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Calls that are given up, and those that take too long."""
+        """The number of given-up and late calls."""
         return self.count(CallStep.GIVE_UP, CallStep.LATE)
 
     @property
@@ -145,7 +145,7 @@ class Tally:
         """
         Return the first rows that failed, and why.
 
-        :param errors: what happened to calls in this session, by their keys; the ledger knows it of the others.
+        :param errors: error messages of this session's calls, by their keys.
         """
         failed = [
             (call.row, f"{call.need.reason} ({errors[key]})" if key in errors else call.need.reason)
@@ -156,7 +156,7 @@ class Tally:
         return [f"row {row.number} ({row.id}): {reason}" for row, reason in rows]
 
     def states(self) -> Iterator[CallState]:
-        """Yield what the ledger says of every call of the dataset that it knows, in the order of the dataset."""
+        """Yield the state of each call of the dataset that is in the ledger, in the order of the dataset."""
         return (state for key in self.call_keys() if (state := self.index.find(key)) is not None)
 
     def call_keys(self) -> Iterator[bytes]:
@@ -168,7 +168,7 @@ class Tally:
                 yield from (call.key for call in self._calls(row))
 
     def peek(self) -> Call | None:
-        """Return the next call that is to be bought, as far as was known when that was decided."""
+        """Return the next call to buy, without deciding about it again."""
         if not self._queue:
             return None
         row, key = self._queue[0]
@@ -199,7 +199,7 @@ class Tally:
         return need
 
     def _decide_orphan(self, key: bytes, now: float) -> None:
-        """Keep an accepted call whose row is gone: this task instance's own, or one that nobody else collects."""
+        """Keep an accepted call whose row is gone: an own one, or one whose buyer seems to be gone."""
         entry = self.index.open_entry(key)
         if entry is not None and self._is_collected_here(entry, now):
             self._decide(key, NO_ROW, now)

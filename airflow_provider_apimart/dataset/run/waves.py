@@ -10,7 +10,7 @@ work is expected within 20 s                           a picture takes
 rows are left, pictures take longer                    leaves, and comes back soon after the first of them has ended
 no row is left                                         stays while work is expected within 5 s, then leaves until all
                                                        have ended, or the first have waited for some minutes
-so many seconds passed without a submit or a copy      leaves
+20 s (5 s with no row left) without a submit or copy   leaves
 =====================================================  ============================================================
 """
 
@@ -43,8 +43,8 @@ class DatasetWait(NamedTuple):
     What a task waits for.
 
     :param task_ids: gateway tasks.
-    :param deadline: Unix seconds after which nobody waits for them any more.
-    :param wake_at: Unix seconds when there is something to do in any case; infinite for never.
+    :param deadline: Unix seconds after which the task stops waiting for them.
+    :param wake_at: Unix seconds at which the worker has work whatever they do; infinite for never.
     :param linger: seconds for which the first ended task waits for others.
     :param accepted_at: Unix seconds when the last of them was accepted.
     """
@@ -58,7 +58,7 @@ class DatasetWait(NamedTuple):
 
 class Wave(NamedTuple):
     """
-    The calls in flight, as far as the decision needs them.
+    The calls in flight, reduced to the numbers that the decision needs.
 
     :param ages: seconds since each was accepted.
     :param durations: seconds that recent pictures took, sorted; empty where nothing is known yet.
