@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
+from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider_apimart.assets import with_assets
@@ -70,8 +71,7 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
     def rows_to_read(self, context: Context) -> Any:
         """Call the function, and return the rows that it gives, or the address of a file."""
         context_merge(context, self.op_kwargs)
-        arguments = determine_kwargs(self.python_callable, self.op_args, context)
-        given = self.python_callable(*self.op_args, **arguments)
+        given = self.python_callable(*self.op_args, **_keyword_arguments(self.python_callable, self.op_args, context))
         is_address = isinstance(given, str | os.PathLike) or hasattr(given, "storage_options")
         is_rows = (
             isinstance(given, Iterable) and not isinstance(given, bytes | Mapping) and not hasattr(given, "columns")
@@ -85,6 +85,15 @@ class _ImagesDecoratedOperator(DecoratedOperator, ApimartImageDatasetOperator):
                 value=given,
             )
         return given
+
+
+def _keyword_arguments(function: Callable[..., Any], args: Collection[Any], context: Context) -> dict[str, Any]:
+    """Return the context variables that a function takes by name. Below 3.2, Airflow has no function for it."""
+    parameters = list(inspect.signature(function).parameters.values())[len(args) :]
+    values: Mapping[str, Any] = {**context}
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(values)
+    return {parameter.name: values[parameter.name] for parameter in parameters if parameter.name in values}
 
 
 def images_task(
