@@ -66,6 +66,12 @@ def read_number(value: Any) -> float | None:
     return round(number, 10) if math.isfinite(number) else None
 
 
+def read_amount(value: Any) -> float | None:
+    """Return an amount of money from a number or a text, or ``None``; an amount below 0 is not one."""
+    number = read_number(value)
+    return number if number is not None and number >= 0 else None
+
+
 def read_integer(value: Any) -> int | None:
     """Return a whole number from ``40``, ``40.0``, ``"40"`` or ``"40%"``, or ``None``."""
     if type(value) is int:  # The usual case, thousands of times a second; True is a bool.

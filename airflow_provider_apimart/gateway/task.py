@@ -19,8 +19,8 @@ from airflow_provider_apimart.gateway.parsing import (
     find_image_urls,
     find_named_id,
     find_task_objects,
+    read_amount,
     read_integer,
-    read_number,
     read_timestamp,
 )
 from airflow_provider_apimart.gateway.response import excerpt, first_line, quoted, redact
@@ -61,8 +61,8 @@ _FIGURES: Final[Mapping[str, Callable[[Any], Any]]] = {
     "completed": read_timestamp,
     "estimated_time": read_integer,
     "actual_time": read_integer,
-    "cost": read_number,
-    "credits_cost": read_number,
+    "cost": read_amount,
+    "credits_cost": read_amount,
 }
 _EXPIRED: Final = "expired"
 _COSTS: Final = ("cost", "credits_cost")
@@ -178,7 +178,7 @@ class Task:
             quote=(first_line(redact(str(data.get("quote") or ""), api_key)) or quoted(data, api_key))
             if is_odd
             else "",
-            has_unread_cost=any(data.get(name) and read_number(data[name]) is None for name in _COSTS),
+            has_unread_cost=any(data.get(name) and read_amount(data[name]) is None for name in _COSTS),
             **{name: read(data.get(name)) for name, read in _FIGURES.items()},
         )
 

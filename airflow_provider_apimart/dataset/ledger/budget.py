@@ -84,7 +84,7 @@ class Budget:
     untold: int = 0
 
     @classmethod
-    def of(cls, index: Index, *, run_id: str, max_cost: float | None, now: float = 0.0) -> Budget:
+    def of(cls, index: Index, *, run_id: str, max_cost: float | None, now: float) -> Budget:
         """
         Add up the money of a DAG run.
 
@@ -157,7 +157,9 @@ class Budget:
 
     def __str__(self) -> str:
         limit = "" if self.max_cost is None else f" of {_text(self.max_cost)} USD"
-        parts = [f"{_text(self.spent)} USD spent{limit}"]
+        # For a call without a known cost, the amount that was held for it counts.
+        at_most = "at most " if self.untold else ""
+        parts = [f"{at_most}{_text(self.spent)} USD spent{limit}"]
         if self.reserved:
             parts.append(f"{_text(self.reserved)} USD held for calls in flight")
         if self.unknown:

@@ -208,7 +208,8 @@ class Buyer:
         return now + _BEGINS_WITHIN + self.hook.settings.submit_lifetime
 
     def _budget(self, index: Index) -> Budget:
-        return Budget.of(index, run_id=self.rules.run_id, max_cost=self.rules.max_cost)
+        rules = self.rules
+        return Budget.of(index, run_id=rules.run_id, max_cost=rules.max_cost, now=self.ledger.store.now())
 
     def _expected(self, request: ImageRequest, index: Index) -> float | None:
         return expected_cost(self._listed_price(request), index.recent_costs(kind_of(request)))

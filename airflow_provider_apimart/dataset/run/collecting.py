@@ -16,7 +16,7 @@ from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_en
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
 from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
-from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME
+from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, TaskState
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
 from airflow_provider_apimart.transfers.source import facts_of, pictures_of_task
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.run.outcome import CallResult
     from airflow_provider_apimart.dataset.run.settings import Rules
-    from airflow_provider_apimart.exceptions import TaskNotFoundError
+    from airflow_provider_apimart.exceptions import GatewayError, TaskNotFoundError
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
@@ -55,9 +55,9 @@ class Collector:
     :param stopping: set when the worker is about to be killed: no other copy begins then.
     :param clock: monotonic seconds.
 
-    ``uncopied`` holds, by the key of each call, why its pictures could not be copied by this worker; the next one tries
-    again. ``errors`` holds why calls ended without a picture, and ``durations`` the seconds that recent pictures took,
-    sorted.
+    ``uncopied`` holds the calls whose pictures this worker could not copy, with the errors; the next one tries again.
+    ``errors`` holds why calls ended without a picture, ``statuses`` the last response about calls that have not ended,
+    both by their keys; ``durations`` the seconds that recent pictures took, sorted.
     """
 
     hook: ApimartHook
@@ -71,6 +71,7 @@ class Collector:
     clock: Callable[[], float] = time.monotonic
     uncopied: dict[Purchase, tuple[Entry, ApimartError]] = field(default_factory=dict)
     errors: dict[bytes, str] = field(default_factory=dict)
+    statuses: dict[bytes, str] = field(default_factory=dict)
     durations: list[float] = field(default_factory=list)
     _calls: dict[Purchase, Entry] = field(default_factory=dict)
     _late: set[Purchase] = field(default_factory=set)
@@ -148,6 +149,7 @@ class Collector:
         for task_id, outcome in outcomes.items():
             final = self._filter.conclude(task_id, outcome)
             if final is None:
+                self._remember_status(self._owners[task_id], outcome)
                 continue
             self._outcomes[task_id] = final
             self._schedule.remove(task_id)
@@ -239,6 +241,16 @@ class Collector:
             self.durations.remove(self._recent[0])
         self._recent.append(max(0.0, seconds))
         insort(self.durations, max(0.0, seconds))
+
+    def _remember_status(self, purchase: Purchase, outcome: Task | GatewayError) -> None:
+        entry = self._calls.get(purchase)
+        if entry is None:
+            return
+        if isinstance(outcome, ApimartError):
+            self.statuses[entry.key] = str(outcome)
+        else:
+            lack = ", without a picture so far" if outcome.state is TaskState.COMPLETED else ""
+            self.statuses[entry.key] = f"the gateway's last status is {outcome.status!r}{lack}"
 
     def _first_poll(self) -> float:
         """Return the seconds between a submit and its first poll: less than the DAG author says for quick pictures."""

@@ -27,8 +27,8 @@ from airflow_provider_apimart.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
+    from airflow_provider_apimart.dataset.ledger.budget import Budget
     from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.dataset.run.tally import Tally
 
@@ -47,7 +47,7 @@ def error_of_end(
     *,
     failure: str | None,
     objection: str | None,
-    spent: Decimal,
+    budget: Budget,
     errors: Mapping[bytes, str],
 ) -> ApimartError | None:
     """
@@ -55,27 +55,28 @@ def error_of_end(
 
     :param failure: why nothing more is bought after many failures; ``None`` where buying goes on.
     :param objection: why the budget does not allow the next call.
-    :param spent: US dollars that the DAG run has spent.
+    :param budget: of the DAG run.
     :param errors: error messages of this worker's calls, by their keys.
     """
-    money = f"This run has spent {spent:g} USD."
+    money = f"Money of this run: {budget}."
     why_not = failure or objection or ""
     if tally.failed <= allowed_failures(tally.total, rules.max_failed):
         if not tally.left:
             return None
         reason = f"{tally.left} of {tally.total} rows were not bought. {why_not}".rstrip()
         if not failure:
-            return BudgetExceededError(
-                f"{reason} {money} What is bought is in S3. Raise max_cost and clear the task to buy the rest."
-            )
+            advice = "Raise max_cost and clear the task to buy the rest."
+            if budget.untold:
+                advice = "max_cost cannot be kept without known costs: clear the task without it to buy the rest."
+            return BudgetExceededError(f"{reason} {money} What is bought is in S3. {advice}")
     else:
         unbought = f" {tally.left} of the others were not bought. {why_not}".rstrip() if tally.left else ""
         reason = f"{tally.failed} of {tally.total} rows have no picture.{unbought}"
     failed = "; ".join(tally.reasons(errors))
     if not tally.left and tally.count(CallStep.LATE) == tally.failed:
         return TaskTimeoutError(
-            f"{reason} They still run at the gateway after {rules.timeout:g} s and may be charged. {money} They are "
-            f"recorded: a retry collects them and buys nothing twice. {failed}"
+            f"{reason} They have not ended at the gateway after {rules.timeout:g} s, and may be charged. {money} They "
+            f"are recorded: a retry collects them and buys nothing twice. {failed}"
         )
     return IncompleteDatasetError(
         f"{reason} {money} The ledger names every row and its error. Clearing the task buys the rows again that "

@@ -9,7 +9,7 @@ nothing, ``released``                                 BUY
 ``intended`` otherwise, ``presumed_lost``,            RESUBMIT while its key lives, where that is wanted; else GIVE_UP
 ``unanswered``
 ``accepted``, bought by this task instance            COLLECT; LATE once its time is over
-``accepted``, bought by another one                   WAIT for a quarter of an hour, then COLLECT or LATE
+``accepted``, bought by another one                   WAIT for a quarter of an hour, then COLLECT; LATE as above
 ``refused`` for a cause other than the row            BUY
 ``refused``, or ``failed`` and not charged            BUY while retries are left, or where a run or a clear began since
 ``failed`` otherwise                                  GIVE_UP
@@ -82,7 +82,7 @@ class CallNeed(NamedTuple):
 _BUY: Final = CallNeed(CallStep.BUY)
 _DONE: Final = CallNeed(CallStep.DONE)
 _COLLECT: Final = CallNeed(CallStep.COLLECT)
-_LATE: Final = CallNeed(CallStep.LATE, "it still runs at the gateway after the timeout; a later run collects it")
+_LATE: Final = CallNeed(CallStep.LATE, "it has not ended at the gateway within the timeout; a later run collects it")
 
 
 def decide_call(state: CallState | None, rules: Rules, *, now: float) -> CallNeed:  # noqa: PLR0911 - a row of the table each
@@ -199,11 +199,13 @@ def _first_intended_at(state: CallState | None, generation: int, attempt: int, n
 
 
 def _accepted(state: CallState, rules: Rules, now: float) -> CallNeed:
+    if now >= rules.deadline(state):
+        return _LATE
     is_own = state.buyer == rules.writer or (not state.buyer and state.run_id == rules.run_id)
     adopted_at = state.accepted_at + _ADOPTED_AFTER
     if not is_own and now < adopted_at:
-        return CallNeed(CallStep.WAIT, until=min(adopted_at, now + _NEXT_READING))
-    return _COLLECT if now < rules.deadline(state) else _LATE
+        return CallNeed(CallStep.WAIT, until=min(adopted_at, rules.deadline(state), now + _NEXT_READING))
+    return _COLLECT
 
 
 def _unanswered(state: CallState, rules: Rules, now: float) -> CallNeed:

@@ -62,8 +62,9 @@ _LONGEST_PAUSE: Final = 600.0
 _LONGEST_REFUSAL: Final = 6 * 3600.0
 #: Seconds for which free slots are gathered, so that one record serves many calls.
 _GATHERING: Final = 4.0
-#: Seconds between two attempts at copying pictures that could not be copied.
-_BETWEEN_COPIES: Final = 30.0
+#: Seconds between two attempts at copying pictures that could not be copied, and how often one worker tries again. Each
+#: attempt repeats its requests for a minute by itself, and a retry of the task goes on.
+_BETWEEN_COPIES, _COPY_ROUNDS = 30.0, 3
 #: Calls over which the rate of failures is taken, and the fewest that it is taken of.
 RATED_CALLS, _FEWEST_RATED = 50, 20
 #: Share of ``max_cost`` from which on a warning is logged.
@@ -106,6 +107,7 @@ class Session:
     _active_at: float = field(default=0.0, init=False)
     _bought_at: float = field(default=-math.inf, init=False)
     _copied_again_at: float = field(default=0.0, init=False)
+    _rounds: int = field(default=0, init=False)
     _busy: ApimartError | None = field(default=None, init=False)
     _busy_until: float = field(default=math.inf, init=False)
     _not_resubmitted: set[bytes] = field(default_factory=set, init=False)
@@ -129,9 +131,9 @@ class Session:
         self._follow()
         while not self.stopping.is_set():
             self._record_copied(seconds=0.0)
-            # Before anything is bought: failures of this poll count at once.
-            self.recent_failures.extend(not result.has_pictures for result in self.collector.poll())
             self._update()
+            # Before anything is bought or concluded: failures of this poll count, and a late call may have ended.
+            self.recent_failures.extend(not result.has_pictures for result in self.collector.poll())
             if self._buy_again() or self._buy():
                 continue
             self._show()
@@ -192,8 +194,10 @@ class Session:
             self.ledger.refresh()
             self.tally.update_waiting(now=now)
             self._follow()
-        if self.collector.uncopied and self.clock() - self._copied_again_at >= _BETWEEN_COPIES:
+        is_due = self.clock() - self._copied_again_at >= _BETWEEN_COPIES
+        if self.collector.uncopied and is_due and self._rounds < _COPY_ROUNDS:
             self._copied_again_at = self.clock()
+            self._rounds += 1
             self.collector.watch_again()
         for entry in self.collector.running:
             if self.rules.deadline(entry) <= now:
@@ -329,7 +333,8 @@ class Session:
         return self._busy_until
 
     def _budget(self) -> Budget:
-        return Budget.of(self.ledger.index, run_id=self.rules.run_id, max_cost=self.rules.max_cost)
+        rules = self.rules
+        return Budget.of(self.ledger.index, run_id=rules.run_id, max_cost=rules.max_cost, now=self._now())
 
     def _show(self, *, in_any_case: bool = False) -> None:
         if not in_any_case and self._reported and self._reported.at + 1.0 > self._now():
@@ -374,8 +379,8 @@ class Session:
             self.rules,
             failure=self._failure(),
             objection=objection.reason if objection else None,
-            spent=self._budget().spent,
-            errors={**self.buyer.errors, **self.collector.errors},
+            budget=self._budget(),
+            errors={**self.buyer.errors, **self.collector.statuses, **self.collector.errors},
         )
         if error is not None:
             raise error

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset.run.virtual import BEGIN, PRICE, World
+from dataset.run.virtual import BEGIN, PRICE, ModelCopier, World
 
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 from airflow_provider_apimart.dataset.ledger.verdicts import decide_rows, undecided_calls
@@ -20,10 +20,13 @@ from airflow_provider_apimart.exceptions import (
     RateLimitError,
     SubmitOutcomeUnknownError,
     TaskTimeoutError,
+    TransferError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_apimart.transfers.source import Picture
 
 
 def prompts(count: int) -> list[str]:
@@ -182,6 +185,58 @@ def test_a_task_that_the_gateway_denies_ends_when_its_trigger_has_said_so() -> N
 
     assert len(world.copied) == 4
     assert world.time - BEGIN < 600
+
+
+class TestALateCall:
+    def test_of_another_run_is_polled_at_once_and_holds_up_nobody(self) -> None:
+        world = World()
+        world.gateway.duration = lambda: 660.0 if len(world.gateway.tasks) == 4 else 45.0
+        with pytest.raises(TaskTimeoutError, match="the gateway's last status is 'processing'"):
+            world.run(prompts(10))
+        world.pause(120.0)
+        began_at = world.time
+
+        counts = world.run(prompts(10), run_id="dag/tuesday", writer="1" * 16)
+
+        assert (counts["done"], len(world.gateway.submits)) == (10, 10)
+        assert world.time - began_at < 60
+
+
+class TestAKilledWorker:
+    def test_leaves_the_budget_to_the_rows_that_it_had_not_begun(self) -> None:
+        world = World()
+        first = world.session(prompts(30), max_cost=1.0)
+        first.begin()
+        calls = [call for _, call in first.tally.take(8, now=world.time)]
+        # The worker dies with its first group on the wire.
+        first.ledger.claim(lambda index: first.buyer._intents(calls, index, set()))
+        first.collector.close()
+        first.tally.rows.close()
+
+        with pytest.raises(IncompleteDatasetError, match="8 of 30 rows have no picture"):
+            world.run(prompts(30), max_cost=1.0, try_number=2)
+
+        assert len(world.copied) == 22
+
+
+class RefusedCopier(ModelCopier):
+    """A copier whose pictures the image host refuses."""
+
+    def copy(self, picture: Picture) -> dict[str, Any]:
+        super().copy(picture)
+        raise TransferError("HTTP 404 from the image host", retryable=True)
+
+
+class TestAPictureThatCannotBeCopied:
+    @pytest.mark.parametrize("may_leave", [True, False])
+    def test_is_left_to_a_retry_after_some_rounds(self, *, may_leave: bool) -> None:
+        world = World()
+        copier = RefusedCopier(world.copied)
+
+        with pytest.raises(TransferError, match="The pictures of 5 row"):
+            world.run(prompts(5), may_leave=may_leave, copier=copier, timeout=60.0)
+
+        assert len(world.copied) <= 5 * 4
 
 
 class TestMoney:
