@@ -32,7 +32,7 @@ from airflow_provider_apimart.gateway.validation import Problem
 from airflow_provider_apimart.gateway.validation import notices as notices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.input.formats import Record
     from airflow_provider_apimart.dataset.input.stored import Pictures
@@ -46,6 +46,7 @@ _TEMPLATES: Final = 1000
 _SHORT: Final = 500
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
 _REQUEST_NAMES: Final = frozenset(REQUEST_PARAMETERS) - {"prompt"}
+_ALLOWED: Final = "must be a text, a number, a boolean, a date, or a list or mapping of these"
 #: The prompt of a request template, which no dataset has.
 _ANY_PROMPT: Final = "\0prompt"
 #: Hexadecimal digits of a fingerprint that are compared, and their bits.
@@ -139,9 +140,9 @@ class Checker:
             return self._invalid(number, None, [problem])
         self._require_known(number, fields)
         problems: list[str] = []
-        row_id = self._own_id(fields, problems)
-        columns = self._passed(fields, problems) if self.columns else {}
-        prompt, is_odd = self._prompt(fields, problems)
+        row_id = self._converted(self.id_column, fields, own_id, ID_ALLOWED, problems)
+        columns = {name: self._converted(name, fields, json_value, _ALLOWED, problems) for name in self.columns}
+        prompt = self._prompt(fields, problems)
         names = tuple([name for name in fields if name in _REQUEST_NAMES])
         values = [fields[name] for name in names]
         find = self._cached_template if all(map(_is_short, values)) else self._new_template
@@ -161,7 +162,7 @@ class Checker:
         first = self._first_row(name, int(fingerprint[-_DIGITS:], 16), number)
         if first and not first[1]:
             return self._invalid(number, row_id, [self._taken(name, first[0])])
-        is_odd = is_odd or is_suspicious(prompt)
+        is_odd = self._is_suspicious(prompt, fields)
         return CheckedRow(number, row_id, name, fingerprint, prompt, template, columns, is_odd, first is not None)
 
     def require_columns(self) -> None:
@@ -198,39 +199,32 @@ class Checker:
             allowed=f"one of {', '.join(self.known)}",
         )
 
-    def _own_id(self, fields: Mapping[str, Any], problems: list[str]) -> str | None:
-        value = fields.get(self.id_column)
+    def _converted(
+        self, name: str, fields: Mapping[str, Any], convert: Callable[[Any], Any], allowed: str, problems: list[str]
+    ) -> Any:
+        value = fields.get(name)
         try:
-            return own_id(value)
-        except ValueError:
-            problems.append(str(Problem(self.id_column, value, ID_ALLOWED)))
+            return convert(value)
+        except NOT_JSON:
+            problems.append(str(Problem(name, value, allowed)))
             return None
 
-    def _passed(self, fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-        columns: dict[str, Any] = {}
-        for name in self.columns:
-            value = fields.get(name)
-            try:
-                columns[name] = json_value(value)
-            except NOT_JSON as error:
-                allowed = f"must be a text, a number, a boolean, a date, or a list or mapping of these ({error})"
-                problems.append(str(Problem(name, value, allowed)))
-        return columns
-
-    def _prompt(self, fields: Mapping[str, Any], problems: list[str]) -> tuple[Any, bool]:
-        """Return the prompt, ``None`` where a column for it is missing, and whether a value looks like a mistake."""
+    def _prompt(self, fields: Mapping[str, Any], problems: list[str]) -> Any:
+        """Return the prompt, or ``None`` if a column for it is missing."""
         value = fields.get("prompt")
         if type(value) is not str:
             value = field_value("prompt", value)
             value = "" if value is None else value
         template = self.prompt_template
         if template is None:
-            return value, False
-        prompt, missing, is_odd = template.render(fields)
-        problems += missing
+            return value
         if value and "prompt" not in template.columns:
             problems.append(str(Problem("prompt", value, "must be left out: prompt_template does not use it")))
-        return prompt, is_odd
+        return template.render(fields, problems)
+
+    def _is_suspicious(self, prompt: str, fields: Mapping[str, Any]) -> bool:
+        columns = self.prompt_template.columns if self.prompt_template else ()
+        return is_suspicious(prompt) or any(is_suspicious(str(fields[name])) for name in columns)
 
     def _new_template(self, names: tuple[str, ...], *values: Any) -> tuple[RequestTemplate | None, ImageRequest]:
         """Return the template of a record, ``None`` if something is wrong with it, and its request."""

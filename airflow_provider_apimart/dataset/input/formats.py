@@ -21,7 +21,7 @@ from airflow_provider_apimart.exceptions import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SUFFIXES", "Record", "read_records", "record_of", "refuse", "require_format"]
+__all__ = ["SUFFIXES", "Record", "read_records", "record_of", "refuse"]
 
 #: Suffixes of the files that can be read. All but the last may also be compressed.
 SUFFIXES: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -38,6 +38,7 @@ _SEPARATORS: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _MAX_CELL: Final = 32 * 1024 * 1024
 #: The first line by which a file tells Excel its separator.
 _SEPARATOR_LINE: Final = re.compile(r"\"?sep=(?P<separator>[,;\t])\"?\s*", re.IGNORECASE)
+_START_BYTES: Final = 512
 _CHUNK: Final = 1024 * 1024
 #: Records, and bytes of each column, that are in memory at a time.
 _PARQUET_BATCH: Final = 256
@@ -85,12 +86,26 @@ def record_of(number: int, item: Any) -> Record:
     return _unreadable(number, f"is {item!r:.80}: must be a prompt, or an object with the columns' names")
 
 
-def require_format(start: bytes, suffix: str, name: str) -> None:
+def read_records(file: IO[bytes], suffix: str, name: str, known: Collection[str]) -> Iterator[Record]:
     """
-    Refuse a file whose first bytes show another format than its suffix.
+    Yield the records of a file.
 
-    :raises InvalidRequestError: naming the format.
+    :param suffix: one of :data:`SUFFIXES`.
+    :param name: of the dataset in errors.
+    :param known: columns that a dataset may have, which tell which separator a CSV file uses.
+    :raises InvalidRequestError: for a file that is broken as a whole, or whose first bytes show another format.
     """
+    start = file.read(_START_BYTES)
+    file.seek(0)
+    _require_format(start, suffix, name)
+    if suffix == ".parquet":
+        return _read_parquet(file, name)
+    if suffix in {".csv", ".tsv"}:
+        return _read_separated(file, name, known, "\t" if suffix == ".tsv" else ",")
+    return _read_json_lines(file, name)
+
+
+def _require_format(start: bytes, suffix: str, name: str) -> None:
     is_parquet = suffix == ".parquet"
     if is_parquet and start.startswith(b"PAR1"):
         return
@@ -101,22 +116,6 @@ def require_format(start: bytes, suffix: str, name: str) -> None:
         refuse(name, "is an HTML or XML page", "Check the address: this may be a login or an error page")
     if not is_parquet and b"\0" in start[:2] and not _encoding_of(start):
         refuse(name, "is UTF-16 without a byte order mark, or not a text", "Convert it to UTF-8")
-
-
-def read_records(file: IO[bytes], suffix: str, name: str, known: Collection[str]) -> Iterator[Record]:
-    """
-    Yield the records of a file.
-
-    :param suffix: one of :data:`SUFFIXES`.
-    :param name: of the dataset in errors.
-    :param known: columns that a dataset may have, which tell which separator a CSV file uses.
-    :raises InvalidRequestError: for a file that is broken as a whole.
-    """
-    if suffix == ".parquet":
-        return _read_parquet(file, name)
-    if suffix in {".csv", ".tsv"}:
-        return _read_separated(file, name, known, "\t" if suffix == ".tsv" else ",")
-    return _read_json_lines(file, name)
 
 
 def _read_json_lines(file: IO[bytes], name: str) -> Iterator[Record]:

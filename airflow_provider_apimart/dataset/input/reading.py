@@ -56,15 +56,9 @@ def read_dataset(
     :param prompts: see :func:`~airflow_provider_apimart.dataset.input.source.open_source`.
     :param defaults: values of request fields that a row leaves out.
     :param gateway: the one that will be called.
-    :param id_column: names each row's picture. A row without an id is named after its request.
-    :param columns: further columns that go into ledger and manifest.
-    :param prompt_template: makes the prompts from columns, see
-        :class:`~airflow_provider_apimart.dataset.input.values.PromptTemplate`.
-    :param shard: which rows are kept; ``None`` for all.
-    :param limit: number of rows of this shard to keep, from the first on; ``None`` for all.
-    :param aws_conn_id: connection for ``s3://`` addresses that name none themselves.
-    :param on_invalid: ``"fail"`` on rows that cannot be bought, or ``"skip"`` them.
-    :param on_suspicious: for prompts such as ``nan`` or ``#REF!``: ``"warn"``, ``"fail"``, or ``"skip"`` the rows.
+
+    The other parameters are those of :class:`~airflow_provider_apimart.operators.dataset.ApimartImageDatasetOperator`.
+
     :raises InvalidRequestError: for a dataset that cannot be read, an unknown column, invalid rows (naming the first
         50) unless they are skipped, and a dataset whose rows are all invalid. Nothing was submitted.
     :raises OSError: for a file that cannot be read now; a retry may be able to.
@@ -76,12 +70,12 @@ def read_dataset(
     checker = Checker(defaults, gateway, id_column, tuple(columns), template, known, source.unit)
     with ExitStack() as on_error:
         writer = InputWriter(on_error.enter_context(TemporaryFile()))
-        selection = _Selection(source, writer, shard, limit, is_skipping=on_suspicious == "skip")
+        selection = _Selection(source, writer, shard, limit, on_invalid, on_suspicious)
         with closing(source.records) as records:
             for record in records:
                 selection.add(checker.check(record))
         checker.require_columns()
-        selection.require_valid(may_skip=on_invalid == "skip", may_be_suspicious=on_suspicious != "fail")
+        selection.require_valid()
         rows = selection.finish()
         on_error.pop_all()
     return rows
@@ -89,17 +83,14 @@ def read_dataset(
 
 @dataclass
 class _Selection:
-    """
-    The rows of one shard, up to the limit, and the numbers of all others.
-
-    :param is_skipping: whether suspicious rows are skipped.
-    """
+    """The rows of one shard, up to the limit, and the numbers of all others."""
 
     source: Source
     writer: InputWriter
     shard: Shard | None
     limit: int | None
-    is_skipping: bool
+    on_invalid: str
+    on_suspicious: str
     _valid: int = 0
     _left_out: int = 0
     _invalid: int = 0
@@ -120,7 +111,7 @@ class _Selection:
             return
         if row.is_suspicious:
             self._suspicious.append(row.number)
-            if self.is_skipping:
+            if self.on_suspicious == "skip":
                 return
         self._valid += 1
         if row.template.notices:
@@ -133,14 +124,9 @@ class _Selection:
         stored = (row.number, row.own_id, row.prompt, row.template.fields, row.columns)
         self.writer.add(call_key(row.fingerprint, row.id, 0), stored, row.template.pictures)
 
-    def require_valid(self, *, may_skip: bool, may_be_suspicious: bool) -> None:
-        """
-        Raise unless the rows may be bought.
-
-        :param may_skip: whether invalid rows may be skipped, as long as there are others.
-        :param may_be_suspicious: whether suspicious rows may be bought or skipped, as long as there are others.
-        """
-        if self._invalid and not (may_skip and self._valid):
+    def require_valid(self) -> None:
+        """Raise unless the rows may be bought: rows can be skipped only if there are others."""
+        if self._invalid and (self.on_invalid == "fail" or not self._valid):
             listed = "; ".join(map(str, self._listed))
             more = f"; and {self._invalid - len(self._listed)} more" if self._invalid > len(self._listed) else ""
             of, hint = ("some", ", or skip them with on_invalid='skip'") if self._valid else ("all", "")
@@ -149,7 +135,7 @@ class _Selection:
                 f"be bought: {listed}{more}. Nothing was submitted or charged. Correct them{hint}.",
                 field="prompts",
             )
-        if self._suspicious and not (may_be_suspicious and self._valid):
+        if self._suspicious and (self.on_suspicious == "fail" or not self._valid):
             raise InvalidRequestError(
                 f"{self._suspicious_rows()}. Nothing was submitted or charged. Correct them, or set "
                 "on_suspicious='warn' to buy them.",
@@ -166,7 +152,7 @@ class _Selection:
                 "each, give each an id"
             )
         if self._suspicious:
-            done = "skipped" if self.is_skipping else "bought all the same"
+            done = "skipped" if self.on_suspicious == "skip" else "bought all the same"
             notices.append(f"{self._suspicious_rows()}. They are {done}; see on_suspicious")
         by_text: Counter[str] = Counter()
         for texts, count in self._notices.items():

@@ -17,7 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import urlsplit
 
-from airflow_provider_apimart.dataset.input.formats import SUFFIXES, read_records, record_of, refuse, require_format
+from airflow_provider_apimart.dataset.input.formats import SUFFIXES, read_records, record_of, refuse
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = ["Source", "open_source"]
 
 _S3: Final = frozenset({"s3", "s3a", "s3n"})
 _GZIP_MARK: Final = b"\x1f\x8b"
-_START_BYTES: Final = 512
 
 
 class Source(NamedTuple):
@@ -99,17 +98,13 @@ def _read_file(
 ) -> Generator[Record]:
     name = str(address)
     with _opened(address, aws_conn_id) as file:
-        content = file
+        start = file.read(len(_GZIP_MARK))
+        file.seek(0)
+        is_gzip = start == _GZIP_MARK
+        if must_be_gzip and start and not is_gzip:
+            refuse(name, "is not a complete gzip file, although it ends in .gz", "Name it after what it is")
+        content = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip else file
         try:
-            start = file.read(_START_BYTES)
-            file.seek(0)
-            if start.startswith(_GZIP_MARK):
-                content = cast("IO[bytes]", gzip.GzipFile(fileobj=file))
-                start = content.read(_START_BYTES)
-                content.seek(0)
-            elif must_be_gzip and start:
-                refuse(name, "is not a complete gzip file, although it ends in .gz", "Name it after what it is")
-            require_format(start, suffix, name)
             yield from read_records(content, suffix, name, known)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             refuse(name, f"is not a complete gzip file ({error})", "Write it again")

@@ -11,8 +11,8 @@ import functools
 import gzip
 import json
 import os
+import struct
 import zlib
-from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
@@ -38,6 +38,7 @@ _MEMBER_ROWS: Final = 500
 _MEMBER_BYTES: Final = 1024 * 1024
 #: Members that are kept in memory. Rows are read in order, except those of a retry.
 _CACHED_MEMBERS: Final = 3
+_ROW: Final = struct.Struct(f">{KEY_BYTES}sH")
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 #: The number of pictures of a row, and of those that the gateway delivers in one task; ``None`` if that is not known.
@@ -78,10 +79,9 @@ class Input:
     invalid: int
     listed: Sequence[InvalidRow]
     notices: Sequence[str]
-    _keys: bytes
-    #: The different values of ``Pictures``, and for each row the place of its own among them.
+    #: For each row its key, and the place of its ``Pictures`` among all that occur.
+    _rows: bytes
     _pictures: list[Pictures]
-    _pictures_of: array[int]
     #: Rows and bytes of each member.
     _members: list[tuple[int, int]]
     #: Returns the stored rows from one byte to before another.
@@ -95,23 +95,19 @@ class Input:
         self._lines = functools.lru_cache(_CACHED_MEMBERS)(self._read_member)
 
     def __len__(self) -> int:
-        return len(self._pictures_of)
+        return len(self._rows) // _ROW.size
 
     def row_keys(self) -> Iterator[bytes]:
         """Yield the key of each row's first call."""
-        return map(self.key, range(len(self)))
-
-    def key(self, place: int) -> bytes:
-        """Return the key of a row's first call."""
-        return self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+        return (key for key, _ in _ROW.iter_unpack(self._rows))
 
     def n(self, place: int) -> int:
         """Return the number of pictures of a row."""
-        return self._pictures[self._pictures_of[place]][0]
+        return self._pictures_of(place)[0]
 
     def images_per_task(self, place: int) -> int | None:
         """Return how many pictures of a row the gateway delivers in one task; ``None`` if that is not known."""
-        return self._pictures[self._pictures_of[place]][1]
+        return self._pictures_of(place)[1]
 
     def row(self, place: int) -> Row:
         """
@@ -125,7 +121,7 @@ class Input:
             raise IndexError(place)
         member = bisect_right(self._first_rows, place) - 1
         row = _decoded(self._lines(member)[place - self._first_rows[member]])
-        if call_key(row.fingerprint, row.id, 0) != self.key(place):
+        if call_key(row.fingerprint, row.id, 0) != _ROW.unpack_from(self._rows, place * _ROW.size)[0]:
             raise _unavailable(f"are not its own (row {row.number}): another run of the task has replaced them")
         return row
 
@@ -145,13 +141,12 @@ class Input:
             "listed": [[row.where, row.id, row.reasons] for row in self.listed],
             "notices": self.notices,
             "pictures": self._pictures,
-            "pictures_of": self._pictures_of.tolist(),
             "members": self._members,
         }
         self._file.seek(0)
         store.put(_rows_name(name), self._file)
         # A low level, because keys are digests, which cannot be compressed.
-        store.put(_keys_name(name), gzip.compress(json.dumps(header).encode() + b"\n" + self._keys, 1, mtime=0))
+        store.put(_keys_name(name), gzip.compress(json.dumps(header).encode() + b"\n" + self._rows, 1, mtime=0))
 
     @classmethod
     def load(cls, store: LedgerStore, name: str) -> Input:
@@ -170,7 +165,7 @@ class Input:
 
         stored = store.get(_keys_name(name)).body
         try:
-            line, _, keys = gzip.decompress(stored).partition(b"\n")
+            line, _, packed = gzip.decompress(stored).partition(b"\n")
             header: dict[str, Any] = json.loads(line)
             if header["schema_version"] != _VERSION:
                 raise ValueError(f"schema_version is {header['schema_version']!r}")  # noqa: TRY301 - one message for all
@@ -179,14 +174,14 @@ class Input:
                 invalid=header["invalid"],
                 listed=[InvalidRow(where, row_id, tuple(reasons)) for where, row_id, reasons in header["listed"]],
                 notices=header["notices"],
-                _keys=keys,
+                _rows=packed,
                 _pictures=[(n, images_per_task) for n, images_per_task in header["pictures"]],
-                _pictures_of=array("H", header["pictures_of"]),
                 _members=[(rows, size) for rows, size in header["members"]],
                 _fetch=fetch,
             )
-            if len(keys) != len(rows) * KEY_BYTES:
-                raise ValueError(f"it should hold {len(rows)} rows")  # noqa: TRY301
+            count = sum(rows for rows, _ in header["members"])
+            if len(packed) != count * _ROW.size:
+                raise ValueError(f"it should hold {count} rows")  # noqa: TRY301
         except (ValueError, KeyError, TypeError, EOFError, OSError, zlib.error) as error:
             raise _unavailable(f"cannot be read by this release ({_keys_name(name)}: {error})") from error
         return rows
@@ -195,6 +190,10 @@ class Input:
         """Remove the temporary file."""
         if self._file is not None:
             self._file.close()
+
+    def _pictures_of(self, place: int) -> Pictures:
+        kind: int = _ROW.unpack_from(self._rows, place * _ROW.size)[1]
+        return self._pictures[kind]
 
     def _read_member(self, member: int) -> list[bytes]:
         data = self._fetch(self._first_bytes[member], self._first_bytes[member + 1])
@@ -213,15 +212,14 @@ class InputWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._keys = bytearray()
+        self._rows = bytearray()
         self._pictures: dict[Pictures, int] = {}
-        self._pictures_of = array("H")
         self._members: list[tuple[int, int]] = []
         self._lines: list[bytes] = []
         self._size = 0
 
     def __len__(self) -> int:
-        return len(self._pictures_of)
+        return len(self._rows) // _ROW.size
 
     def add(self, key: bytes, row: Sequence[Any], pictures: Pictures) -> None:
         """
@@ -234,8 +232,7 @@ class InputWriter:
         line = _encode(row).encode(errors="surrogatepass")
         self._lines.append(line)
         self._size += len(line)
-        self._keys += key
-        self._pictures_of.append(self._pictures.setdefault(pictures, len(self._pictures)))
+        self._rows += _ROW.pack(key, self._pictures.setdefault(pictures, len(self._pictures)))
         if len(self._lines) == _MEMBER_ROWS or self._size >= _MEMBER_BYTES:
             self._end_member()
 
@@ -251,9 +248,8 @@ class InputWriter:
             invalid,
             listed,
             notices,
-            bytes(self._keys),
+            bytes(self._rows),
             list(self._pictures),
-            self._pictures_of,
             self._members,
             lambda start, end: os.pread(descriptor, end - start, start),
             self._file,
@@ -289,8 +285,8 @@ def delete_input(store: LedgerStore, name: str) -> None:
 
 def _unavailable(reason: str) -> RecordUnavailableError:
     return RecordUnavailableError(
-        f"The stored rows of this task {reason}. Nothing was submitted for them. Clear the task to read the dataset "
-        "again."
+        f"The stored rows of this task {reason}. Nothing was submitted for them. Retry the task, or clear it to read "
+        "the dataset again."
     )
 
 

@@ -214,11 +214,9 @@ class PromptTemplate:
         if not self.columns:
             raise _bad_template(text, "names no column in braces: all rows would have the same prompt")
 
-    def render(self, fields: Mapping[str, Any]) -> tuple[str | None, list[str], bool]:
-        """Return the prompt or ``None``, the problems of the columns, and whether a value looks like a mistake."""
-        problems: list[str] = []
-        is_odd = False
-        values: dict[str | None, str] = {None: ""}
+    def render(self, fields: Mapping[str, Any], problems: list[str]) -> str | None:
+        """Return the prompt, or ``None`` after adding to the problems what is wrong with the columns."""
+        texts: dict[str | None, str] = {None: ""}
         for name in self.columns:
             value: Any = fields.get(name)
             try:
@@ -228,13 +226,12 @@ class PromptTemplate:
             if is_missing(value):
                 problems.append(f"{name} is missing or empty: prompt_template needs it")
             elif isinstance(value, str | int | float):
-                values[name] = str(value)
-                is_odd = is_odd or is_suspicious(values[name])
+                texts[name] = str(value)
             else:
                 problems.append(f"{name}={fields[name]!r:.80}: must be a text or a number, for prompt_template")
-        if problems:
-            return None, problems, False
-        return "".join([f"{literal}{values[name]}" for literal, name in self._parts]), [], is_odd
+        if len(texts) <= len(self.columns):
+            return None
+        return "".join([f"{literal}{texts[name]}" for literal, name in self._parts])
 
 
 def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
