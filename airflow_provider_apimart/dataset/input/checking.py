@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -59,25 +58,28 @@ class RequestTemplate(NamedTuple):
     """
     A valid request without its prompt. Rows that differ in nothing else share it.
 
-    :param fields: the other fields, as JSON values.
+    :param fields: JSON of the other fields.
     :param notices: warnings about what the vendor makes of them.
     :param before: the canonical JSON of the request before the prompt, and ``after`` the prompt.
     """
 
-    fields: Mapping[str, Any]
+    fields: str
     pictures: Pictures
     notices: tuple[str, ...]
     before: str
     after: str
 
-    def fingerprint(self, prompt: str) -> str:
+    def fingerprint(self, prompt: str) -> str | None:
         """
         Return :func:`~airflow_provider_apimart.dataset.row.row_fingerprint` of the request, in a tenth of the time.
 
-        :raises UnicodeEncodeError: for half of a surrogate pair, which no request can carry.
+        It is ``None`` for a prompt with half of a surrogate pair, which no request can carry.
         """
-        canonical = f"{self.before}{_encode(prompt)}{self.after}"
-        return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+        try:
+            canonical = f"{self.before}{_encode(prompt)}{self.after}".encode()
+        except UnicodeEncodeError:
+            return None
+        return hashlib.sha256(canonical).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 class CheckedRow(NamedTuple):
@@ -120,8 +122,8 @@ class Checker:
     unit: str
     #: The columns that occurred.
     _seen: set[str] = field(default_factory=set)
-    #: By the digest of each id, the number of its first row and the digest of the request: a single number, because a
-    #: dataset may have a million rows.
+    #: By the hash of each id, its first row: the number above the lowest bits, which are a digest of the request. It is
+    #: one integer to save memory, because a dataset may have a million rows.
     _first_rows: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -147,12 +149,11 @@ class Checker:
         values = [fields[name] for name in names]
         find = self._cached_template if all(map(_is_short, values)) else self._new_template
         template, request = find(names, *values)
-        fingerprint = ""
+        fingerprint = None
         if template and not problems and isinstance(prompt, str) and prompt and not prompt.isspace():
-            with suppress(UnicodeEncodeError):  # The check of the request names it.
-                fingerprint = template.fingerprint(prompt)
-        if not (template and fingerprint):
-            # Unless prompt_template has said already what is missing.
+            fingerprint = template.fingerprint(prompt)
+        if template is None or fingerprint is None:
+            # "-" where prompt_template has already reported what is missing.
             full = replace(request, prompt="-" if prompt is None else prompt)
             problems += map(str, problems_before_upload(full, self.gateway))
             if row_id is not None and (first := self._first_row(row_id, 0, number)):
@@ -162,7 +163,9 @@ class Checker:
         first = self._first_row(name, int(fingerprint[-_DIGITS:], 16), number)
         if first and not first[1]:
             return self._invalid(number, row_id, [self._taken(name, first[0])])
-        is_odd = self._is_suspicious(prompt, fields)
+        is_odd = is_suspicious(prompt)
+        if self.prompt_template is not None:
+            is_odd = is_odd or any(is_suspicious(str(fields[column])) for column in self.prompt_template.columns)
         return CheckedRow(number, row_id, name, fingerprint, prompt, template, columns, is_odd, first is not None)
 
     def require_columns(self) -> None:
@@ -222,10 +225,6 @@ class Checker:
             problems.append(str(Problem("prompt", value, "must be left out: prompt_template does not use it")))
         return template.render(fields, problems)
 
-    def _is_suspicious(self, prompt: str, fields: Mapping[str, Any]) -> bool:
-        columns = self.prompt_template.columns if self.prompt_template else ()
-        return is_suspicious(prompt) or any(is_suspicious(str(fields[name])) for name in columns)
-
     def _new_template(self, names: tuple[str, ...], *values: Any) -> tuple[RequestTemplate | None, ImageRequest]:
         """Return the template of a record, ``None`` if something is wrong with it, and its request."""
         given = {name: field_value(name, value) for name, value in zip(names, values, strict=True)}
@@ -239,7 +238,7 @@ class Checker:
         before, _, after = _encode(request.body()).partition(f'"prompt":{_encode(_ANY_PROMPT)}')
         pictures = request.n, spec.images_per_task if spec else None
         notices = tuple(notices_of(request, self.gateway))
-        return RequestTemplate(fields, pictures, notices, f'{before}"prompt":', after), request
+        return RequestTemplate(_encode(fields), pictures, notices, f'{before}"prompt":', after), request
 
     def _first_row(self, row_id: str, request: int, number: int) -> tuple[int, bool] | None:
         """

@@ -137,7 +137,7 @@ def _read_json_lines(file: IO[bytes], name: str) -> Iterator[Record]:
         except (ValueError, RecursionError) as error:
             yield _unreadable(number, f"is not JSON: {error}")
         else:
-            yield record_of(number, item)
+            yield Record(number, item) if type(item) is dict else record_of(number, item)
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from airflow_provider_apimart.dataset.input.checking import Checker
 from airflow_provider_apimart.dataset.input.source import open_source
-from airflow_provider_apimart.dataset.input.stored import InputWriter, InvalidRow
+from airflow_provider_apimart.dataset.input.stored import InputWriter, InvalidRow, row_line
 from airflow_provider_apimart.dataset.input.values import PromptTemplate
 from airflow_provider_apimart.dataset.row import call_key, shard_of
 from airflow_provider_apimart.exceptions import InvalidRequestError
@@ -121,8 +121,9 @@ class _Selection:
         if self.limit is not None and len(self.writer) >= self.limit:
             self._left_out += 1
             return
-        stored = (row.number, row.own_id, row.prompt, row.template.fields, row.columns)
-        self.writer.add(call_key(row.fingerprint, row.id, 0), stored, row.template.pictures)
+        template = row.template
+        line = row_line(row.number, row.own_id, row.prompt, template.fields, row.columns)
+        self.writer.add(call_key(row.fingerprint, row.id, 0), line, template.pictures)
 
     def require_valid(self) -> None:
         """Raise unless the rows may be bought: rows can be skipped only if there are others."""

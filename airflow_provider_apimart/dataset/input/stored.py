@@ -24,12 +24,12 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
     from airflow_provider_apimart.dataset.row import Row
 
-__all__ = ["Input", "InputWriter", "InvalidRow", "Pictures", "delete_input", "empty_input"]
+__all__ = ["Input", "InputWriter", "InvalidRow", "Pictures", "delete_input", "empty_input", "row_line"]
 
 _VERSION: Final = 1
 _FOLDER: Final = "inputs/"
@@ -120,7 +120,7 @@ class Input:
         if not 0 <= place < len(self):
             raise IndexError(place)
         member = bisect_right(self._first_rows, place) - 1
-        row = _decoded(self._lines(member)[place - self._first_rows[member]])
+        row = _row_of_line(self._lines(member)[place - self._first_rows[member]])
         if call_key(row.fingerprint, row.id, 0) != _ROW.unpack_from(self._rows, place * _ROW.size)[0]:
             raise _unavailable(f"are not its own (row {row.number}): another run of the task has replaced them")
         return row
@@ -221,15 +221,13 @@ class InputWriter:
     def __len__(self) -> int:
         return len(self._rows) // _ROW.size
 
-    def add(self, key: bytes, row: Sequence[Any], pictures: Pictures) -> None:
+    def add(self, key: bytes, line: bytes, pictures: Pictures) -> None:
         """
         Add a row.
 
         :param key: of its first call, which no other row has.
-        :param row: number, own id or ``None``, prompt, the other fields of the request, and further columns.
+        :param line: of :func:`row_line`.
         """
-        # A column may hold half of a surrogate pair.
-        line = _encode(row).encode(errors="surrogatepass")
         self._lines.append(line)
         self._size += len(line)
         self._rows += _ROW.pack(key, self._pictures.setdefault(pictures, len(self._pictures)))
@@ -263,7 +261,19 @@ class InputWriter:
             self._lines, self._size = [], 0
 
 
-def _decoded(line: bytes) -> Row:
+def row_line(number: int, own_id: str | None, prompt: str, fields: str, columns: Mapping[str, Any]) -> bytes:
+    """
+    Return a row as a line of JSON, without its end.
+
+    :param fields: JSON of the other fields of the request.
+    """
+    named = "null" if own_id is None else _encode(own_id)
+    more = _encode(columns) if columns else "{}"
+    # A column may hold half of a surrogate pair.
+    return f"[{number},{named},{_encode(prompt)},{fields},{more}]".encode(errors="surrogatepass")
+
+
+def _row_of_line(line: bytes) -> Row:
     """Return the row of a line. Its fingerprint is computed again."""
     number, own_id, prompt, fields, columns = json.loads(line)
     return row_of(number, own_id, ImageRequest.from_json({**fields, "prompt": prompt}), columns)

@@ -11,7 +11,6 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -97,17 +96,18 @@ def own_id(value: Any) -> str | None:
 
     :raises ValueError: for a value that cannot be an id.
     """
-    with suppress(*NOT_JSON):
+    try:
         value = json_value(value)
-        if is_missing(value):
-            return None
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            text = str(value).strip()
-            if number := _WHOLE_NUMBER.fullmatch(text):
-                return number[1]
-            if len(text) <= _MAX_ID_LENGTH and not _NOT_IN_AN_ID.search(text):
-                return text
-    raise ValueError(ID_ALLOWED)
+    except NOT_JSON as error:
+        raise ValueError(ID_ALLOWED) from error
+    if is_missing(value):
+        return None
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if number := _WHOLE_NUMBER.fullmatch(text):
+        return number[1]
+    if not 0 < len(text) <= _MAX_ID_LENGTH or _NOT_IN_AN_ID.search(text):
+        raise ValueError(ID_ALLOWED)
+    return text
 
 
 def json_value(value: Any) -> Any:
