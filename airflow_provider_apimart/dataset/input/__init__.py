@@ -1,5 +1,5 @@
 """
-The input of a dataset task: its rows, read and checked once, stored beside the ledger, and from then on only read.
+The input of a dataset task: its rows, which are read and checked once, and stored beside the ledger.
 
 Begin with :func:`.read_dataset`, which returns an :class:`.Input`:
 

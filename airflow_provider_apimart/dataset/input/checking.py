@@ -59,7 +59,7 @@ class RequestTemplate(NamedTuple):
     A valid request without its prompt. Rows that differ in nothing else share it.
 
     :param fields: JSON of the other fields.
-    :param notices: warnings about what the vendor makes of them.
+    :param notices: warnings about fields that the vendor ignores, changes or charges more for.
     :param before: the canonical JSON of the request before the prompt, and ``after`` the prompt.
     """
 
@@ -71,7 +71,7 @@ class RequestTemplate(NamedTuple):
 
     def fingerprint(self, prompt: str) -> str | None:
         """
-        Return :func:`~airflow_provider_apimart.dataset.row.row_fingerprint` of the request, in a tenth of the time.
+        Return the :func:`~airflow_provider_apimart.dataset.row.row_fingerprint` of the request with this prompt.
 
         It is ``None`` for a prompt with half of a surrogate pair, which no request can carry.
         """
@@ -226,7 +226,7 @@ class Checker:
         return template.render(fields, problems)
 
     def _new_template(self, names: tuple[str, ...], *values: Any) -> tuple[RequestTemplate | None, ImageRequest]:
-        """Return the template of a record, ``None`` if something is wrong with it, and its request."""
+        """Return the template of a record, ``None`` if its request is invalid, and the request."""
         given = {name: field_value(name, value) for name, value in zip(names, values, strict=True)}
         present = {name: value for name, value in given.items() if value is not None}
         request = build_request({**self._usual, **present, "prompt": _ANY_PROMPT})

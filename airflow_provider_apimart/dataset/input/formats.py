@@ -25,7 +25,7 @@ __all__ = ["SUFFIXES", "Record", "read_records", "record_of", "refuse"]
 
 #: Suffixes of the files that can be read. All but the last may also be compressed.
 SUFFIXES: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
-#: The longer marks first: that of UTF-32 begins with that of UTF-16.
+#: The longer marks first, because the mark of UTF-32 begins with the mark of UTF-16.
 _BYTE_ORDER_MARKS: Final = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",

@@ -1,4 +1,4 @@
-"""The reading of a whole dataset: it is checked, and its rows are stored, before the first one is paid for."""
+"""The reading of a whole dataset: all rows are checked and stored before the first one is paid for."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def read_dataset(
 
 @dataclass
 class _Selection:
-    """The rows of one shard, up to the limit, and the numbers of all others."""
+    """A filter that keeps the rows of one shard, up to the limit, and counts all others."""
 
     source: Source
     writer: InputWriter
@@ -153,7 +153,7 @@ class _Selection:
                 "each, give each an id"
             )
         if self._suspicious:
-            done = "skipped" if self.on_suspicious == "skip" else "bought all the same"
+            done = "skipped" if self.on_suspicious == "skip" else "bought nevertheless"
             notices.append(f"{self._suspicious_rows()}. They are {done}; see on_suspicious")
         by_text: Counter[str] = Counter()
         for texts, count in self._notices.items():

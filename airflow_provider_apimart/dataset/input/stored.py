@@ -1,5 +1,5 @@
 """
-The stored input of a task instance: its rows, checked once, stored, and from then on only read.
+The stored rows of a task instance, which are checked once and then only read.
 
 Memory holds the key of each row. The rows are lines of JSON in gzip members of at most 500 rows, in a temporary file or
 in S3, from which one member is read by its range of bytes.
@@ -41,7 +41,7 @@ _CACHED_MEMBERS: Final = 3
 _ROW: Final = struct.Struct(f">{KEY_BYTES}sH")
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
-#: The number of pictures of a row, and of those that the gateway delivers in one task; ``None`` if that is not known.
+#: The number of pictures of a row, and how many the gateway delivers in one task (``None`` if that is not known).
 Pictures = tuple[int, int | None]
 
 
@@ -205,7 +205,7 @@ class Input:
 
 class InputWriter:
     """
-    Makes an :class:`Input` of checked rows, one at a time.
+    A writer that makes an :class:`Input` of checked rows.
 
     :param file: a temporary file, which the input owns after :meth:`finish`.
     """
@@ -237,7 +237,7 @@ class InputWriter:
     def finish(
         self, left_out: int = 0, invalid: int = 0, listed: Sequence[InvalidRow] = (), notices: Sequence[str] = ()
     ) -> Input:
-        """Return the input. See there for the parameters."""
+        """Return the input; the parameters are those of :class:`Input`."""
         self._end_member()
         self._file.flush()
         descriptor = self._file.fileno()

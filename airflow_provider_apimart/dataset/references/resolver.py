@@ -1,5 +1,5 @@
 """
-Reference images in S3 and in files of the worker become what the gateway accepts: URLs of uploads, or data URIs.
+The replacement of addresses of reference images by URLs of uploads, or by data URIs.
 
 An address stands for one image: new content at the same address is not noticed while the upload lives.
 """
@@ -75,7 +75,7 @@ _SHORT.maxstring = 200
 @dataclass
 class ReferenceResolver:
     """
-    Checks the images that requests name by addresses, and replaces the addresses.
+    A converter of requests that name images by addresses into requests that the gateway accepts.
 
     Each address is uploaded once for as long as its URL lives, and each content once under any addresses. (Two workers
     that begin at the same time may both upload it, which is free of charge.) A gateway that takes no uploads gets data
@@ -109,7 +109,7 @@ class ReferenceResolver:
         ]
 
     def find_urls(self, requests: Sequence[ImageRequest]) -> list[dict[str, str] | ApimartError]:
-        """Return for each request the URL or the data URI of each address that it names, or why one has none."""
+        """Return for each request its addresses with their URLs (or data URIs), or the error of one of its images."""
         images, errors = self._inspect_masks(requests)
         unfit = [_mask_error(request, images) for request in requests]
         places: dict[str, S3Object | Path] = {}
@@ -224,7 +224,7 @@ def open_reader(aws_conn_id: str | None) -> Iterator[Callable[[S3Object | Path],
     """
     Yield a function that reads an image, usable from several threads, and close its S3 clients afterwards.
 
-    Of an image that is larger than the gateways accept nothing is read. The function raises ``InvalidRequestError``
+    An image that is larger than the gateways accept is not read. The function raises ``InvalidRequestError``
     when there is no such image, access is denied, or it is too large; and ``ReferenceUnavailableError`` when it cannot
     be read now, but a retry may succeed.
 

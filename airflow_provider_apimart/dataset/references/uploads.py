@@ -1,7 +1,7 @@
 """
 The uploads of reference images, recorded so that their URLs serve every row, retry and run while they live.
 
-``{prefix}/ledger/references/{time}-{uuid}.jsonl`` holds the uploads that one call has made; it is never written again.
+``{prefix}/ledger/references/{time}-{uuid}.jsonl`` holds uploads that were made together; it is never written again.
 Uploads are free of charge: an image whose upload cannot be read or recorded here is uploaded again.
 """
 
@@ -113,7 +113,7 @@ class UploadJournal:
         try:
             listed = store.list(UPLOADS_FOLDER, after=_object_name(self.clock() - UPLOAD_LIFETIME, ""))
         except RecordUnavailableError as error:
-            self.warn(f"Could not list earlier uploads of reference images, which are uploaded again: {error}")
+            self.warn(f"Could not list earlier uploads of reference images, so they may be uploaded again: {error}")
             return
         with ThreadPoolExecutor(_READERS) as pool:
             for uploads in pool.map(lambda listed: self._read_object(store, listed.name), listed):
@@ -145,7 +145,9 @@ class UploadJournal:
         try:
             self.store.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
         except RecordUnavailableError as error:
-            self.warn(f"Could not record uploads of reference images ({len(uploads)}), which may be repeated: {error}")
+            self.warn(
+                f"Could not record uploads of reference images ({len(uploads)}), so they may be repeated: {error}"
+            )
 
     def _read_object(self, store: LedgerStore, name: str) -> list[Upload]:
         uploads, address = [], f"{store.address}{name}"
@@ -156,7 +158,7 @@ class UploadJournal:
                 except ValueError as error:
                     self.warn(f"Ignored line {number} of {address}: {error}. The image is uploaded again.")
         except (RecordUnavailableError, FileNotFoundError) as error:
-            self.warn(f"Could not read {address}, whose images are uploaded again: {error}")
+            self.warn(f"Could not read {address}, so its images are uploaded again: {error}")
         return uploads
 
 
