@@ -138,8 +138,10 @@ def _opened(address: Any, aws_conn_id: str | None) -> Iterator[IO[bytes]]:
                     "Install the Airflow provider of that storage with its fsspec backend (gs:// needs gcsfs, https:// "
                     "needs aiohttp, abfs:// needs adlfs), or copy the file to S3",
                 )
+            is_missing = isinstance(error, FileNotFoundError) and not is_remote
             raise OSError(
-                f"Could not read the dataset {name}: {error}. Nothing was submitted or charged; a retry reads it again."
+                f"Could not read the dataset {name}: {'no such file on this worker' if is_missing else error}. Nothing "
+                "was submitted or charged; a retry reads it again."
             ) from error
         yield file
 
