@@ -32,8 +32,8 @@ Kind = tuple[str, str | None, str | None, str | None, int]
 #: Bytes of a call's key in the ledger. Two of a million calls have the same with a probability of 10^-17.
 KEY_BYTES: Final = 12
 #: 128 bits: two of a billion rows have the same fingerprint once in 10^20 datasets.
-_FINGERPRINT_DIGITS: Final = 32
-_ID_DIGITS: Final = 16
+FINGERPRINT_DIGITS: Final = 32
+ID_DIGITS: Final = 16
 
 
 class Identified(Protocol):
@@ -68,7 +68,7 @@ class Row:
     @property
     def has_own_id(self) -> bool:
         """Return whether the dataset gives the row an id."""
-        return self.id != self.fingerprint[:_ID_DIGITS]
+        return self.id != self.fingerprint[:ID_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def row_fingerprint(request: ImageRequest) -> str:
     :raises UnicodeEncodeError: for a lone surrogate, which no request can carry.
     :raises TypeError: for a value in ``extra_body`` that has no form in JSON.
     """
-    return digest(request.body())[:_FINGERPRINT_DIGITS]
+    return digest(request.body())[:FINGERPRINT_DIGITS]
 
 
 def row_of(number: int, own_id: str | None, request: ImageRequest, columns: Mapping[str, Any] | None = None) -> Row:
@@ -109,7 +109,7 @@ def row_of(number: int, own_id: str | None, request: ImageRequest, columns: Mapp
     :param own_id: the dataset's own id, or ``None`` where it gives none.
     """
     fingerprint = row_fingerprint(request)
-    return Row(number, fingerprint[:_ID_DIGITS] if own_id is None else own_id, fingerprint, request, columns or {})
+    return Row(number, fingerprint[:ID_DIGITS] if own_id is None else own_id, fingerprint, request, columns or {})
 
 
 def calls_of(row: Row, bought: Callable[[bytes], int | None], images_per_task: int | None) -> list[Call]:

@@ -1,15 +1,14 @@
 """
-The input of a dataset task: its rows, read and checked once, stored beside the ledger, and from then on only read.
+The input of a dataset task: its rows, which are read and checked once, and stored beside the ledger.
 
 Begin with :func:`.read_dataset`, which returns an :class:`.Input`:
 
-``reading``   the whole dataset: which rows are kept, and whether the task may begin
-``source``    what the DAG author named: a list, or a file on this machine, in S3 or elsewhere
-``formats``   records out of JSON lines, CSV and Parquet
+``reading``   the whole dataset: which rows are kept, and whether any may be bought
+``source``    a list, or a file on this machine, in S3 or elsewhere
+``formats``   records from JSON lines, CSV and Parquet
 ``checking``  which records may be bought, and why the others may not
-``values``    the meaning of cells, and of the values of Python, numpy and Arrow
-``rows``      a record, a checked row, an invalid row
-``stored``    the stored form: keys in memory, rows in a file or in S3
+``values``    the values in cells, and those of Python, numpy and Arrow
+``stored``    the stored rows: keys in memory, rows in a file or in S3
 
 May import ``gateway``, ``exceptions``, ``dataset.row`` and the addresses of reference images.
 """
@@ -17,7 +16,6 @@ May import ``gateway``, ``exceptions``, ``dataset.row`` and the addresses of ref
 from __future__ import annotations
 
 from airflow_provider_apimart.dataset.input.reading import Shard, read_dataset
-from airflow_provider_apimart.dataset.input.rows import InvalidRow
-from airflow_provider_apimart.dataset.input.stored import Input, delete_input, empty_input
+from airflow_provider_apimart.dataset.input.stored import Input, InvalidRow, delete_input, empty_input
 
 __all__ = ["Input", "InvalidRow", "Shard", "delete_input", "empty_input", "read_dataset"]

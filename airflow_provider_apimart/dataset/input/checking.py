@@ -1,27 +1,29 @@
 """
-The checks of records: which may be bought, and why the others may not. Does no I/O.
+The checks of records: which rows may be bought, and why the others may not. Does no I/O.
 
-Rows that differ only in their prompts are checked once: the rest of the request is a shared
-:class:`~airflow_provider_apimart.dataset.input.rows.RequestTemplate`.
+Rows that differ only in their prompts are checked once: they share a :class:`RequestTemplate`.
 """
 
 from __future__ import annotations
 
-from array import array
+import functools
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from airflow_provider_apimart.dataset.input.rows import CheckedRow, InvalidRow, RequestTemplate, Unreadable
+from airflow_provider_apimart.dataset.input.stored import InvalidRow
 from airflow_provider_apimart.dataset.input.values import (
     ID_ALLOWED,
-    PromptTemplate,
+    NOT_JSON,
     field_value,
     is_suspicious,
     json_value,
     own_id,
 )
 from airflow_provider_apimart.dataset.references.addresses import problems_before_upload
+from airflow_provider_apimart.dataset.row import FINGERPRINT_DIGITS, ID_DIGITS
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.catalogue import find_spec
 from airflow_provider_apimart.gateway.request import REQUEST_PARAMETERS, ImageRequest, build_request
@@ -29,290 +31,237 @@ from airflow_provider_apimart.gateway.validation import Problem
 from airflow_provider_apimart.gateway.validation import notices as notices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from airflow_provider_apimart.dataset.input.rows import Record
+    from airflow_provider_apimart.dataset.input.formats import Record
+    from airflow_provider_apimart.dataset.input.stored import Pictures
+    from airflow_provider_apimart.dataset.input.values import PromptTemplate
     from airflow_provider_apimart.gateway.catalogue import Gateway
 
-__all__ = ["Checker", "Columns", "RowTally"]
+__all__ = ["CheckedRow", "Checker", "RequestTemplate"]
 
-#: Numbers of rows in a notice.
-_MOST_NUMBERS: Final = 20
-#: Templates, and sets of columns, that are held.
-_MOST_HELD: Final = 1000
-#: Values by which a template can be found again: equal ones of the same type mean the same.
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-_LONGEST_KEY: Final = 500
+#: Request templates that are kept in memory, unless they have a long value, such as an image as a data URI.
+_TEMPLATES: Final = 1000
+_SHORT: Final = 500
+_SCALARS: Final = frozenset({int, float, bool, type(None)})
+_REQUEST_NAMES: Final = frozenset(REQUEST_PARAMETERS) - {"prompt"}
+_ALLOWED: Final = "must be a text, a number, a boolean, a date, or a list or mapping of these"
+#: The prompt of a request template, which no dataset has.
+_ANY_PROMPT: Final = "\0prompt"
+#: Hexadecimal digits of a fingerprint that are compared, and their bits.
+_DIGITS: Final = 15
+_BITS: Final = 4 * _DIGITS
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+class RequestTemplate(NamedTuple):
+    """
+    A valid request without its prompt. Rows that differ in nothing else share it.
+
+    :param fields: JSON of the other fields.
+    :param notices: warnings about fields that the vendor ignores, changes or charges more for.
+    :param before: the canonical JSON of the request before the prompt, and ``after`` the prompt.
+    """
+
+    fields: str
+    pictures: Pictures
+    notices: tuple[str, ...]
+    before: str
+    after: str
+
+    def fingerprint(self, prompt: str) -> str | None:
+        """
+        Return the :func:`~airflow_provider_apimart.dataset.row.row_fingerprint` of the request with this prompt.
+
+        It is ``None`` for a prompt with half of a surrogate pair, which no request can carry.
+        """
+        try:
+            canonical = f"{self.before}{_encode(prompt)}{self.after}".encode()
+        except UnicodeEncodeError:
+            return None
+        return hashlib.sha256(canonical).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+class CheckedRow(NamedTuple):
+    """
+    A row that may be bought.
+
+    :param own_id: the dataset's own id, or ``None`` if it gives none.
+    :param columns: further columns, as JSON values.
+    :param is_suspicious: whether its prompt looks like a mistake.
+    :param is_duplicate: whether an earlier row has the same id and requests the same.
+    """
+
+    number: int
+    own_id: str | None
+    id: str
+    fingerprint: str
+    prompt: str
+    template: RequestTemplate
+    columns: Mapping[str, Any]
+    is_suspicious: bool
+    is_duplicate: bool
 
 
 @dataclass
-class RowTally:
-    """A number of rows, and the first of their numbers."""
-
-    count: int = 0
-    numbers: list[int] = field(default_factory=list)
-
-    def add(self, number: int) -> None:
-        """Count one more row."""
-        self.count += 1
-        if self.count <= _MOST_NUMBERS:
-            self.numbers.append(number)
-
-    def places(self, unit: str) -> str:
-        """Return the places of the rows in words, such as ``lines 2, 5 and 3 more``."""
-        more = f" and {self.count - len(self.numbers)} more" if self.count > len(self.numbers) else ""
-        return f"{unit}{'s' if self.count > 1 else ''} {', '.join(map(str, self.numbers))}{more}"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """
-    The columns that a dataset may have.
-
-    :param id_column: names the picture.
-    :param passed: those that go into ledger and manifest.
-    :param prompt_template: makes the prompt out of others.
-    """
-
-    id_column: str = "id"
-    passed: Sequence[str] = ()
-    prompt_template: PromptTemplate | None = None
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """All of them, each once."""
-        of_template = self.prompt_template.columns if self.prompt_template else ()
-        return tuple(dict.fromkeys((*REQUEST_PARAMETERS, self.id_column, *self.passed, *of_template)))
-
-
 class Checker:
     """
-    Checks the records of a dataset, one after the other.
+    Checks the records of a dataset, one after the other. Does no I/O.
 
     :param defaults: values of request fields that a record leaves out.
-    :param gateway: the one that will be called.
-    :param unit: what the number of a record counts, ``line`` or ``row``.
+    :param columns: further columns that are passed on.
+    :param known: all columns that a record may have.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], gateway: Gateway, columns: Columns, unit: str = "row") -> None:
-        usual = {name: field_value(name, value) for name, value in defaults.items()}
-        self._usual_prompt = usual.pop("prompt", None) or ""
-        self._usual = usual
-        self._gateway = gateway
-        self._columns = columns
-        self._unit = unit
-        #: The names of the request fields, without the prompt, of each set of columns that occurred.
-        self._layouts: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._templates: dict[Any, tuple[RequestTemplate | None, ImageRequest]] = {}
-        self._seen: set[str] = set()
-        self._first = _FirstRows()
-        self.duplicates = RowTally()
+    defaults: Mapping[str, Any]
+    gateway: Gateway
+    id_column: str
+    columns: tuple[str, ...]
+    prompt_template: PromptTemplate | None
+    known: tuple[str, ...]
+    unit: str
+    #: The columns that occurred.
+    _seen: set[str] = field(default_factory=set)
+    #: By the hash of each id, its first row: the number above the lowest bits, which are a digest of the request. It is
+    #: one integer to save memory, because a dataset may have a million rows.
+    _first_rows: dict[int, int] = field(default_factory=dict)
 
-    def check(self, record: Record | Unreadable) -> CheckedRow | InvalidRow | None:
+    def __post_init__(self) -> None:
+        self._usual = {name: field_value(name, value) for name, value in self.defaults.items()}
+        self._known = frozenset(self.known)
+        self._cached_template = functools.lru_cache(_TEMPLATES, typed=True)(self._new_template)
+
+    def check(self, record: Record) -> CheckedRow | InvalidRow:
         """
-        Return the row of a record, or the reasons why it cannot be bought; ``None`` for a row that repeats another.
+        Return the row of a record, or the reasons why it cannot be bought.
 
         :raises InvalidRequestError: for a record with an unknown column.
         """
-        if isinstance(record, Unreadable):
-            return self._invalid(record.number, None, [record.reason])
-        number, fields = record
-        names = self._layouts.get(tuple(fields))
-        if names is None:
-            names = self._admit(number, fields)
+        number, fields, problem = record
+        if problem:
+            return self._invalid(number, None, [problem])
+        self._require_known(number, fields)
         problems: list[str] = []
-        own = self._own_id(fields, problems)
-        columns = self._passed(fields, problems) if self._columns.passed else None
-        prompt, is_odd = self._prompt(fields, problems)
-        template, request = self._template(names, fields)
-        fingerprint = template.fingerprint(prompt) if template and not problems and _is_prompt(prompt) else None
+        row_id = self._converted(self.id_column, fields, own_id, ID_ALLOWED, problems)
+        columns = {name: self._converted(name, fields, json_value, _ALLOWED, problems) for name in self.columns}
+        prompt = self._prompt(fields, problems)
+        names = tuple([name for name in fields if name in _REQUEST_NAMES])
+        values = [fields[name] for name in names]
+        find = self._cached_template if all(map(_is_short, values)) else self._new_template
+        template, request = find(names, *values)
+        fingerprint = None
+        if template and not problems and isinstance(prompt, str) and prompt and not prompt.isspace():
+            fingerprint = template.fingerprint(prompt)
         if template is None or fingerprint is None:
-            # The checks of one request say it in full, unless prompt_template has said what is missing.
-            seen = replace(request, prompt="-" if prompt is None else prompt)
-            problems += [str(problem) for problem in problems_before_upload(seen, self._gateway)]
-            first = None if own is None else self._first.add(own, 0, number)
-            if first is not None:
-                problems.append(self._taken(own, first[0]))
-            return self._invalid(number, own, problems)
-        row = CheckedRow(number, own, fingerprint, prompt, template, columns, is_odd or is_suspicious(prompt))
-        first = self._first.add(row.id, int(fingerprint[-15:], 16), number)
-        if first is not None and first[1]:
-            self.duplicates.add(number)
-            return None
-        if first is not None:
-            return self._invalid(number, own, [self._taken(own, first[0])])
-        return row
+            # "-" where prompt_template has already reported what is missing.
+            full = replace(request, prompt="-" if prompt is None else prompt)
+            problems += map(str, problems_before_upload(full, self.gateway))
+            if row_id is not None and (first := self._first_row(row_id, 0, number)):
+                problems.append(self._taken(row_id, first[0]))
+            return self._invalid(number, row_id, problems)
+        name = fingerprint[:ID_DIGITS] if row_id is None else row_id
+        first = self._first_row(name, int(fingerprint[-_DIGITS:], 16), number)
+        if first and not first[1]:
+            return self._invalid(number, row_id, [self._taken(name, first[0])])
+        is_odd = is_suspicious(prompt)
+        if self.prompt_template is not None:
+            is_odd = is_odd or any(is_suspicious(str(fields[column])) for column in self.prompt_template.columns)
+        return CheckedRow(number, row_id, name, fingerprint, prompt, template, columns, is_odd, first is not None)
 
     def require_columns(self) -> None:
         """
-        Refuse names of columns that no record has.
+        Refuse names of columns that no record has: rows without their ids would be bought again.
 
-        :raises InvalidRequestError: naming the parameter. Rows without their ids would be other rows than before.
+        :raises InvalidRequestError: naming the parameter.
         """
-        seen = self._seen
-        if not seen:
+        named = [("columns", name) for name in self.columns]
+        if self.id_column != "id":
+            named.append(("id_column", self.id_column))
+        for parameter, name in named:
+            if self._seen and name not in self._seen:
+                raise InvalidRequestError(
+                    f"{parameter} names {name!r}, a column that no row has{_nearest(name, self._seen)}. The columns "
+                    f"are {', '.join(sorted(self._seen))}. Nothing was submitted. Correct {parameter}.",
+                    field=parameter,
+                    value=name,
+                    allowed="the name of a column",
+                )
+
+    def _require_known(self, number: int, fields: Mapping[str, Any]) -> None:
+        self._seen.update(fields)
+        if fields.keys() <= self._known:
             return
-        named = {"columns": self._columns.passed, "id_column": (self._columns.id_column,)}
-        for parameter, names in named.items():
-            for name in names:
-                if name not in seen and (parameter, name) != ("id_column", "id"):
-                    raise InvalidRequestError(
-                        f"{parameter} names {name!r}, a column that no row has{_nearest(name, seen)}. The columns are "
-                        f"{', '.join(sorted(seen))}. Nothing was submitted. Correct {parameter}.",
-                        field=parameter,
-                        value=name,
-                        allowed="the name of a column",
-                    )
-
-    def _invalid(self, number: int, row_id: str | None, reasons: list[str]) -> InvalidRow:
-        return InvalidRow(f"{self._unit} {number}", row_id, tuple(reasons))
-
-    def _taken(self, row_id: str | None, number: int) -> str:
-        return (
-            f"{self._columns.id_column}={row_id!r}: is also the id of {self._unit} {number}, which requests something "
-            "else; must be an id of its own"
+        unknown = [name for name in fields if name not in self._known]
+        listed = ", ".join(f"{name!r:.80}{_nearest(name, self.known)}" for name in unknown)
+        raise InvalidRequestError(
+            f"{self.unit} {number} has unknown columns: {listed}. Known are {', '.join(self.known)}. Nothing was "
+            "submitted. Name columns that are to go into the ledger in columns=, put further fields of the request "
+            "into the column extra_body, as JSON, and leave out the others.",
+            field=unknown[0],
+            value=fields[unknown[0]],
+            allowed=f"one of {', '.join(self.known)}",
         )
 
-    def _admit(self, number: int, fields: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names of a record's request fields, after checking that all its columns are known."""
-        known = self._columns.known
-        unknown = [name for name in fields if name not in known]
-        if unknown:
-            listed = ", ".join(f"{name!r:.80}{_nearest(name, known)}" for name in unknown)
-            raise InvalidRequestError(
-                f"{self._unit} {number} has unknown columns: {listed}. Known are {', '.join(known)}. Nothing was "
-                "submitted. Name columns that are to go into the ledger in columns=, put further fields of the request "
-                "into the column extra_body, as JSON, and leave out the others.",
-                field=unknown[0],
-                value=fields[unknown[0]],
-                allowed=f"one of {', '.join(known)}",
-            )
-        names = tuple(name for name in REQUEST_PARAMETERS if name in fields and name != "prompt")
-        self._seen.update(fields)
-        if len(self._layouts) < _MOST_HELD:
-            self._layouts[tuple(fields)] = names
-        return names
-
-    def _own_id(self, fields: Mapping[str, Any], problems: list[str]) -> str | None:
-        value = fields.get(self._columns.id_column)
+    def _converted(
+        self, name: str, fields: Mapping[str, Any], convert: Callable[[Any], Any], allowed: str, problems: list[str]
+    ) -> Any:
+        value = fields.get(name)
         try:
-            return own_id(value)
-        except ValueError:
-            problems.append(str(Problem(self._columns.id_column, value, ID_ALLOWED)))
+            return convert(value)
+        except NOT_JSON:
+            problems.append(str(Problem(name, value, allowed)))
             return None
 
-    def _passed(self, fields: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-        columns: dict[str, Any] = {}
-        for name in self._columns.passed:
-            value = fields.get(name)
-            try:
-                columns[name] = json_value(value)
-            except (TypeError, ValueError, RecursionError) as error:
-                allowed = f"must be a text, a number, a boolean, a date, or a list or mapping of these ({error})"
-                problems.append(str(Problem(name, value, allowed)))
-        return columns
-
-    def _prompt(self, fields: Mapping[str, Any], problems: list[str]) -> tuple[Any, bool]:
-        """Return the prompt, ``None`` where it cannot be made, and whether a value in it looks like a mistake."""
+    def _prompt(self, fields: Mapping[str, Any], problems: list[str]) -> Any:
+        """Return the prompt, or ``None`` if a column for it is missing."""
         value = fields.get("prompt")
         if type(value) is not str:
             value = field_value("prompt", value)
-        template = self._columns.prompt_template
+            value = "" if value is None else value
+        template = self.prompt_template
         if template is None:
-            return (self._usual_prompt if value is None else value), False
-        prompt, missing, is_odd = template.render(fields)
-        problems += missing
-        if "prompt" not in template.columns and value:
+            return value
+        if value and "prompt" not in template.columns:
             problems.append(str(Problem("prompt", value, "must be left out: prompt_template does not use it")))
-        return (None if missing else prompt), is_odd
+        return template.render(fields, problems)
 
-    def _template(
-        self, names: tuple[str, ...], fields: Mapping[str, Any]
-    ) -> tuple[RequestTemplate | None, ImageRequest]:
-        """Return the template of a record, ``None`` where something is wrong with it, and its request."""
-        values = [fields[name] for name in names]
-        key: Any = None
-        if all(map(_is_key, values)):
-            key = (names, *values, *map(type, values))
-            if held := self._templates.get(key):
-                return held
+    def _new_template(self, names: tuple[str, ...], *values: Any) -> tuple[RequestTemplate | None, ImageRequest]:
+        """Return the template of a record, ``None`` if its request is invalid, and the request."""
         given = {name: field_value(name, value) for name, value in zip(names, values, strict=True)}
         present = {name: value for name, value in given.items() if value is not None}
-        request = build_request({**self._usual, **present, "prompt": "-"})
-        found: tuple[RequestTemplate | None, ImageRequest] = (None, request)
-        if not problems_before_upload(request, self._gateway):
-            spec = find_spec(self._gateway, request.model)
-            notices = tuple(notices_of(request, self._gateway))
-            found = (RequestTemplate(request, spec.images_per_task if spec else None, notices), request)
-        if key is not None:
-            if len(self._templates) >= _MOST_HELD:
-                self._templates.clear()
-            self._templates[key] = found
-        return found
+        request = build_request({**self._usual, **present, "prompt": _ANY_PROMPT})
+        if problems_before_upload(request, self.gateway):
+            return None, request
+        spec = find_spec(self.gateway, request.model)
+        fields = request.to_json()
+        del fields["prompt"]
+        before, _, after = _encode(request.body()).partition(f'"prompt":{_encode(_ANY_PROMPT)}')
+        pictures = request.n, spec.images_per_task if spec else None
+        notices = tuple(notices_of(request, self.gateway))
+        return RequestTemplate(_encode(fields), pictures, notices, f'{before}"prompt":', after), request
 
-
-class _FirstRows:
-    """
-    The ids of a dataset, each with the first row that has it.
-
-    An open hash table over arrays: some 30 bytes for each row, a sixth of what a dictionary takes. Ids count as the
-    same by 64 bits of their hash: two of a million rows have the same with a probability of 10^-8.
-    """
-
-    def __init__(self) -> None:
-        self._ids = array("Q")
-        self._requests = array("Q")
-        self._numbers = array("Q")
-        #: Places in these arrays, from 1; 0 is free.
-        self._table = array("L", bytes(array("L").itemsize * 1024))
-
-    def add(self, row_id: str, request: int, number: int) -> tuple[int, bool] | None:
+    def _first_row(self, row_id: str, request: int, number: int) -> tuple[int, bool] | None:
         """
-        Add a row; return the number of the first row with its id, and whether that requests the same.
+        Return the number of an earlier row with the same id, and whether it requests the same; ``None`` if it is new.
 
-        :param request: a number below 2^64 that stands for the request.
-        :return: ``None`` for the first row with its id.
+        :param request: a digest of the request; 0 for an invalid row.
         """
-        identity = hash(row_id) & 0xFFFF_FFFF_FFFF_FFFF
-        table, mask = self._table, len(self._table) - 1
-        slot = identity & mask
-        while place := table[slot]:
-            if self._ids[place - 1] == identity:
-                return self._numbers[place - 1], self._requests[place - 1] == request
-            slot = (slot + 1) & mask
-        self._ids.append(identity)
-        self._requests.append(request)
-        self._numbers.append(number)
-        table[slot] = len(self._ids)
-        if len(self._ids) * 2 > len(table):
-            self._grow()
-        return None
+        row = number << _BITS | request
+        first = self._first_rows.setdefault(hash(row_id), row)
+        return None if first is row else (first >> _BITS, first & ((1 << _BITS) - 1) == request)
 
-    def _grow(self) -> None:
-        table = array("L", bytes(self._table.itemsize * len(self._table) * 2))
-        mask = len(table) - 1
-        for place, identity in enumerate(self._ids, 1):
-            slot = identity & mask
-            while table[slot]:
-                slot = (slot + 1) & mask
-            table[slot] = place
-        self._table = table
+    def _invalid(self, number: int, row_id: str | None, reasons: Sequence[str]) -> InvalidRow:
+        return InvalidRow(f"{self.unit} {number}", row_id, tuple(reasons))
+
+    def _taken(self, row_id: str, number: int) -> str:
+        return (
+            f"{self.id_column}={row_id!r}: is also the id of {self.unit} {number}, which requests something else; must "
+            "be an id of its own"
+        )
 
 
-def _is_key(value: Any) -> bool:
-    """Return whether a template can be found again by a value: an image as a data URI is too long to be held."""
-    return type(value) in _SCALARS and (type(value) is not str or len(value) <= _LONGEST_KEY)
-
-
-def _is_prompt(prompt: Any) -> bool:
-    """Return whether a prompt is a text that can be submitted."""
-    if not isinstance(prompt, str) or not prompt or prompt.isspace():
-        return False
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _is_short(value: Any) -> bool:
+    return type(value) in _SCALARS or (type(value) is str and len(value) <= _SHORT)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -1,172 +1,113 @@
 """
-The fixed input of a task instance: its rows are checked once, stored, and then only read.
+The stored rows of a task instance, which are checked once and then only read.
 
 Memory holds the key of each row. The rows are lines of JSON in gzip members of at most 500 rows, in a temporary file or
-in S3, from which a member is read by its range of bytes.
+in S3, from which one member is read by its range of bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
-import sys
+import struct
 import zlib
-from array import array
 from bisect import bisect_right
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from tempfile import TemporaryFile
-from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.input.rows import InvalidRow, row_from_line
-from airflow_provider_apimart.dataset.row import KEY_BYTES, call_key
+from airflow_provider_apimart.dataset.row import KEY_BYTES, call_key, row_of
 from airflow_provider_apimart.exceptions import RecordUnavailableError
+from airflow_provider_apimart.gateway.request import ImageRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from airflow_provider_apimart.dataset.input.rows import CheckedRow, RequestTemplate
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
-    from airflow_provider_apimart.dataset.row import Kind, Row
+    from airflow_provider_apimart.dataset.row import Row
 
-__all__ = ["Input", "InputWriter", "delete_input", "empty_input"]
+__all__ = ["Input", "InputWriter", "InvalidRow", "Pictures", "delete_input", "empty_input", "row_line"]
 
 _VERSION: Final = 1
 _FOLDER: Final = "inputs/"
-#: A member ends with this row, or this many bytes of text: a row may hold pictures as data URIs.
+#: A member ends with this row, or with this many bytes of text: a row may hold pictures as data URIs.
 _MEMBER_ROWS: Final = 500
 _MEMBER_BYTES: Final = 1024 * 1024
-#: Members that are held in memory: rows are read in order, except those of a retry.
+#: Members that are kept in memory. Rows are read in order, except those of a retry.
 _CACHED_MEMBERS: Final = 3
+_ROW: Final = struct.Struct(f">{KEY_BYTES}sH")
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+#: The number of pictures of a row, and how many the gateway delivers in one task (``None`` if that is not known).
+Pictures = tuple[int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class InputFacts:
+class InvalidRow:
     """
-    The facts about a whole dataset.
+    A row that cannot be bought.
 
-    :param total: rows of all shards that may be bought.
-    :param left_out: rows of this shard beyond the limit.
-    :param invalid: rows of all shards that cannot be bought and are skipped.
-    :param suspicious: rows of all shards whose prompt looks like a mistake; they are bought unless skipped.
-    :param listed: the first invalid rows.
-    :param notices: complete sentences for the log.
+    :param where: its place in the dataset, such as ``line 3``.
+    :param id: the dataset's own id, or ``None`` if it has none that can be read.
     """
 
-    total: int = 0
-    left_out: int = 0
-    invalid: int = 0
-    suspicious: int = 0
-    listed: tuple[InvalidRow, ...] = ()
-    notices: tuple[str, ...] = ()
+    where: str
+    id: str | None
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.where}{'' if self.id is None else f' ({self.id})'}: {'; '.join(self.reasons)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Members:
-    """
-    The members of the stored rows.
-
-    :param rows: number of rows of each.
-    :param sizes: bytes of each.
-    """
-
-    rows: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-
-
+@dataclass
 class Input:
     """
-    The rows of a task's shard, checked, in the order of the dataset. Usable from several threads.
+    The checked rows of a task's shard, in the order of the dataset. Usable from several threads. Close it after use.
 
-    :func:`~airflow_provider_apimart.dataset.input.read_dataset` or :meth:`load` makes one. Close it after use.
+    :func:`~airflow_provider_apimart.dataset.input.read_dataset` or :meth:`load` makes one.
 
-    :param facts: about the whole dataset.
-    :param keys: of all rows, one after the other.
-    :param kinds: the properties that rows share, each a price kind and the number of pictures in one gateway task.
-    :param kind_places: of each row, its place in ``kinds``.
-    :param fetch: returns the stored rows from one byte to before another.
-    :param file: the temporary file with the rows; ``None`` where they are in S3.
+    :param left_out: number of rows of this shard beyond the limit.
+    :param invalid: number of rows of all shards that cannot be bought and are skipped.
+    :param listed: the first invalid rows, at most 50.
+    :param notices: complete sentences for the log, each a warning.
     """
 
-    def __init__(
-        self,
-        facts: InputFacts,
-        *,
-        keys: bytes,
-        kinds: list[tuple[Kind, int | None]],
-        kind_places: array[int],
-        members: _Members,
-        fetch: Callable[[int, int], bytes],
-        file: IO[bytes] | None = None,
-    ) -> None:
-        self.facts = facts
-        self._keys = keys
-        self._kinds = kinds
-        self._kind_places = kind_places
-        self._members = members
-        self._fetch = fetch
-        self._file = file
-        self._first_rows = [0, *accumulate(members.rows)]
-        self._first_bytes = [0, *accumulate(members.sizes)]
-        self._cached: OrderedDict[int, list[bytes]] = OrderedDict()
-        self._lock = Lock()
+    left_out: int
+    invalid: int
+    listed: Sequence[InvalidRow]
+    notices: Sequence[str]
+    #: For each row its key, and the place of its ``Pictures`` among all that occur.
+    _rows: bytes
+    _pictures: list[Pictures]
+    #: Rows and bytes of each member.
+    _members: list[tuple[int, int]]
+    #: Returns the stored rows from one byte to before another.
+    _fetch: Callable[[int, int], bytes]
+    #: The temporary file with the rows; ``None`` if they are in S3.
+    _file: IO[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self._first_rows = [0, *accumulate(rows for rows, _ in self._members)]
+        self._first_bytes = [0, *accumulate(size for _, size in self._members)]
+        self._lines = functools.lru_cache(_CACHED_MEMBERS)(self._read_member)
 
     def __len__(self) -> int:
-        return len(self._kind_places)
-
-    @property
-    def total(self) -> int:
-        """The number of rows of all shards that may be bought."""
-        return self.facts.total
-
-    @property
-    def left_out(self) -> int:
-        """The number of rows of this shard beyond the limit."""
-        return self.facts.left_out
-
-    @property
-    def invalid(self) -> int:
-        """The number of rows of all shards that cannot be bought and are skipped."""
-        return self.facts.invalid
-
-    @property
-    def suspicious(self) -> int:
-        """The number of rows of all shards whose prompt looks like a mistake, whether skipped or not."""
-        return self.facts.suspicious
-
-    @property
-    def listed(self) -> tuple[InvalidRow, ...]:
-        """The first invalid rows, at most 50."""
-        return self.facts.listed
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """Complete sentences for the log, each a warning."""
-        return self.facts.notices
+        return len(self._rows) // _ROW.size
 
     def row_keys(self) -> Iterator[bytes]:
         """Yield the key of each row's first call."""
-        for start in range(0, len(self._keys), KEY_BYTES):
-            yield self._keys[start : start + KEY_BYTES]
-
-    def key(self, place: int) -> bytes:
-        """Return the key of a row's first call."""
-        return self._keys[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+        return (key for key, _ in _ROW.iter_unpack(self._rows))
 
     def n(self, place: int) -> int:
         """Return the number of pictures of a row."""
-        return self._kinds[self._kind_places[place]][0][-1]
-
-    def kind(self, place: int) -> Kind:
-        """Return the properties of a row that decide its price."""
-        return self._kinds[self._kind_places[place]][0]
+        return self._pictures_of(place)[0]
 
     def images_per_task(self, place: int) -> int | None:
-        """Return the number of pictures that the gateway delivers of a row in one task; ``None`` where not known."""
-        return self._kinds[self._kind_places[place]][1]
+        """Return how many pictures of a row the gateway delivers in one task; ``None`` if that is not known."""
+        return self._pictures_of(place)[1]
 
     def row(self, place: int) -> Row:
         """
@@ -179,166 +120,168 @@ class Input:
         if not 0 <= place < len(self):
             raise IndexError(place)
         member = bisect_right(self._first_rows, place) - 1
-        row = row_from_line(self._lines(member)[place - self._first_rows[member]])
-        if call_key(row.fingerprint, row.id, 0) != self.key(place):
-            raise RecordUnavailableError(
-                f"The stored rows of this task are not those that it began with (row {row.number}): another run of the "
-                "task has replaced them. Nothing was submitted for this row. Clear the task to read the dataset again."
-            )
+        row = _row_of_line(self._lines(member)[place - self._first_rows[member]])
+        if call_key(row.fingerprint, row.id, 0) != _ROW.unpack_from(self._rows, place * _ROW.size)[0]:
+            raise _unavailable(f"are not its own (row {row.number}): another run of the task has replaced them")
         return row
 
     def save(self, store: LedgerStore, name: str) -> None:
         """
-        Store the input beside the ledger, the rows first, so that keys never stand for rows that are not there.
+        Store the input beside the ledger, the rows first, so that there are no keys without their rows.
 
-        :param name: stands for the task instance: a later try replaces the input of an earlier one.
-        :raises RecordUnavailableError: when it is not certain that the store has them.
+        :param name: identifies the task instance. A later try replaces the input of a previous one.
+        :raises RecordUnavailableError: when the store may not have stored it.
         """
         if self._file is None:
             raise ValueError("The rows of this input are in S3 already.")
+        header = {
+            "schema_version": _VERSION,
+            "left_out": self.left_out,
+            "invalid": self.invalid,
+            "listed": [[row.where, row.id, row.reasons] for row in self.listed],
+            "notices": self.notices,
+            "pictures": self._pictures,
+            "members": self._members,
+        }
         self._file.seek(0)
         store.put(_rows_name(name), self._file)
-        store.put(_keys_name(name), self._to_bytes())
+        # A low level, because keys are digests, which cannot be compressed.
+        store.put(_keys_name(name), gzip.compress(json.dumps(header).encode() + b"\n" + self._rows, 1, mtime=0))
 
     @classmethod
     def load(cls, store: LedgerStore, name: str) -> Input:
         """
-        Return the input that :meth:`save` has stored. Rows are read when they are needed.
+        Return the input that :meth:`save` has stored. Its rows are read when they are needed.
 
         :raises FileNotFoundError: when there is none.
         :raises RecordUnavailableError: when it cannot be read.
         """
-        stored = store.get(_keys_name(name)).body
-        try:
-            header, _, packed = gzip.decompress(stored).partition(b"\n")
-            facts, kinds, members, rows = _parse_header(header)
-            keys, places = packed[: rows * KEY_BYTES], _unpack(packed[rows * KEY_BYTES :])
-            if len(places) != rows or sum(members.rows) != rows:
-                raise ValueError(f"it should hold {rows} rows")  # noqa: TRY301 - one message for all
-        except (ValueError, KeyError, TypeError, EOFError, OSError, zlib.error) as error:
-            raise RecordUnavailableError(
-                f"The stored rows of this task, {_keys_name(name)}, cannot be read by this release: {error}. Nothing "
-                "was submitted. Clear the task to read the dataset again."
-            ) from error
 
         def fetch(start: int, end: int) -> bytes:
             try:
                 return store.get(_rows_name(name), start=start, end=end).body
             except FileNotFoundError as error:
-                raise RecordUnavailableError(
-                    f"The stored rows of this task are gone: {error}. Nothing was submitted for them. Clear the task "
-                    "to read the dataset again."
-                ) from error
+                raise _unavailable(f"are gone: {error}") from error
 
-        return cls(facts, keys=keys, kinds=kinds, kind_places=places, members=members, fetch=fetch)
+        stored = store.get(_keys_name(name)).body
+        try:
+            line, _, packed = gzip.decompress(stored).partition(b"\n")
+            header: dict[str, Any] = json.loads(line)
+            if header["schema_version"] != _VERSION:
+                raise ValueError(f"schema_version is {header['schema_version']!r}")  # noqa: TRY301 - one message for all
+            rows = Input(
+                left_out=header["left_out"],
+                invalid=header["invalid"],
+                listed=[InvalidRow(where, row_id, tuple(reasons)) for where, row_id, reasons in header["listed"]],
+                notices=header["notices"],
+                _rows=packed,
+                _pictures=[(n, images_per_task) for n, images_per_task in header["pictures"]],
+                _members=[(rows, size) for rows, size in header["members"]],
+                _fetch=fetch,
+            )
+            count = sum(rows for rows, _ in header["members"])
+            if len(packed) != count * _ROW.size:
+                raise ValueError(f"it should hold {count} rows")  # noqa: TRY301
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zlib.error) as error:
+            raise _unavailable(f"cannot be read by this release ({_keys_name(name)}: {error})") from error
+        return rows
 
     def close(self) -> None:
         """Remove the temporary file."""
         if self._file is not None:
             self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
+    def _pictures_of(self, place: int) -> Pictures:
+        kind: int = _ROW.unpack_from(self._rows, place * _ROW.size)[1]
+        return self._pictures[kind]
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _lines(self, member: int) -> list[bytes]:
-        with self._lock:
-            lines = self._cached.get(member)
-            if lines is None:
-                data = self._fetch(self._first_bytes[member], self._first_bytes[member + 1])
-                try:
-                    lines = gzip.decompress(data).split(b"\n")
-                except (EOFError, OSError, zlib.error) as error:
-                    raise RecordUnavailableError(
-                        f"The stored rows of this task cannot be read: {error}. Nothing was submitted for them. Retry "
-                        "the task; clear it to read the dataset again."
-                    ) from error
-                self._cached[member] = lines
-                if len(self._cached) > _CACHED_MEMBERS:
-                    self._cached.popitem(last=False)
-            self._cached.move_to_end(member)
-            return lines
-
-    def _to_bytes(self) -> bytes:
-        facts = {name: getattr(self.facts, name) for name in InputFacts.__slots__}
-        header = {
-            **facts,
-            "listed": [[row.where, row.id, row.reasons] for row in self.facts.listed],
-            "schema_version": _VERSION,
-            "rows": len(self),
-            "kinds": self._kinds,
-            "members": [self._members.rows, self._members.sizes],
-        }
-        # Keys are digests, which do not compress.
-        packed = json.dumps(header).encode() + b"\n" + self._keys + _pack(self._kind_places)
-        return gzip.compress(packed, compresslevel=1, mtime=0)
+    def _read_member(self, member: int) -> list[bytes]:
+        data = self._fetch(self._first_bytes[member], self._first_bytes[member + 1])
+        try:
+            return gzip.decompress(data).split(b"\n")
+        except (EOFError, OSError, zlib.error) as error:
+            raise _unavailable(f"cannot be read: {error}") from error
 
 
 class InputWriter:
-    """Makes an :class:`Input` of checked rows, one at a time. Call :meth:`finish`, or :meth:`close` to give up."""
+    """
+    A writer that makes an :class:`Input` of checked rows.
 
-    def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 - the input keeps it
-        self._keys = bytearray()
-        self._kinds: dict[tuple[Kind, int | None], int] = {}
-        self._kind_places = array("I")
-        self._members = _Members()
+    :param file: a temporary file, which the input owns after :meth:`finish`.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._rows = bytearray()
+        self._pictures: dict[Pictures, int] = {}
+        self._members: list[tuple[int, int]] = []
         self._lines: list[bytes] = []
         self._size = 0
 
     def __len__(self) -> int:
-        return len(self._kind_places)
+        return len(self._rows) // _ROW.size
 
-    def add(self, row: CheckedRow) -> None:
-        """Add one more row, with a key that no other has."""
-        line = row.to_line()
+    def add(self, key: bytes, line: bytes, pictures: Pictures) -> None:
+        """
+        Add a row.
+
+        :param key: of its first call, which no other row has.
+        :param line: of :func:`row_line`.
+        """
         self._lines.append(line)
         self._size += len(line)
-        self._keys += call_key(row.fingerprint, row.id, 0)
-        self._kind_places.append(self._kind_place(row.template))
+        self._rows += _ROW.pack(key, self._pictures.setdefault(pictures, len(self._pictures)))
         if len(self._lines) == _MEMBER_ROWS or self._size >= _MEMBER_BYTES:
             self._end_member()
 
-    def finish(self, facts: InputFacts) -> Input:
-        """Return the input; it owns the temporary file from then on."""
+    def finish(
+        self, left_out: int = 0, invalid: int = 0, listed: Sequence[InvalidRow] = (), notices: Sequence[str] = ()
+    ) -> Input:
+        """Return the input; the parameters are those of :class:`Input`."""
         self._end_member()
         self._file.flush()
         descriptor = self._file.fileno()
-
-        def fetch(start: int, end: int) -> bytes:
-            return os.pread(descriptor, end - start, start)
-
         return Input(
-            facts,
-            keys=bytes(self._keys),
-            kinds=list(self._kinds),
-            kind_places=self._kind_places,
-            members=self._members,
-            fetch=fetch,
-            file=self._file,
+            left_out,
+            invalid,
+            listed,
+            notices,
+            bytes(self._rows),
+            list(self._pictures),
+            self._members,
+            lambda start, end: os.pread(descriptor, end - start, start),
+            self._file,
         )
-
-    def close(self) -> None:
-        """Remove the temporary file."""
-        self._file.close()
-
-    def _kind_place(self, template: RequestTemplate) -> int:
-        return self._kinds.setdefault((template.kind, template.images_per_task), len(self._kinds))
 
     def _end_member(self) -> None:
         if self._lines:
             data = gzip.compress(b"\n".join(self._lines), compresslevel=6, mtime=0)
             self._file.write(data)
-            self._members.rows.append(len(self._lines))
-            self._members.sizes.append(len(data))
+            self._members.append((len(self._lines), len(data)))
             self._lines, self._size = [], 0
+
+
+def row_line(number: int, own_id: str | None, prompt: str, fields: str, columns: Mapping[str, Any]) -> bytes:
+    """
+    Return a row as a line of JSON, without its end.
+
+    :param fields: JSON of the other fields of the request.
+    """
+    named = "null" if own_id is None else _encode(own_id)
+    more = _encode(columns) if columns else "{}"
+    # A column may hold half of a surrogate pair.
+    return f"[{number},{named},{_encode(prompt)},{fields},{more}]".encode(errors="surrogatepass")
+
+
+def _row_of_line(line: bytes) -> Row:
+    """Return the row of a line. Its fingerprint is computed again."""
+    number, own_id, prompt, fields, columns = json.loads(line)
+    return row_of(number, own_id, ImageRequest.from_json({**fields, "prompt": prompt}), columns)
 
 
 def empty_input() -> Input:
     """Return an input without rows."""
-    return InputWriter().finish(InputFacts())
+    return InputWriter(TemporaryFile()).finish()
 
 
 def delete_input(store: LedgerStore, name: str) -> None:
@@ -350,37 +293,16 @@ def delete_input(store: LedgerStore, name: str) -> None:
     store.delete([_keys_name(name), _rows_name(name)])
 
 
+def _unavailable(reason: str) -> RecordUnavailableError:
+    return RecordUnavailableError(
+        f"The stored rows of this task {reason}. Nothing was submitted for them. Retry the task, or clear it to read "
+        "the dataset again."
+    )
+
+
 def _keys_name(name: str) -> str:
     return f"{_FOLDER}{name}.keys.gz"
 
 
 def _rows_name(name: str) -> str:
     return f"{_FOLDER}{name}.jsonl.gz"
-
-
-def _parse_header(line: bytes) -> tuple[InputFacts, list[tuple[Kind, int | None]], _Members, int]:
-    header: dict[str, Any] = json.loads(line)
-    if header["schema_version"] != _VERSION:
-        raise ValueError(f"schema_version is {header['schema_version']!r}")
-    listed = tuple(InvalidRow(where, row_id, tuple(reasons)) for where, row_id, reasons in header["listed"])
-    counts = {name: header[name] for name in ("total", "left_out", "invalid", "suspicious")}
-    facts = InputFacts(**counts, listed=listed, notices=tuple(header["notices"]))
-    kinds: list[tuple[Kind, int | None]] = [
-        ((model, size, resolution, quality, n), per_task)
-        for (model, size, resolution, quality, n), per_task in header["kinds"]
-    ]
-    return facts, kinds, _Members(*header["members"]), header["rows"]
-
-
-def _pack(numbers: array[int]) -> bytes:
-    swapped = array("I", numbers)
-    if sys.byteorder == "big":
-        swapped.byteswap()
-    return swapped.tobytes()
-
-
-def _unpack(data: bytes) -> array[int]:
-    numbers = array("I", data)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers

@@ -1,7 +1,7 @@
 """
-The meaning of the values in a dataset: cells of text, JSON, and whatever Python, numpy and Arrow make of a table.
+The values of a dataset: cells of text, JSON, and the objects that Python, numpy and Arrow make of a table.
 
-An empty cell, ``None``, NaN and the missing values of numpy and pandas are all the same: nothing.
+``None``, NaN, an empty cell and the missing values of numpy and pandas all count as missing.
 """
 
 from __future__ import annotations
@@ -9,36 +9,33 @@ from __future__ import annotations
 import math
 import re
 import string
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from numbers import Integral, Real
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.request import typed
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["ID_ALLOWED", "NOT_JSON", "PromptTemplate", "field_value", "is_suspicious", "json_value", "own_id"]
 
-__all__ = ["ID_ALLOWED", "PromptTemplate", "field_value", "is_missing", "is_suspicious", "json_value", "own_id"]
-
+#: Errors by which :func:`json_value` refuses a value.
+NOT_JSON: Final = (TypeError, ValueError, RecursionError)
 _MAX_ID_LENGTH: Final = 200
 ID_ALLOWED: Final = (
     f"must be a whole number, or a text of at most {_MAX_ID_LENGTH} characters, none of them a control character"
 )
-#: Control characters, halves of surrogate pairs, ends of lines and of paragraphs.
-_NOT_IN_AN_ID: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+#: Control characters, ends of lines and paragraphs, halves of surrogate pairs.
+_NOT_IN_AN_ID: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: Spreadsheets and pandas write the whole numbers of a column with a gap as ``1.0``.
 _WHOLE_NUMBER: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 #: Between two addresses: a space, or a separator before the beginning of another address.
 _BETWEEN_ADDRESSES: Final = re.compile(r"[,;|]?\s+|[,;|](?=(?:https?|s3[an]?|file)://|data:image/)", re.IGNORECASE)
-#: Texts that stand for a missing value or an error in some program, placeholders, bare addresses and punctuation.
+#: Missing values and errors as programs write them, placeholders, bare addresses, and punctuation.
 _SUSPICIOUS: Final = re.compile(
     r"""\s*(?:
         nan | nat | none | null | nil | n/?a | <na> | undefined | \[object\ object\] | \(blank\) | true | false
@@ -49,10 +46,11 @@ _SUSPICIOUS: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _LONGEST_SUSPICIOUS: Final = 300
-#: Whole floats beyond it stay floats.
+#: Whole floats beyond this one stay floats.
 _LONGEST_WHOLE: Final = 10**40
-#: Missing values of pandas, which cannot be compared.
+#: Types of the missing values of pandas, which cannot be compared.
 _PANDAS_MISSING: Final = frozenset({"NAType", "NaTType"})
+#: Types whose values are JSON as they are.
 _PLAIN: Final = frozenset({str, bool, int})
 
 
@@ -72,23 +70,24 @@ def field_value(name: str, value: Any) -> Any:
     """
     Return the value of a request field, ``None`` where the cell is empty.
 
-    A value that its field does not take is returned as it is, so that validation can name it.
+    A value that the field does not take is returned unchanged, so that the check of the request names it.
     """
     if type(value) not in _PLAIN:
         try:
             value = json_value(value)
-        except (TypeError, ValueError, RecursionError):
+        except NOT_JSON:
             return value
     if is_missing(value):
         return None
-    if name == "prompt":
+    if isinstance(value, str) and name != "prompt":
+        value = value.strip()
+        if name == "image_urls" and value[0] not in "[(":
+            return [address for address in _BETWEEN_ADDRESSES.split(value) if address]
+    if name != "extra_body":
         return typed(name, value)
-    if name == "image_urls" and isinstance(value, str) and value.lstrip()[:1] not in {"[", "("}:
-        return [address for address in _BETWEEN_ADDRESSES.split(value.strip()) if address]
-    if name == "extra_body" and isinstance(value, list) and all(map(_is_pair, value)):
-        value = dict(value)
-    converted = typed(name, value.strip() if isinstance(value, str) else value)
-    return _without_nulls(converted) if name == "extra_body" else converted
+    # Arrow makes a list of pairs of a map.
+    is_map = isinstance(value, list) and all(map(_is_pair, value))
+    return _without_nulls(typed(name, dict(value) if is_map else value))
 
 
 def own_id(value: Any) -> str | None:
@@ -97,39 +96,38 @@ def own_id(value: Any) -> str | None:
 
     :raises ValueError: for a value that cannot be an id.
     """
-    if type(value) not in _PLAIN:
-        try:
-            value = json_value(value)
-        except TypeError as error:
-            raise ValueError(ID_ALLOWED) from error
+    try:
+        value = json_value(value)
+    except NOT_JSON as error:
+        raise ValueError(ID_ALLOWED) from error
     if is_missing(value):
         return None
-    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else "\0"
-    if text.endswith("0") and (number := _WHOLE_NUMBER.fullmatch(text)):
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if number := _WHOLE_NUMBER.fullmatch(text):
         return number[1]
-    is_plain = text.isascii() and text.isprintable()
-    if len(text) > _MAX_ID_LENGTH or not (is_plain or all(map(_is_in_id, text))):
+    if not 0 < len(text) <= _MAX_ID_LENGTH or _NOT_IN_AN_ID.search(text):
         raise ValueError(ID_ALLOWED)
     return text
 
 
 def json_value(value: Any) -> Any:
     """
-    Return the obvious JSON form of a value.
+    Return the JSON form of a value.
 
     ==============================================  ============================================================
     ``None``, NaN, ``NaT``, ``pandas.NA``           ``None``
-    numpy scalars and arrays                        what they hold
-    ``Decimal``, whole floats                       a whole number, or else a float
+    numpy scalars and arrays                        the values that they hold
+    ``Decimal``, whole floats                       a whole number if possible, otherwise a float
     dates, times, timestamps                        ISO 8601
     enumerations                                    their value
     ``UUID``, paths                                 text
-    sets, tuples                                    a list, of a set in order
+    tuples, sets                                    a list; a set in sorted order
     ==============================================  ============================================================
 
-    :raises TypeError: for a value without one, and for infinity.
+    :raises TypeError: for infinity, and for a value of any other type; other errors of :data:`NOT_JSON` for values that
+        contain themselves or are out of range.
     """
-    if value is None or type(value) in _PLAIN:
+    if type(value) in _PLAIN or value is None:
         return value
     if is_missing(value) and not isinstance(value, str):
         return None
@@ -159,7 +157,7 @@ def _from_numpy(value: Any) -> Any:
     if kind == "m":
         raise TypeError("a duration has no form in JSON")
     if kind == "M":
-        # Those of nanoseconds, which pandas uses, would become numbers.
+        # tolist() would make a number of nanoseconds, which pandas uses.
         coarse = value.astype("datetime64[us]")
         return json_value(coarse.tolist()) if coarse == value or str(value) == "NaT" else str(value)
     return json_value(value.tolist())
@@ -171,21 +169,16 @@ def _mapping(value: Any) -> dict[str, Any]:
     return {str(name): json_value(item) for name, item in value.items()}
 
 
-def _list(value: Any) -> list[Any]:
-    return [json_value(item) for item in value]
-
-
-#: In this order: a numpy float is a float, an enumeration may be a text, and a timestamp is a date.
+#: In this order, because a numpy float is a float, an enumeration may be a text, and a timestamp is a date.
 _FORMS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (Enum, lambda value: json_value(value.value)),
     (str, str),
-    (bool, bool),
     (Integral, int),
     (Decimal | Real, _number),
     (date | time, lambda value: value.isoformat()),
-    (UUID | PurePath, str),
+    (UUID, str),
     (Mapping, _mapping),
-    (list | tuple, _list),
+    (list | tuple, lambda value: [json_value(item) for item in value]),
     (AbstractSet, lambda value: sorted(map(json_value, value), key=str)),
 )
 
@@ -198,15 +191,10 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _is_pair(item: Any) -> bool:
-    """Return whether an item is one of those that Arrow makes of a map."""
     match item:
         case [str(), _]:
             return True
     return False
-
-
-def _is_in_id(letter: str) -> bool:
-    return unicodedata.category(letter) not in _NOT_IN_AN_ID
 
 
 class PromptTemplate:
@@ -214,49 +202,44 @@ class PromptTemplate:
     A prompt with names of columns in braces: ``{name} on white, {colour} light``.
 
     :param text: ``{{`` and ``}}`` stand for braces.
-    :raises InvalidRequestError: for a template with anything else in braces: nothing of Python can be reached.
+    :raises InvalidRequestError: for anything else in braces, so that a template cannot reach Python objects.
     """
 
     def __init__(self, text: str) -> None:
         try:
-            parsed = list(string.Formatter().parse(text))
+            self._parts = [(literal, name) for literal, name, _, _ in _parsed(text)]
         except (ValueError, TypeError) as error:
             raise _bad_template(text, f"cannot be parsed ({error})") from error
-        self._parts: list[tuple[str, str | None]] = []
-        for literal, name, spec, conversion in parsed:
-            if name is not None and (spec or conversion or not name.strip() or re.search(r"[.\[\]!:{}]", name)):
-                raise _bad_template(text, f"has {name!r} in braces: must be the name of a column and nothing else")
-            self._parts.append((literal, name))
         self.columns = tuple(dict.fromkeys(name for _, name in self._parts if name is not None))
         if not self.columns:
             raise _bad_template(text, "names no column in braces: all rows would have the same prompt")
 
-    def render(self, fields: Mapping[str, Any]) -> tuple[str, list[str], bool]:
-        """Return the prompt, what is wrong with the columns, and whether a value looks like a mistake."""
-        problems: list[str] = []
-        is_odd = False
-        values: dict[str, str] = {}
+    def render(self, fields: Mapping[str, Any], problems: list[str]) -> str | None:
+        """Return the prompt, or ``None`` after adding to the problems what is wrong with the columns."""
+        texts: dict[str | None, str] = {None: ""}
         for name in self.columns:
-            value = fields.get(name)
-            if type(value) is not str:
-                try:
-                    value = json_value(value)
-                except (TypeError, ValueError, RecursionError):
-                    value = ...
+            value: Any = fields.get(name)
+            try:
+                value = json_value(value)
+            except NOT_JSON:
+                value = ()  # not a text
             if is_missing(value):
                 problems.append(f"{name} is missing or empty: prompt_template needs it")
             elif isinstance(value, str | int | float):
-                values[name] = str(value)
-                is_odd = is_odd or is_suspicious(values[name])
+                texts[name] = str(value)
             else:
                 problems.append(f"{name}={fields[name]!r:.80}: must be a text or a number, for prompt_template")
-        if problems:
-            return "", problems, False
-        return (
-            "".join(literal + (values[name] if name is not None else "") for literal, name in self._parts),
-            [],
-            is_odd,
-        )
+        if len(texts) <= len(self.columns):
+            return None
+        return "".join([f"{literal}{texts[name]}" for literal, name in self._parts])
+
+
+def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    parsed = list(string.Formatter().parse(text))
+    for _, name, spec, conversion in parsed:
+        if name is not None and (spec or conversion or not name.strip() or re.search(r"[.\[\]!:{}]", name)):
+            raise ValueError(f"{name!r} in braces is not just the name of a column")
+    return parsed
 
 
 def _bad_template(text: str, reason: str) -> InvalidRequestError:

@@ -3,9 +3,8 @@ Reference images that a request names by an ``s3://`` address or a path: checked
 with :mod:`.resolver`.
 
 ``addresses``   the forms of an address, and the addresses in a request
-``files``       the content of S3 objects and of files of the worker
+``resolver``    reads and checks the images, uploads them, and puts their URLs into requests
 ``uploads``     the uploads that are recorded beside a ledger, because a URL lives for 72 hours
-``resolver``    requests with URLs in place of addresses, or the reason why one cannot be submitted
 
 The checks of an image's content are in ``gateway/reference_images.py``. May import ``dataset.ledger.store``, ``hooks``
 and ``gateway``.

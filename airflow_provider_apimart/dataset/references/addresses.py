@@ -47,7 +47,7 @@ class S3Object(NamedTuple):
     """
     An object in S3.
 
-    :param conn_id: Airflow connection; ``None`` where the address names none.
+    :param conn_id: Airflow connection; ``None`` if the address names none.
     """
 
     conn_id: str | None
@@ -56,44 +56,46 @@ class S3Object(NamedTuple):
 
 
 def locate(address: str) -> S3Object | Path | None:
-    """Return the object or the file of an address, or ``None`` for a text that is not the address of one."""
+    """Return the object or the file at an address, or ``None`` for a text that is not an address."""
     if match := _S3.fullmatch(address):
         return None if _NOT_IN_A_NAME.search(address) else S3Object(**match.groupdict())
+    path = address
     if address.startswith(_FILE):
         path = unquote(address.removeprefix(_FILE))
-        return _path(path) if path.startswith("/") else None
-    return _path(address)
+        if not path.startswith("/"):
+            return None
+    if not (_EXPLICIT.match(path) or _BY_SUFFIX.fullmatch(path)):
+        return None
+    has_name = path == path.strip() and path.rpartition("/")[2] not in {"", ".", ".."}
+    return Path(path) if has_name and not _NOT_IN_A_NAME.search(path) else None
 
 
 def addresses_of(request: ImageRequest) -> dict[str, S3Object | Path]:
-    """Return the object or the file of each address that a request names."""
-    return {value: place for _, value in _private(request) if (place := locate(value)) is not None}
+    """Return the object or the file at each address that a request names."""
+    return {value: place for _, value in _not_public(request) if (place := locate(value)) is not None}
 
 
 def replace_addresses(request: ImageRequest, urls: Mapping[str, str]) -> ImageRequest:
     """
-    Return a request with URLs in place of addresses.
+    Return a valid request with URLs in place of addresses.
 
-    :param urls: by address. A reference that is not among them stays as it is.
+    :param urls: by address. A reference that is not among them is left unchanged.
     """
-    images: Any = request.image_urls
-    if isinstance(images, tuple):
-        images = tuple(urls.get(image, image) if isinstance(image, str) else image for image in images)
-    mask: Any = request.mask_url
-    if isinstance(mask, str):
-        mask = urls.get(mask, mask)
-    return replace(request, image_urls=images, mask_url=mask)
+    images = request.image_urls
+    if images is not None:
+        images = tuple(urls.get(image, image) for image in images)
+    return replace(request, image_urls=images, mask_url=urls.get(request.mask_url or "", request.mask_url))
 
 
 def problems_before_upload(request: ImageRequest, gateway: Gateway) -> list[Problem]:
     """
-    Return every reason why the gateway would refuse the request once its addresses are URLs, as far as is known.
+    Return every reason why the gateway would refuse the request after the upload, as far as is known before it.
 
-    Whether an image exists, and can be used, is known only when it is read.
+    Whether an image exists and can be used is known only when it is read.
     """
     problems = problems_at(request, gateway, local_references=True)
     is_known = find_spec(gateway, request.model) is not None
-    for name, value in dict.fromkeys(_private(request)):
+    for name, value in dict.fromkeys(_not_public(request)):
         if locate(value) is None:
             if not any((problem.field, problem.value) == (name, value) for problem in problems):
                 problems.append(Problem(name, value, _ALLOWED))
@@ -105,16 +107,10 @@ def problems_before_upload(request: ImageRequest, gateway: Gateway) -> list[Prob
     return problems
 
 
-def _private(request: ImageRequest) -> Iterator[tuple[str, str]]:
+def _not_public(request: ImageRequest) -> Iterator[tuple[str, str]]:
     """Yield field and value of each reference that is neither a public URL nor a data URI."""
     images: Any = request.image_urls
     named = [("image_urls", image) for image in images] if isinstance(images, tuple) else []
     for name, value in (*named, ("mask_url", request.mask_url)):
         if isinstance(value, str) and value.partition(":")[0].lower() not in _PUBLIC:
             yield name, value
-
-
-def _path(text: str) -> Path | None:
-    is_path = _EXPLICIT.match(text) or _BY_SUFFIX.fullmatch(text)
-    is_nameable = text == text.strip() and not _NOT_IN_A_NAME.search(text)
-    return Path(text) if is_path and is_nameable and text.rpartition("/")[2] not in {"", ".", ".."} else None

@@ -1,14 +1,13 @@
 """
 The uploads of reference images, recorded so that their URLs serve every row, retry and run while they live.
 
-``{prefix}/ledger/references/{time}-{uuid}.jsonl`` holds the uploads of one moment; it is never written again. An upload
-is free of charge: an image whose upload cannot be read or recorded here is uploaded again, and nothing fails over it.
+``{prefix}/ledger/references/{time}-{uuid}.jsonl`` holds uploads that were made together; it is never written again.
+Uploads are free of charge: an image whose upload cannot be read or recorded here is uploaded again.
 """
 
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -19,18 +18,18 @@ from airflow_provider_apimart.exceptions import RecordUnavailableError
 from airflow_provider_apimart.gateway.reference_images import ReferenceImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_apimart.dataset.ledger.store import LedgerStore
 
 __all__ = ["UPLOADS_FOLDER", "UPLOAD_LIFETIME", "Upload", "UploadJournal", "encode_upload", "read_upload"]
 
-#: Folder of the objects, whose names are in the order of their writing.
+#: Folder of the objects, whose names sort by time.
 UPLOADS_FOLDER: Final = "references/"
 #: Seconds for which the URL of an upload lives, by the vendor's page on uploads.
 UPLOAD_LIFETIME: Final = 72 * 60 * 60
-#: Seconds before the end of that in which the URL is no longer submitted: a gateway fetches a reference image not when
-#: it accepts a request, but when it works on it.
+#: Seconds before its end in which the URL is no longer submitted: a gateway fetches a reference image not when it
+#: accepts a request, but when it works on it.
 _MARGIN: Final = 2 * 60 * 60
 _VERSION: Final = 1
 _TYPES: Final = {"address": str, "gateway": str, "url": str, "sha256": str, "bytes": int, "expires_at": str}
@@ -59,14 +58,6 @@ class Upload:
     expires_at: float
     image: ReferenceImage | None = None
 
-    def is_usable(self, now: float) -> bool:
-        """
-        Return whether a request may name the URL.
-
-        :param now: Unix seconds at which the request is submitted.
-        """
-        return now < self.expires_at - _MARGIN
-
 
 def encode_upload(upload: Upload) -> bytes:
     """Return an upload as a line of JSON, without its end; the time in ISO 8601 (UTC)."""
@@ -82,24 +73,18 @@ def read_upload(line: bytes) -> Upload:
     """
     try:
         values: dict[str, Any] = json.loads(line)
-        if values["schema_version"] != _VERSION:
-            raise ValueError(f"schema_version is {values['schema_version']!r}")  # noqa: TRY301 - one message for all
-        if wrong := [name for name, kind in _TYPES.items() if type(values[name]) is not kind]:
-            raise TypeError(f"{wrong[0]} is {values[wrong[0]]!r:.80}")  # noqa: TRY301
-        expires_at = datetime.fromisoformat(values["expires_at"])
-        if expires_at.tzinfo is None:
-            raise ValueError("expires_at has no time zone")  # noqa: TRY301
         known = {name: values[name] for name in _TYPES}
-        return Upload(**{**known, "expires_at": expires_at.timestamp(), "image": _image(values.get("image"))})
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        expires_at = datetime.fromisoformat(known["expires_at"])
+        is_valid = all(type(known[name]) is kind for name, kind in _TYPES.items()) and expires_at.tzinfo is not None
+        if values["schema_version"] != _VERSION or not is_valid:
+            raise ValueError("of another version, or a value has the wrong type")  # noqa: TRY301 - one message for all
+        image = values.get("image")
+        if image is not None:
+            size = image["size"] and (int(image["size"][0]), int(image["size"][1]))
+            image = ReferenceImage(str(image["content_type"]), size, bool(image["has_alpha"]))
+        return Upload(**{**known, "expires_at": expires_at.timestamp(), "image": image})
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an upload ({type(error).__name__}: {error})") from error
-
-
-def _image(value: Any) -> ReferenceImage | None:
-    if value is None:
-        return None
-    content_type, size, has_alpha = (value[name] for name in ("content_type", "size", "has_alpha"))
-    return ReferenceImage(str(content_type), None if size is None else (int(size[0]), int(size[1])), bool(has_alpha))
 
 
 @dataclass
@@ -107,18 +92,18 @@ class UploadJournal:
     """
     The uploads that one worker knows. Uploads that others make after :meth:`read` are not seen.
 
-    :param store: of the ledger; ``None`` where nothing is recorded.
-    :param gateway: base URL of the gateway. A URL of another gateway's upload cannot be used.
-    :param warn: called with a message about what could not be read or written.
+    :param store: of the ledger; ``None`` if nothing is recorded.
+    :param gateway: base URL of the gateway, which cannot use the URL of another gateway's upload.
+    :param warn: called with a message when uploads cannot be read or written.
     :param clock: returns Unix seconds.
     """
 
     store: LedgerStore | None
     gateway: str
     warn: Callable[[str], None]
-    clock: Callable[[], float] = time.time
-    _by_address: dict[str, Upload] = field(default_factory=dict)
-    _by_content: dict[str, Upload] = field(default_factory=dict)
+    clock: Callable[[], float]
+    #: By address, and by the digest of the content.
+    _known: dict[str, Upload] = field(default_factory=dict)
 
     def read(self) -> None:
         """Read the uploads of all workers within the lifetime of an upload."""
@@ -128,30 +113,29 @@ class UploadJournal:
         try:
             listed = store.list(UPLOADS_FOLDER, after=_object_name(self.clock() - UPLOAD_LIFETIME, ""))
         except RecordUnavailableError as error:
-            self.warn(f"Could not list earlier uploads of reference images, which are uploaded again: {error}")
+            self.warn(f"Could not list earlier uploads of reference images, so they may be uploaded again: {error}")
             return
         with ThreadPoolExecutor(_READERS) as pool:
-            for uploads in pool.map(lambda found: self._read_object(store, found.name), listed):
-                self.remember(uploads)
+            for uploads in pool.map(lambda listed: self._read_object(store, listed.name), listed):
+                for upload in uploads:
+                    self.remember(upload)
 
-    def find(self, address: str) -> Upload | None:
-        """Return the usable upload of an address."""
-        return self._usable(self._by_address.get(address))
+    def find(self, identity: str) -> Upload | None:
+        """
+        Return an upload whose URL a request may name.
 
-    def find_content(self, sha256: str) -> Upload | None:
-        """Return the usable upload of a content, under any address."""
-        return self._usable(self._by_content.get(sha256))
+        :param identity: address of the image, or the SHA-256 of its content in hexadecimal digits.
+        """
+        upload = self._known.get(identity)
+        return upload if upload is not None and self.clock() < upload.expires_at - _MARGIN else None
 
-    def remember(self, uploads: Iterable[Upload]) -> None:
-        """Take uploads into account, without recording them."""
-        for upload in uploads:
-            if upload.gateway != self.gateway or self._usable(upload) is None:
-                continue
-            # Of several the first is kept while it is usable, so that a request that is submitted again is the same.
-            if self.find(upload.address) is None:
-                self._by_address[upload.address] = upload
-            if self.find_content(upload.sha256) is None:
-                self._by_content[upload.sha256] = upload
+    def remember(self, upload: Upload) -> None:
+        """Take an upload into account, without recording it."""
+        if upload.gateway == self.gateway:
+            for identity in (upload.address, upload.sha256):
+                # The first upload is kept while it is usable, so that a request that is submitted again is the same.
+                if self.find(identity) is None:
+                    self._known[identity] = upload
 
     def write(self, uploads: Sequence[Upload]) -> None:
         """Record uploads, as one object, for other workers and later runs."""
@@ -161,7 +145,9 @@ class UploadJournal:
         try:
             self.store.put(_object_name(self.clock(), f"-{uuid.uuid4().hex}.jsonl"), lines)
         except RecordUnavailableError as error:
-            self.warn(f"Could not record uploads of reference images ({len(uploads)}), which may be repeated: {error}")
+            self.warn(
+                f"Could not record uploads of reference images ({len(uploads)}), so they may be repeated: {error}"
+            )
 
     def _read_object(self, store: LedgerStore, name: str) -> list[Upload]:
         uploads, address = [], f"{store.address}{name}"
@@ -172,11 +158,8 @@ class UploadJournal:
                 except ValueError as error:
                     self.warn(f"Ignored line {number} of {address}: {error}. The image is uploaded again.")
         except (RecordUnavailableError, FileNotFoundError) as error:
-            self.warn(f"Could not read {address}, whose images are uploaded again: {error}")
+            self.warn(f"Could not read {address}, so its images are uploaded again: {error}")
         return uploads
-
-    def _usable(self, upload: Upload | None) -> Upload | None:
-        return upload if upload is not None and upload.is_usable(self.clock()) else None
 
 
 def _object_name(moment: float, suffix: str) -> str:

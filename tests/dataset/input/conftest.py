@@ -1,8 +1,8 @@
-"""Fixtures for inputs: files on disk, and a store that holds objects in memory."""
+"""Fixtures for inputs: datasets, and a store that holds objects in memory."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -13,19 +13,6 @@ from airflow_provider_apimart.gateway.catalogue import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Callable[[str, str | bytes], str]:
-    """Write a file, a text in UTF-8, and return its path."""
-
-    def write(name: str, content: str | bytes) -> str:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return write
 
 
 @pytest.fixture
@@ -35,7 +22,7 @@ def read() -> Iterator[Callable[..., Input]]:
 
         def read_it(prompts: Any, **options: Any) -> Input:
             defaults = {"defaults": {}, "gateway": Gateway.APIMART, "aws_conn_id": None, "on_invalid": "fail"}
-            return inputs.enter_context(read_dataset(prompts, **{**defaults, **options}))
+            return inputs.enter_context(closing(read_dataset(prompts, **{**defaults, **options})))
 
         yield read_it
 

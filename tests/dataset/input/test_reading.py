@@ -24,7 +24,6 @@ def test_rows_know_their_number_of_pictures_and_what_one_task_delivers(read: Rea
     )
 
     assert [(rows.n(place), rows.images_per_task(place)) for place in range(3)] == [(3, 1), (3, 4), (2, 1)]
-    assert rows.kind(1) == ("gpt-image-2-official", None, None, None, 3)
 
 
 def test_the_shards_of_a_dataset_are_the_whole_and_no_row_is_in_two(read: Read) -> None:
@@ -32,7 +31,6 @@ def test_the_shards_of_a_dataset_are_the_whole_and_no_row_is_in_two(read: Read) 
     shards = [read(PROMPTS, shard=(index, 3)) for index in range(3)]
 
     assert sorted(key for shard in shards for key in shard.row_keys()) == sorted(whole.row_keys())
-    assert [shard.total for shard in shards] == [50, 50, 50]
     assert all(len(shard) for shard in shards)
 
 
@@ -42,7 +40,7 @@ def test_a_limit_keeps_the_first_rows_and_counts_the_others(read: Read, limit: i
 
     kept = min(limit, 50)
     assert [rows.row(place).request.prompt for place in range(len(rows))] == PROMPTS[:kept]
-    assert (rows.left_out, rows.total) == (50 - kept, 50)
+    assert rows.left_out == 50 - kept
 
 
 def test_a_limit_is_that_of_the_shard(read: Read) -> None:
@@ -66,7 +64,7 @@ def test_the_first_bad_rows_are_named_and_all_are_counted(read: Read) -> None:
 def test_bad_rows_are_left_out_on_request(read: Read) -> None:
     rows = read(["fine", ""], on_invalid="skip")
 
-    assert (len(rows), rows.total, rows.invalid, str(rows.listed[0]).partition(":")[0]) == (1, 1, 1, "row 2")
+    assert (len(rows), rows.invalid, str(rows.listed[0]).partition(":")[0]) == (1, 1, "row 2")
 
 
 def test_a_generator_that_fails_leaves_nothing(read: Read) -> None:

@@ -69,7 +69,7 @@ class TestLists:
             read(prompts)
 
     def test_an_empty_list_is_an_empty_input(self, read: Read) -> None:
-        assert (len(read([])), read([]).total) == (0, 0)
+        assert len(read([])) == 0
 
 
 class TestFiles:
@@ -113,7 +113,9 @@ class TestFiles:
 
     @pytest.mark.parametrize("scheme", ["", "file://"])
     def test_a_file_that_does_not_exist_may_exist_later(self, tmp_path: Path, read: Read, scheme: str) -> None:
-        with pytest.raises(OSError, match=r"Could not read the dataset .*missing\.jsonl: .*Nothing was submitted"):
+        with pytest.raises(
+            OSError, match=r"Could not read the dataset .*missing\.jsonl: .*[Nn]o such file.*Nothing was submitted"
+        ):
             read(f"{scheme}{tmp_path}/missing.jsonl")
 
     @pytest.mark.parametrize("scheme", ["", "file://"])
