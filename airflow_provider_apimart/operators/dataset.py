@@ -185,6 +185,10 @@ class ApimartImageDatasetOperator(ApimartRequestOperator):
         for name in ("max_in_flight", "max_concurrency", "max_bytes"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         require("row_retries", self.row_retries, self.row_retries >= 0, "0 or more")
+        for name in ("max_failed", "max_failure_rate"):
+            value = getattr(self, name)
+            is_number = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+            require(name, value, is_number, "a number, or None; it is not templated")
         is_share = isinstance(self.max_failed, float)
         allowed = "a share from 0.0 to 1.0" if is_share else "a number of rows, 0 or more"
         in_range = self.max_failed is None or 0 <= self.max_failed <= (1 if is_share else self.max_failed)

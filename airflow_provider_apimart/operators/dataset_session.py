@@ -120,8 +120,10 @@ class OpenDataset:
         self.session.begin()
         has_work = tally.left or any(tally.calls_with(CallStep.COLLECT, CallStep.WAIT, CallStep.RESUBMIT))
         if has_work and not self.settings.rows and self.error is None:
-            self.rows.save(self.ledger.store, self.session.rules.writer)
-            self.settings = replace(self.settings, rows=self.session.rules.writer)
+            # A worker of the generation before, which is late, must not replace them.
+            name = f"{self.session.rules.writer}-{self.settings.generation}"
+            self.rows.save(self.ledger.store, name)
+            self.settings = replace(self.settings, rows=name)
             try:
                 write_settings(self.context, self.settings)
             except RecordUnavailableError as error:
@@ -340,8 +342,8 @@ def _rows(
             raise
         operator.log.exception("The dataset cannot be read; collecting what is in flight first")
         return empty_input(), error
-    if rows.invalid:
-        operator.log.warning("Skipped %d invalid row(s): %s", rows.invalid, "; ".join(map(str, rows.listed)))
+    if rows.listed:
+        operator.log.warning("Skipped invalid rows, of %d in all: %s", rows.invalid, "; ".join(map(str, rows.listed)))
     for notice in rows.notices:
         operator.log.warning("%s", notice)
     if rows.left_out:

@@ -94,6 +94,7 @@ class _Selection:
     _valid: int = 0
     _left_out: int = 0
     _invalid: int = 0
+    _skipped: int = 0
     _listed: list[InvalidRow] = field(default_factory=list)
     _duplicates: array[int] = field(default_factory=lambda: array("Q"))
     _suspicious: array[int] = field(default_factory=lambda: array("Q"))
@@ -112,6 +113,7 @@ class _Selection:
         if row.is_suspicious:
             self._suspicious.append(row.number)
             if self.on_suspicious == "skip":
+                self._skipped += 1
                 return
         self._valid += 1
         if row.template.notices:
@@ -159,7 +161,7 @@ class _Selection:
         for texts, count in self._notices.items():
             by_text.update(dict.fromkeys(texts, count))
         notices += [f"{count} row(s): {text}" for text, count in by_text.items()]
-        return self.writer.finish(self._left_out, self._invalid, self._listed, notices)
+        return self.writer.finish(self._left_out, self._invalid + self._skipped, self._listed, notices)
 
     def _suspicious_rows(self) -> str:
         return (

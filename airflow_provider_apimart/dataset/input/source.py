@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_apimart.dataset.input.formats import SUFFIXES, read_records, record_of, refuse
 from airflow_provider_apimart.exceptions import InvalidRequestError
@@ -61,7 +61,7 @@ def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]
     :raises OSError: while the records are read, for a file that cannot be read now; a retry may be able to.
     """
     if isinstance(prompts, str | os.PathLike) or hasattr(prompts, "storage_options"):
-        name = str(prompts)
+        name = _without_secrets(str(prompts), str(prompts))
         suffix, is_compressed = _suffix(name)
         records = _read_file(prompts, suffix, aws_conn_id, known, must_be_gzip=is_compressed)
         return Source(f"{name:.200}", "row" if suffix == ".parquet" else "line", records)
@@ -73,6 +73,16 @@ def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]
             "Of a data frame pass .to_dict('records')",
         )
     return Source("prompts", "row", (record_of(number, item) for number, item in enumerate(prompts, 1)))
+
+
+def _without_secrets(text: str, address: str) -> str:
+    """Return a text that is to be shown, without the password and the values of the query of an address."""
+    parts = urlsplit(address)
+    values = (pair.partition("=")[2] for pair in parts.query.split("&"))
+    decoded = (value for _, value in parse_qsl(parts.query))
+    for secret in filter(None, (parts.password, *values, *decoded)):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _suffix(address: str) -> tuple[str, bool]:
@@ -96,7 +106,7 @@ def _suffix(address: str) -> tuple[str, bool]:
 def _read_file(
     address: Any, suffix: str, aws_conn_id: str | None, known: Collection[str], *, must_be_gzip: bool
 ) -> Generator[Record]:
-    name = str(address)
+    name = _without_secrets(str(address), str(address))
     with _opened(address, aws_conn_id) as file:
         start = file.read(len(_GZIP_MARK))
         file.seek(0)
@@ -129,21 +139,28 @@ def _opened(address: Any, aws_conn_id: str | None) -> Iterator[IO[bytes]]:
                 file = files.enter_context(_open_path(Path(name)))
         except InvalidRequestError:
             raise
-        except Exception as error:
-            # ValueError: Airflow and fsspec do not know the scheme. ImportError: what they need for it is missing.
-            if isinstance(error, ImportError) or (isinstance(error, ValueError) and "filesystem" in str(error)):
-                refuse(
-                    name,
-                    f"needs a backend for {scheme}://, which is not installed on this worker ({error})",
-                    "Install the Airflow provider of that storage with its fsspec backend (gs:// needs gcsfs, https:// "
-                    "needs aiohttp, abfs:// needs adlfs), or copy the file to S3",
-                )
-            is_missing = isinstance(error, FileNotFoundError) and not is_remote
-            raise OSError(
-                f"Could not read the dataset {name}: {'no such file on this worker' if is_missing else error}. Nothing "
-                "was submitted or charged; a retry reads it again."
-            ) from error
+        except Exception as error:  # noqa: BLE001 - whatever the file system's library raises
+            explained = _explained(error, name)
+            # The library's error may repeat the secrets of the address.
+            raise explained from (error if _without_secrets(str(error), name) == str(error) else None)
         yield file
+
+
+def _explained(error: Exception, name: str) -> Exception:
+    """Return the error of a file that could not be opened, without the secrets of its address."""
+    scheme, is_remote, _ = name.partition("://")
+    # ValueError: Airflow and fsspec do not know the scheme. ImportError: what they need for it is missing.
+    if isinstance(error, ImportError) or (isinstance(error, ValueError) and "filesystem" in str(error)):
+        text = (
+            f"Cannot read {name:.200}: it needs a backend for {scheme}://, which is not installed on this worker "
+            f"({error}). Nothing was submitted. Install the Airflow provider of that storage with its fsspec backend "
+            "(gs:// needs gcsfs, https:// needs aiohttp, abfs:// needs adlfs), or copy the file to S3."
+        )
+        return InvalidRequestError(_without_secrets(text, name), field="prompts")
+    is_missing = isinstance(error, FileNotFoundError) and not is_remote
+    reason = "no such file on this worker" if is_missing else str(error)
+    text = f"Could not read the dataset {name}: {reason}. Nothing was submitted or charged; a retry reads it again."
+    return OSError(_without_secrets(text, name))
 
 
 def _download(address: str, file: IO[bytes], aws_conn_id: str | None) -> None:

@@ -70,7 +70,7 @@ class Input:
     :func:`~airflow_provider_apimart.dataset.input.read_dataset` or :meth:`load` makes one.
 
     :param left_out: number of rows of this shard beyond the limit.
-    :param invalid: number of rows of all shards that cannot be bought and are skipped.
+    :param invalid: number of rows of all shards that are skipped, because they are invalid or suspicious.
     :param listed: the first invalid rows, at most 50.
     :param notices: complete sentences for the log, each a warning.
     """

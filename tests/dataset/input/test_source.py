@@ -137,6 +137,31 @@ class TestFiles:
         with pytest.raises(InvalidRequestError, match=rf"needs a backend for {scheme}://.* copy the file to S3"):
             read(address)
 
+    @pytest.mark.parametrize(
+        ("failure", "expected"),
+        [
+            (ImportError("no aiohttp for https://me:pass-word@example.com?token=a%2Fb-secret"), InvalidRequestError),
+            (RuntimeError("cannot connect: https://me:pass-word@example.com?token=a/b-secret"), OSError),
+            (ValueError("the gateway's password is pass-word"), OSError),
+        ],
+    )
+    def test_the_secrets_of_an_address_are_in_no_error(
+        self, read: Read, monkeypatch: pytest.MonkeyPatch, failure: Exception, expected: type[Exception]
+    ) -> None:
+        import upath
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise failure
+
+        monkeypatch.setattr(upath.UPath, "is_dir", fail)
+        with pytest.raises(expected) as caught:
+            read("https://me:pass-word@example.com/prompts.csv?token=a%2Fb-secret&part=7")
+
+        assert "pass-word" not in str(caught.value)
+        assert "b-secret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
     def test_a_web_address_without_a_backend_names_what_is_missing(
         self, read: Read, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -269,6 +269,11 @@ class TestTheInput:
         assert task.run(dataset.operator(address))["done"] == 2
         assert "line 3" in capsys.readouterr().out
 
+    def test_that_is_skipped_as_suspicious_is_counted(self, dataset: Dataset, task: DatasetTask) -> None:
+        result = task.run(dataset.operator(dataset.put("rows.csv", "prompt\na kite\nnan\n"), on_suspicious="skip"))
+
+        assert (result["total"], result["invalid"], result["bought"]) == (1, 1, 1)
+
     @pytest.mark.parametrize(
         "reference",
         [b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + bytes(100), b"<html>not found</html>"],
