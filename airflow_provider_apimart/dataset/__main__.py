@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     address, _, manifest = options.address.partition(_MANIFESTS)
     try:
         store = open_store(address, options.aws_conn_id, options.extra_args)
+        if not store.list(""):
+            sys.stderr.write(f"There is no ledger at {store.address}: check the address and the connection.\n")
+            return 1
         if options.command == "list":
             _show(undecided_calls(store))
         elif options.command == "export":

@@ -206,3 +206,14 @@ def test_the_command_lists_what_is_open(
     listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("sku-")]
     assert len(listed) == 1
     assert {"sku-2", "unanswered", "charged: unknown"} <= set(listed[0].split("\t"))
+
+
+@pytest.mark.parametrize("command", [["list"], ["export", "pictures"], ["accept-loss", "sku-2"]])
+def test_the_command_names_an_address_without_a_ledger(
+    dataset: Dataset, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow_provider_apimart.dataset.__main__ import main
+
+    assert main([f"s3://{dataset.bucket}/mistyped", *command]) == 1
+
+    assert f"There is no ledger at s3://{dataset.bucket}/mistyped/ledger/" in capsys.readouterr().err
