@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import trustme
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +17,18 @@ __all__ = ["read_service_models_once", "trust_one_authority"]
 
 def read_service_models_once() -> None:
     """Let all sessions of boto3 in this process share what they have read of its files, which they do not change."""
-    read = JSONFileLoader.load_file
+    read, list_all = JSONFileLoader.load_file, Loader.list_available_services
 
     @cache
     def read_once(path: str) -> Any:
         return read(JSONFileLoader(), path)
 
+    @cache
+    def list_once(type_name: str, *paths: str) -> list[str]:
+        return list_all(Loader(extra_search_paths=paths, include_default_search_paths=False), type_name)
+
     JSONFileLoader.load_file = lambda _self, path: read_once(path)
+    Loader.list_available_services = lambda self, type_name: list_once(type_name, *self.search_paths)
 
 
 def trust_one_authority(file: Path) -> None:
