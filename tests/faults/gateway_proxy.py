@@ -28,7 +28,7 @@ __all__ = ["GatewayProxy", "GatewayRule"]
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 PIECES = 12
 #: Seconds that the gateway may take for a request.
-PATIENCE = 60
+PATIENCE = 600
 PAGE = (
     "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>Error {status}</h1>"
     "<p>Ray ID: 8f1c &bull; Performance &amp; security by a proxy</p></body></html>\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 from triggers.gateway_server import GatewayServer
 from triggers.waiting import event_of, waiting_for
 
@@ -105,7 +105,7 @@ async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
 
 def wait_for_files(number: int) -> None:
     """Wait until no more are open: the server, a thread of this process, closes connections in its own time."""
-    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=30)
+    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=PATIENCE)
 
 
 def is_between_looks() -> bool:
