@@ -99,7 +99,7 @@ def _forget_secrets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def progress(pytestconfig: pytest.Config) -> Progress:
+def start_progress(pytestconfig: pytest.Config) -> Progress:
     """Shows what is waited for, although pytest keeps what tests write for itself."""
     capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
 
