@@ -1,6 +1,8 @@
 # Everything runs in .venv, which these targets make: a fresh machine needs Python 3.11 or newer, make and git.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes among which the tests are shared; most of the time each of them waits.
+WORKERS ?= auto
 UV := $(BIN)/uv
 LOCK := tests/requirements.lock
 # The benchmarks bring the providers that they compare with, in an environment of their own.
@@ -15,7 +17,7 @@ export UV_COMPILE_BYTECODE = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test screenshots faults bench lint format docs build lock clean
+.PHONY: help demo test coverage screenshots faults bench lint format docs build lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -24,7 +26,10 @@ demo: .venv/.installed ## Generate pictures into a local S3 server through a rea
 	cd tests && ../$(BIN)/python -m services.demo
 
 test: .venv/.installed ## Build the wheel, install it and run all tests against it
-	$(BIN)/pytest --cov --cov-report=term --cov-report=xml:build/coverage.xml $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+coverage: .venv/.installed ## Run all tests and report what they cover, also in build/coverage.xml, in twice the time
+	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term --cov-report=xml:build/coverage.xml $(ARGS)
 
 screenshots: .venv/.installed ## Run the browser tests and renew docs/images/*.png from what they saw
 	rm -rf build/screenshots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +31,18 @@ from services.browser import Browser
 from services.chromium import require_chromium
 from services.fab import FabApiServer
 from services.net_log import contacted_hosts
+from services.postgres import Postgres
 from services.process import processes_in
-from services.waiting import ServiceError
+from services.workers import group_of
 
 from airflow_provider_apimart.simulator import Simulator, SimulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from playwright.sync_api import StorageState
     from services.dag_run import DagRun
+    from services.progress import Progress
     from services.seaweedfs import SeaweedFS
 
 FOLDER = Path(__file__).parent
@@ -46,32 +50,30 @@ CHECKOUT = FOLDER.parents[1]
 DAGS_FOLDER = CHECKOUT / "dags_examples"
 DISTURBED_FOLDER = FOLDER / "dags"
 SCREENSHOTS = CHECKOUT / "build" / "screenshots"
-CHROMIUM = pytest.StashKey[Path]()
 FAILED = pytest.StashKey[bool]()
+STARTED = pytest.StashKey[ExitStack]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    A test that asks for the browser can be left out with ``-m 'not browser'``.
-
-    Those of this folder come last: two Airflows work until the end of the session, and would disturb all that follow.
-    """
+    """A test that asks for the browser can be left out with ``-m 'not browser'``."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-    items.sort(key=lambda item: item.path.is_relative_to(FOLDER))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Say at once, and not after half an hour, that there is no Chromium."""
-    if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):
-        return
-    tell = session.config.pluginmanager.get_plugin("terminalreporter").write_line
-    try:
-        session.config.stash[CHROMIUM] = require_chromium(os.environ, is_root=os.geteuid() == 0, tell=tell)
-    except ServiceError as error:
-        raise pytest.UsageError(str(error)) from None
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the Airflow of a group of tests after the last of them: it would compute beside all that follow."""
+    if nextitem is None or group_of(nextitem.nodeid) != group_of(item.nodeid):
+        item.session.stash.setdefault(STARTED, ExitStack()).close()
+
+
+@pytest.fixture(scope="session")
+def started_servers(request: pytest.FixtureRequest) -> Iterator[ExitStack]:
+    """What is stopped with the last test of a group."""
+    with request.session.stash.setdefault(STARTED, ExitStack()) as stack:
+        yield stack
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,25 +98,34 @@ def gateway(clock: Clock) -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def airflow(
-    gateway: Simulator, s3_server: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AirflowComponents]:
+    gateway: Simulator,
+    s3_server: SeaweedFS,
+    tmp_path_factory: pytest.TempPathFactory,
+    started_servers: ExitStack,
+    start_progress: Progress,
+) -> AirflowComponents:
     """Four components, with both connections in Airflow's database. No process of theirs is left at the end."""
     directory = tmp_path_factory.mktemp("airflow")
-    home = AirflowHome(
-        directory,
-        dags_folder=DAGS_FOLDER,
-        parallelism=PARALLELISM,
-        users={"viewer": "viewer"},
-        AIRFLOW_VAR_APIMART_BUCKET=BUCKET,
-        PYTHONPATH=str(FOLDER / "policy"),
-    )
     s3_server.client().create_bucket(Bucket=BUCKET)
-    with AirflowComponents(home) as airflow:
-        airflow.api.add_connection("aws_default", s3_server.connection)
-        airflow.api.add_connection(
-            "apimart_default", {"conn_type": "apimart", "host": gateway.url, "password": API_KEY}
+    with start_progress.stage("Starting the Airflow of the examples") as tell:
+        postgres = started_servers.enter_context(Postgres(tmp_path_factory.mktemp("postgres")))
+        home = AirflowHome(
+            directory,
+            dags_folder=DAGS_FOLDER,
+            database_url=postgres.url,
+            parallelism=PARALLELISM,
+            users={"viewer": "viewer"},
+            AIRFLOW_VAR_APIMART_BUCKET=BUCKET,
+            PYTHONPATH=str(FOLDER / "policy"),
         )
-        yield airflow
+        started_servers.callback(require_no_process_in, directory)
+        airflow = started_servers.enter_context(AirflowComponents(home, tell=tell))
+    airflow.api.add_connection("aws_default", s3_server.connection)
+    airflow.api.add_connection("apimart_default", {"conn_type": "apimart", "host": gateway.url, "password": API_KEY})
+    return airflow
+
+
+def require_no_process_in(directory: Path) -> None:
     assert processes_in(directory) == []
 
 
@@ -184,42 +195,62 @@ def instant() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def disturbed(
-    frozen: Simulator, instant: Simulator, s3_server: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[AirflowComponents]:
+    frozen: Simulator,
+    instant: Simulator,
+    s3_server: SeaweedFS,
+    tmp_path_factory: pytest.TempPathFactory,
+    started_servers: ExitStack,
+    start_progress: Progress,
+) -> AirflowComponents:
     """Four components, with a connection to each of the two simulators. No process of theirs is left at the end."""
     directory = tmp_path_factory.mktemp("disturbed")
     s3_server.client().create_bucket(Bucket=DATASETS)
-    with AirflowComponents(AirflowHome(directory, dags_folder=DISTURBED_FOLDER)) as airflow:
-        airflow.api.add_connection("aws_default", s3_server.connection)
-        for conn_id, simulator in (("frozen", frozen), ("instant", instant)):
-            airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
-        yield airflow
-    assert processes_in(directory) == []
+    with start_progress.stage("Starting the Airflow that is disturbed") as tell:
+        postgres = started_servers.enter_context(Postgres(tmp_path_factory.mktemp("postgres")))
+        home = AirflowHome(directory, dags_folder=DISTURBED_FOLDER, database_url=postgres.url)
+        started_servers.callback(require_no_process_in, directory)
+        airflow = started_servers.enter_context(AirflowComponents(home, tell=tell))
+    airflow.api.add_connection("aws_default", s3_server.connection)
+    for conn_id, simulator in (("frozen", frozen), ("instant", instant)):
+        airflow.api.add_connection(conn_id, {"conn_type": "apimart", "host": simulator.url, "password": KEY})
+    return airflow
 
 
 @pytest.fixture(scope="session")
-def fab(airflow: AirflowComponents) -> Iterator[FabApiServer]:
+def fab(airflow: AirflowComponents, started_servers: ExitStack, start_progress: Progress) -> FabApiServer:
     """The same Airflow once more: under the path ``/airflow``, and behind the FAB auth manager."""
     for dag_id in GENERATING:
         airflow.api.wait_for_dag(dag_id)
-    with FabApiServer(airflow.home) as fab:
-        yield fab
+    with start_progress.stage("Starting Airflow's API server with FAB"):
+        return started_servers.enter_context(FabApiServer(airflow.home))
 
 
 @pytest.fixture(scope="module")
-def browser(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Open while the tests of one module run. At its end, it must have contacted nothing beyond loopback."""
     directory = tmp_path_factory.mktemp("browser")
-    with Browser(pytestconfig.stash[CHROMIUM], directory, screenshots=SCREENSHOTS) as browser:
+    chromium = require_chromium(os.environ, is_root=False, tell=print)
+    with Browser(chromium, directory, screenshots=SCREENSHOTS) as browser:
         yield browser
     hosts = contacted_hosts(browser.net_log)
     assert {host for host in hosts if not ip_address(host).is_loopback} == set()
 
 
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser) -> dict[tuple[str, str], StorageState]:  # noqa: ARG001 - of this browser
+    """Those whom Airflow knows already."""
+    return {}
+
+
 @pytest.fixture
-def visitors(browser: Browser, airflow: AirflowComponents, request: pytest.FixtureRequest) -> Iterator[Visitors]:
+def visitors(
+    browser: Browser,
+    airflow: AirflowComponents,
+    signed_in: dict[tuple[str, str], StorageState],
+    request: pytest.FixtureRequest,
+) -> Iterator[Visitors]:
     """Nothing must have gone wrong in any of their windows at the end, and no request must have aimed elsewhere."""
-    visitors = Visitors(browser, airflow.home)
+    visitors = Visitors(browser, airflow.home, signed_in)
     yield visitors
     if request.node.stash[FAILED]:
         visitors.take_screenshots(f"failed/{request.node.name}")

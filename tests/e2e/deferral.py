@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def wait_until_deferred(airflow: AirflowComponents, run: DagRun, *, task_id: str
         are_deferred = {instance["state"] for instance in instances} == {"deferred"}
         return instances if are_deferred and workers_are_gone(airflow, run, instances) else []
 
-    return wait_until(deferred, what=f"{run.dag_id} to be deferred", within=180, pause=0.5, explain=run.explain)
+    return wait_until(deferred, what=f"{run.dag_id} to be deferred", within=PATIENCE, pause=0.5, explain=run.explain)
 
 
 def _name(run: DagRun, instance: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from services.dag_run import DagRun
@@ -27,4 +27,4 @@ def wait_for(run: DagRun, state: str, *, task_id: str = "generate") -> list[dict
         instances = run.task_instances(task_id)
         return instances if {instance["state"] for instance in instances} == {state} else []
 
-    return wait_until(reached, what=f"{run.dag_id} to be {state}", within=180, pause=0.5, explain=run.explain)
+    return wait_until(reached, what=f"{run.dag_id} to be {state}", within=PATIENCE, pause=0.5, explain=run.explain)

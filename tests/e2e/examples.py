@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from e2e.deferral import workers_are_gone
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from services.airflow import AirflowComponents
@@ -49,7 +47,6 @@ GENERATING = {
 #: The one that Airflow starts by itself.
 CATALOGUE = "apimart_poster_catalogue"
 API_KEY = f"sk-{secrets.token_hex(24)}"
-PATIENCE_SECONDS = 300
 
 
 @dataclass
@@ -155,7 +152,7 @@ def wait_for_deferral(airflow: AirflowComponents, examples: Examples) -> Waiting
     wait_until(
         all_deferred,
         what="all task instances that generate pictures to be deferred",
-        within=PATIENCE_SECONDS,
+        within=PATIENCE,
         pause=1,
         explain=lambda: "\n".join([*(run.explain() for run in examples.runs), airflow.scheduler.log_tail()]),
     )
@@ -178,7 +175,7 @@ def wait_for_question(airflow: AirflowComponents, run: DagRun, task_id: str) -> 
         question = run.question(task_id)
         return question if question and workers_are_gone(airflow, run, run.task_instances(task_id)) else None
 
-    return wait_until(asked, what=f"{task_id} to ask a person", within=PATIENCE_SECONDS, pause=1, explain=run.explain)
+    return wait_until(asked, what=f"{task_id} to ask a person", within=PATIENCE, pause=1, explain=run.explain)
 
 
 def wait_for_run(airflow: AirflowComponents, dag_id: str) -> DagRun:
@@ -186,7 +183,7 @@ def wait_for_run(airflow: AirflowComponents, dag_id: str) -> DagRun:
     run = wait_until(
         lambda: next(iter(airflow.api.dag_runs(dag_id)), None),
         what=f"Airflow to start {dag_id}",
-        within=PATIENCE_SECONDS,
+        within=PATIENCE,
         pause=1,
         explain=airflow.scheduler.log_tail,
     )
@@ -205,7 +202,6 @@ def xcoms_of_generating(run: DagRun, key: str = "return_value") -> list[Any]:
 
 
 def _trigger_kwargs(home: AirflowHome) -> list[str]:
-    with closing(sqlite3.connect(home.database)) as database:
-        # Airflow removes those that nobody waits for any more in its own time.
-        found = database.execute('select kwargs from "trigger" where id in (select trigger_id from task_instance)')
-        return [kwargs for (kwargs,) in found]
+    # Airflow removes those that nobody waits for any more in its own time.
+    found = home.query('select kwargs from "trigger" where id in (select trigger_id from task_instance)')
+    return [kwargs for (kwargs,) in found]

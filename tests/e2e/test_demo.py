@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 from services.process import processes_in
-from services.waiting import ServiceError, wait_until
+from services.waiting import PATIENCE, ServiceError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
-DEMO_SECONDS = 400
 PICTURE = re.compile(r"task_\w{26} +0\.0085 .* s3://apimart-pictures/products/\S+\.png")
 GALLERY = re.compile(
     r"Look at them: http://127\.0\.0\.1:\d+/dags/apimart_mapped_prompts/runs/[\w.%-]+/plugin/apimart-images-run"
@@ -52,7 +51,7 @@ def demo(directory: Path, output: Path, *, stdout: int | None = None, **environm
 def test_without_a_terminal_it_shows_the_pictures_and_stops_everything(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with demo(tmp_path / "demo", output, ONCE="1") as process:
-        status = process.wait(DEMO_SECONDS)
+        status = process.wait(PATIENCE)
     text = output.read_text()
 
     assert status == 0, text
@@ -79,12 +78,12 @@ def test_at_a_terminal_it_keeps_airflow_open_until_it_is_interrupted(tmp_path: P
 
     with demo(tmp_path / "demo", tmp_path / "output", stdout=program_side, TERM="xterm", COLUMNS="200") as process:
         os.close(program_side)
-        wait_until(stays_open, what="the demo to stay open", within=DEMO_SECONDS, explain=lambda: text)
+        wait_until(stays_open, what="the demo to stay open", within=PATIENCE, explain=lambda: text)
         login = LOGIN.search(text)
         assert login
         assert httpx.get(f"{login[1]}/api/v2/version", timeout=60, trust_env=False).status_code == httpx.codes.OK
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
 
     os.close(terminal)
     assert processes_in(tmp_path) == []
@@ -102,9 +101,9 @@ def test_it_says_where_the_logs_are_when_a_part_does_not_start(tmp_path: Path) -
                         return child
             return None
 
-        s3_server = wait_until(find_s3_server, what="the demo to start its S3 server", within=180)
+        s3_server = wait_until(find_s3_server, what="the demo to start its S3 server", within=PATIENCE)
         s3_server.kill()
-        status = process.wait(DEMO_SECONDS)
+        status = process.wait(PATIENCE)
     text = output.read_text()
 
     assert status == 1, text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from e2e.deferral import wait_until_deferred
 from e2e.disturbed import wait_for
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def wait_for_line(run: DagRun, line: str, *, try_number: int = 1) -> None:
     wait_until(
         lambda: line in run.log("generate", try_number=try_number),
         what=f"the log line {line!r}",
-        within=120,
+        within=PATIENCE,
         pause=0.5,
         explain=lambda: run.log("generate", try_number=try_number),
     )
@@ -113,7 +113,7 @@ def test_clearing_a_task_that_reuses_buys_nothing(start: Callable[[str], DagRun]
     wait_until(
         lambda: run.task_instances("generate")[0]["try_number"] > first_try,
         what="another try",
-        within=180,
+        within=PATIENCE,
         pause=0.5,
         explain=run.explain,
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -67,8 +65,7 @@ def test_the_host_of_the_pictures_is_sent_no_key(examples: Examples, gateway: Si
 
 def test_the_key_is_in_the_connection(airflow: AirflowComponents) -> None:
     """Otherwise the searches above would look for something that Airflow never had."""
-    with closing(sqlite3.connect(airflow.home.database)) as database:
-        rows = database.execute("select password from connection where conn_id = 'apimart_default'").fetchall()
+    rows = airflow.home.query("select password from connection where conn_id = 'apimart_default'")
 
     assert [_decrypt(airflow.home, encrypted) for (encrypted,) in rows] == [API_KEY]
 
@@ -89,11 +86,14 @@ def _content(path: Path) -> bytes:
 
 
 def _tables_with(home: AirflowHome, text: str) -> set[str]:
-    with closing(sqlite3.connect(home.database)) as database:
-        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        return {
-            table
-            for table in tables
-            for row in database.execute(f'select * from "{table}"')  # noqa: S608 - a name from the catalogue itself
-            if any(text in str(cell) for cell in row)
-        }
+    tables = [name for (name,) in home.query("select tablename from pg_tables where schemaname = 'public'")]
+    return {
+        table
+        for table in tables
+        for row in home.query(f'select * from "{table}"')  # noqa: S608 - a name from the catalogue itself
+        if any(text in _readable(cell) for cell in row)
+    }
+
+
+def _readable(cell: Any) -> str:
+    return bytes(cell).decode(errors="replace") if isinstance(cell, bytes | memoryview) else str(cell)

@@ -57,6 +57,7 @@ def test_who_has_not_signed_in_is_asked_to(visitors: Visitors) -> None:
 
 def test_dark_mode_is_a_class_that_a_user_chooses_and_the_browser_remembers(visitors: Visitors) -> None:
     visitor = visitors.sign_in("admin")
+    visitor.open("/")
     html = visitor.page.locator("html")
     expect(html).to_have_class("light")
 
@@ -69,6 +70,8 @@ def test_dark_mode_is_a_class_that_a_user_chooses_and_the_browser_remembers(visi
 
 def test_dark_mode_follows_the_system_until_a_user_chooses(visitors: Visitors) -> None:
     visitor = visitors.sign_in("viewer", dark=True)
+
+    visitor.open("/")
 
     expect(visitor.page.locator("html")).to_have_class("dark")
 

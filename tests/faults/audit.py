@@ -99,7 +99,7 @@ def _pictures(gateway: Gateway, task_id: str) -> tuple[str, ...]:
         view = gateway.view(task_id)
         return view if view["status"] == "completed" else None
 
-    view = wait_until(finished, what=f"task {task_id} to finish", within=30, pause=0.1)
+    view = wait_until(finished, what=f"task {task_id} to finish", within=600, pause=0.1)
     urls = [url for image in view["result"]["images"] for url in image["url"]]
     return tuple(hashlib.sha256(gateway.download(url)).hexdigest() for url in urls)
 

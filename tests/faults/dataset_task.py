@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetTask", "Shop"]
 
-SEGMENT_SECONDS = 180.0
+SEGMENT_SECONDS = 600.0
 #: Tries beyond those that kills end.
 MORE_TRIES = 10
 #: Seconds by which the time moves on where a task only waits: more than a worker waits for a response.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["DrainedProxy"]
 
 #: Seconds that the server may take for a request.
-PATIENCE = 60
+PATIENCE = 600
 
 
 @dataclass

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from faults.segment import run_segment
+from services.cheap_clients import read_service_models_once
 
 import airflow_provider_apimart
 
@@ -75,6 +76,7 @@ def _warm_up() -> None:
         {"conn_type": "aws", "login": "nobody", "password": "nothing", "extra": {"region_name": "us-east-1"}}
     )
     _import_all(airflow_provider_apimart)
+    read_service_models_once()
     S3Hook("warm_up").get_conn().close()
     httpx.Client().close()
 

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 from faults.response_shapes import SHAPES
 from services.serving import serving
+from services.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -26,6 +27,8 @@ __all__ = ["GatewayProxy", "GatewayRule"]
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 PIECES = 12
+#: Seconds that the gateway may take for a request.
+PATIENCE = 600
 PAGE = (
     "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>Error {status}</h1>"
     "<p>Ray ID: 8f1c &bull; Performance &amp; security by a proxy</p></body></html>\n"
@@ -148,6 +151,16 @@ class GatewayProxy:
         parts = urlsplit(url)
         return self.forward("GET", parts.path, {"Host": parts.netloc}).body
 
+    def drain(self) -> None:
+        """Wait until all requests of clients that have ended are at the gateway, if it is to receive them."""
+        # Connections are accepted one after the other: those of the clients have been when this one is.
+        with socket.create_connection(("127.0.0.1", self._server.server_port)) as last:
+            self._wait_until(lambda: last.getsockname() in self._server.accepted)
+        self._wait_until(lambda: len(self._server.accepted) == self._server.ended)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        wait_until(condition, what="requests that are under way", within=PATIENCE, pause=0.02)
+
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -166,6 +179,23 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
     proxy: GatewayProxy
+
+    def __init__(self, *arguments: Any) -> None:
+        self.accepted: list[Any] = []
+        self.ended = 0
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.accepted.append(client_address)
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, *arguments: Any) -> None:
+        try:
+            super().process_request_thread(*arguments)
+        finally:
+            with self._lock:
+                self.ended += 1
 
 
 class _Handler(BaseHTTPRequestHandler):

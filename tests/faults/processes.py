@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Child", "ForkServer"]
 
 TESTS = Path(__file__).parents[1]
-START_SECONDS = 60
+START_SECONDS = 600
 
 
 @dataclass

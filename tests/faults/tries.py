@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SEGMENT_SECONDS", "Started", "Tries"]
 
-SEGMENT_SECONDS = 60.0
+SEGMENT_SECONDS = 600.0
 #: Seconds. Airflow's default is 300; the scheduler looks for dead workers once in a while.
 HEARTBEAT_TIMEOUT = 400.0
 #: Seconds until a retry: URLs live for a day.

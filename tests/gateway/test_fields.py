@@ -162,11 +162,11 @@ class TestParsing:
             "{{ params.size }}",
             "{% if x %}1:1{% endif %}",
             "1:1{# square #}",
-            object(),
+            pytest.param(object(), id="an object"),
             ["{{ a }}"],
             {"a": "{{ b }}"},
             Path("/data/{{ ds }}.png"),
-            LazySequence("1:1"),
+            pytest.param(LazySequence("1:1"), id="a lazy sequence"),
         ],
         ids=repr,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Shop"]
 
 #: Seconds. A test fails when as many requests as it expects do not come together within them.
-_PATIENCE = 10
+_PATIENCE = 300
 
 
 class Shop(httpx.AsyncBaseTransport):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from services.airflow_api import AirflowApi
 from services.environment import executable
 from services.ports import free_port
 from services.process import ChildProcess
-from services.waiting import ServiceError, wait_until
+from services.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Airflow", "AirflowComponents", "AirflowStandalone"]
 
-START_SECONDS = 180
 HEARTBEATS = ("scheduler", "triggerer", "dag_processor")
 
 
@@ -33,10 +33,12 @@ class Airflow(ABC):
     A running Airflow. A context manager that is entered when every component has given a sign of life.
 
     :param home: where it keeps its state.
+    :param tell: is told, while it starts, what is waited for.
     """
 
-    def __init__(self, home: AirflowHome) -> None:
+    def __init__(self, home: AirflowHome, *, tell: Callable[[str], object] = lambda _: None) -> None:
         self.home = home
+        self._tell = tell
         self.api = AirflowApi(home.url, username=home.username, password=home.password)
 
     @property
@@ -53,8 +55,9 @@ class Airflow(ABC):
 
     def stop(self) -> None:
         self.api.close()
-        for process in self.processes:
-            process.stop()
+        # Side by side: each takes some seconds.
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda process: process.stop(), self.processes))
 
     def require_alive(self) -> None:
         """:raises ServiceError: when a component has ended by itself, with the end of its log."""
@@ -73,39 +76,26 @@ class Airflow(ABC):
             self.require_alive()
             nonlocal silent
             silent = self._silent(since, of)
+            self._tell(f"waiting for {', '.join(sorted(silent))}" if silent else "all components have reported")
             return not silent
 
         wait_until(
             all_reported,
             what="a sign of life of every component of Airflow",
-            within=START_SECONDS,
+            within=PATIENCE,
             explain=lambda: "\n".join(
                 [f"Silent: {', '.join(sorted(silent))}", *(process.log_tail() for process in self.processes)]
             ),
         )
 
-    def backfill(self, dag_id: str, first: str, last: str, *options: str, attempts: int = 5) -> int:
+    def backfill(self, dag_id: str, first: str, last: str, *options: str) -> None:
         """
         Run ``airflow backfill create``.
 
-        Where that finds SQLite locked by another component, Airflow leaves it to the user to try again.
-
         :param first: date, the first to be run.
         :param last: date, the last to be run.
-        :returns: how often it was run. Those that failed may have cleared some of the runs by then.
         """
-        command = ("backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last, *options)
-        for attempt in range(1, attempts):
-            try:
-                self.home.run(*command)
-            except ServiceError as error:
-                if "database is locked" not in str(error):
-                    raise
-                self.api.cancel_backfills(dag_id)
-            else:
-                return attempt
-        self.home.run(*command)
-        return attempts
+        self.home.run("backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last, *options)
 
     def _silent(self, since: datetime, names: Iterable[str]) -> set[str]:
         try:
@@ -132,8 +122,8 @@ class Airflow(ABC):
 class AirflowStandalone(Airflow):
     """``airflow standalone``."""
 
-    def __init__(self, home: AirflowHome) -> None:
-        super().__init__(home)
+    def __init__(self, home: AirflowHome, *, tell: Callable[[str], object] = lambda _: None) -> None:
+        super().__init__(home, tell=tell)
         self._process = ChildProcess(
             "Airflow",
             [executable("airflow"), "standalone"],
@@ -150,30 +140,37 @@ class AirflowStandalone(Airflow):
 
 class AirflowComponents(Airflow):
     """
-    Scheduler, DAG processor, triggerer and two API servers, each as a child of its own.
+    Scheduler, DAG processor, triggerer and API server, each as a child of its own.
 
-    One of these is for the tasks alone. Airflow 3.3.2 writes what people do into its audit log from within the event
-    loop, which the transaction of a task waits for: in one process, with SQLite, both stand still until that gives up.
-    Whatever else wants to write then finds it locked, and a scheduler ends.
+    With SQLite, another API server is for the tasks alone. Airflow 3.3.2 writes what people do into its audit log from
+    within the event loop, which the transaction of a task waits for: in one process, with SQLite, both stand still
+    until that gives up. Whatever else wants to write then finds it locked, and a scheduler ends.
     """
 
-    def __init__(self, home: AirflowHome) -> None:
-        super().__init__(home)
+    def __init__(self, home: AirflowHome, *, tell: Callable[[str], object] = lambda _: None) -> None:
+        super().__init__(home, tell=tell)
         port = free_port()
-        self._execution_url = f"http://127.0.0.1:{port}/execution/"
+        self._execution_url = f"http://127.0.0.1:{port}/execution/" if home.is_on_sqlite else f"{home.url}/execution/"
         # The log servers would listen on all interfaces; on one machine the API server reads the files.
         self.scheduler = self._component("scheduler", "--skip-serve-logs")
         self.dag_processor = self._component("dag-processor")
         self.triggerer = self._component("triggerer", "--skip-serve-logs")
-        self.api_server = self._component("api-server", "--apps=core")
-        self.execution_api = self._component("api-server", "--apps=execution", f"--port={port}", log="execution-api")
+        self._api_servers = (
+            [
+                self._component("api-server", "--apps=core"),
+                self._component("api-server", "--apps=execution", f"--port={port}", log="execution-api"),
+            ]
+            if home.is_on_sqlite
+            else [self._component("api-server")]
+        )
 
     @property
     def processes(self) -> Sequence[ChildProcess]:
-        return [self.scheduler, self.dag_processor, self.triggerer, self.api_server, self.execution_api]
+        return [self.scheduler, self.dag_processor, self.triggerer, *self._api_servers]
 
     def start(self) -> None:
         self.home.prepare()
+        self._tell("making the tables of its database")
         self.home.run("db", "migrate")
         super().start()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from services.dag_run import DagRun
-from services.waiting import ServiceError, wait_until
+from services.waiting import PATIENCE, ServiceError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -17,7 +17,7 @@ __all__ = ["AirflowApi"]
 
 ATTEMPTS = 5
 # Seconds: more than a component waits for SQLite.
-PATIENCE = 90
+REQUEST_SECONDS = 90
 
 
 class _Login(httpx.Auth):
@@ -49,7 +49,7 @@ class AirflowApi:
 
     def __init__(self, url: str, *, username: str, password: str) -> None:
         self._client = httpx.Client(
-            base_url=f"{url}/api/v2", auth=_Login(url, username, password), timeout=PATIENCE, trust_env=False
+            base_url=f"{url}/api/v2", auth=_Login(url, username, password), timeout=REQUEST_SECONDS, trust_env=False
         )
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class AirflowApi:
     def import_errors(self) -> list[dict[str, Any]]:
         return self.get("/importErrors")["import_errors"]
 
-    def wait_for_dag(self, dag_id: str, *, within: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, *, within: float = PATIENCE) -> None:
         """Wait until a DAG file was read."""
 
         def is_known() -> bool:
@@ -102,12 +102,6 @@ class AirflowApi:
 
     def backfills(self, dag_id: str) -> list[dict[str, Any]]:
         return self.get("/backfills", dag_id=dag_id)["backfills"]
-
-    def cancel_backfills(self, dag_id: str) -> None:
-        """End what is left of backfills: while there is one, no other can be made."""
-        for backfill in self.backfills(dag_id):
-            if backfill["completed_at"] is None:
-                self._request("PUT", f"/backfills/{backfill['id']}/cancel")
 
     def _request(self, method: str, path: str, **options: Any) -> Any:
         for _ in range(ATTEMPTS):

@@ -7,11 +7,13 @@ import copy
 import json
 import secrets
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, text
 
 from services.environment import clean_environment, executable
 from services.ports import free_port
-from services.waiting import ServiceError
+from services.waiting import PATIENCE, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,10 +25,11 @@ __all__ = ["AirflowHome"]
 
 class AirflowHome:
     """
-    A home for one Airflow on SQLite with the LocalExecutor, and a login that is really asked for.
+    A home for one Airflow with the LocalExecutor, and a login that is really asked for.
 
     :param directory: becomes ``AIRFLOW_HOME``; made if missing.
     :param dags_folder: holds the DAG files. Their runs are not paused.
+    :param database_url: as SQLAlchemy writes it; by default, SQLite in the home.
     :param parallelism: how many task processes may run at the same time. Tasks that wait deferred hold none.
     :param users: the roles of those who may sign in besides ``admin``, by name.
     :param settings: more environment variables, such as ``AIRFLOW_VAR_*``.
@@ -39,6 +42,7 @@ class AirflowHome:
         directory: Path,
         *,
         dags_folder: Path,
+        database_url: str | None = None,
         parallelism: int = 4,
         users: Mapping[str, str] | None = None,
         **settings: str,
@@ -47,6 +51,8 @@ class AirflowHome:
         self.directory = directory
         self.passwords = {name: secrets.token_urlsafe(12) for name in roles}
         self.url = f"http://127.0.0.1:{free_port()}"
+        # Seconds for which a component waits for another's write: five, the default, are few for a slow disk.
+        self.database_url = database_url or f"sqlite:///{self.database}?timeout=60"
         self.environment = clean_environment(
             AIRFLOW_HOME=str(directory),
             AIRFLOW__API__BASE_URL=self.url,
@@ -64,8 +70,7 @@ class AirflowHome:
             AIRFLOW__CORE__PARALLELISM=str(parallelism),
             AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS=",".join(f"{name}:{role}" for name, role in roles.items()),
             AIRFLOW__CORE__TEST_CONNECTION="Enabled",
-            # Seconds for which a component waits for another's write: five, the default, are few for a slow disk.
-            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{self.database}?timeout=60",
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=self.database_url,
             AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL="5",
             AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(free_port()),
             AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(free_port()),
@@ -103,7 +108,12 @@ class AirflowHome:
         return self.directory / "components"
 
     @property
+    def is_on_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
     def database(self) -> Path:
+        """The file, on SQLite."""
         return self.directory / "airflow.db"
 
     def prepare(self) -> None:
@@ -112,12 +122,19 @@ class AirflowHome:
         passwords = self.directory / "simple_auth_manager_passwords.json.generated"
         passwords.write_text(json.dumps(self.passwords))
 
-    def run(self, *arguments: str, within: float = 120, attempts: int = 1) -> str:
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return the rows that a statement finds in the database."""
+        engine = create_engine(self.database_url)
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(statement))]
+        finally:
+            engine.dispose()
+
+    def run(self, *arguments: str, within: float = PATIENCE) -> str:
         """
         Run an ``airflow`` command to its end.
 
-        :param attempts: more than one for a command that may be repeated: where that finds SQLite locked by another
-            component, Airflow leaves it to the user to try again.
         :returns: what it wrote to stdout.
         :raises ServiceError: when it fails, with all that it wrote.
         """
@@ -133,7 +150,7 @@ class AirflowHome:
         )
         if finished.returncode == 0:
             return finished.stdout
-        output = f"{finished.stdout}{finished.stderr}"
-        if "database is locked" in output and attempts > 1:
-            return self.run(*arguments, within=within, attempts=attempts - 1)
-        raise ServiceError(f"airflow {' '.join(arguments)} ended with exit status {finished.returncode}.\n{output}")
+        raise ServiceError(
+            f"airflow {' '.join(arguments)} ended with exit status {finished.returncode}.\n"
+            f"{finished.stdout}{finished.stderr}"
+        )

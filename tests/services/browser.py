@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from playwright.sync_api import BrowserContext, FrameLocator, ViewportSize
+    from playwright.sync_api import BrowserContext, FrameLocator, StorageState, ViewportSize
 
 __all__ = ["Browser", "Visitor"]
 
@@ -28,7 +28,7 @@ OPTIONS = (
     "--disable-quic",
 )
 # Airflow's pages take their time on a busy machine.
-PATIENCE_MILLISECONDS = 60_000
+PATIENCE_MILLISECONDS = 300_000
 
 
 class Browser:
@@ -49,12 +49,13 @@ class Browser:
         self._environment: dict[str, str | float | bool] = {**clean_environment(HOME=str(directory))}
         self._screenshots = screenshots
 
-    def visit(self, url: str, *, dark: bool = False) -> Visitor:
+    def visit(self, url: str, *, dark: bool = False, state: StorageState | None = None) -> Visitor:
         """
         Open a window with cookies and storage of its own.
 
         :param url: of an Airflow, its path included.
         :param dark: whether the system prefers dark pages.
+        :param state: the cookies and the storage with which it opens: those that another window had at some moment.
         """
         context = self._chromium.new_context(
             viewport=WINDOW,
@@ -62,6 +63,7 @@ class Browser:
             reduced_motion="reduce",
             locale="en-US",
             timezone_id="UTC",
+            storage_state=state,
         )
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         return Visitor(context, url, screenshots=self._screenshots)
@@ -108,6 +110,10 @@ class Visitor:
         self.page.locator("input[name=password]").fill(password)
         self.page.locator("[type=submit]").click()
         self.page.wait_for_url(f"{self.url}/")
+
+    def state(self) -> StorageState:
+        """Return the cookies and the storage of the window."""
+        return self.page.context.storage_state()
 
     def open(self, path: str) -> None:
         """

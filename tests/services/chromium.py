@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING
 from services.waiting import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["find_chromium", "require_chromium"]
+__all__ = ["FONT_FOLDERS", "find_chromium", "require_chromium", "say_which_font_is_missing"]
 
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 # Without recommended packages Debian's Chromium brings one wide font only, in which every page looks odd.
 PACKAGES = ("chromium", "fonts-liberation")
+#: Families with the widths for which the pages were made.
+FONTS = ("liberation", "arial", "helvetica", "arimo", "notosans", "roboto")
+FONT_FOLDERS = (
+    Path("/usr/share/fonts"),
+    Path("/usr/local/share/fonts"),
+    Path("~/.fonts"),
+    Path("~/.local/share/fonts"),
+)
 ADVICE = (
     "Install it (Debian: apt-get install chromium), name the program in CHROME_BIN, "
     "or leave the browser tests out: make test ARGS=\"-m 'not browser'\""
@@ -56,6 +64,18 @@ def require_chromium(environment: Mapping[str, str], *, is_root: bool, tell: Cal
         if found := find_chromium(environment):
             return found
     raise ServiceError(f"The browser tests need Chromium. {ADVICE}")
+
+
+def say_which_font_is_missing(folders: Sequence[Path], *, tell: Callable[[str], object]) -> None:
+    """
+    Say so if there is no font in which pages look as their readers see them. The tests pass without it.
+
+    :param folders: where fonts are installed. If none of them is there, fonts are elsewhere on this system.
+    """
+    there = [folder.expanduser() for folder in folders if folder.expanduser().is_dir()]
+    names = (file.name.lower().replace("-", "") for folder in there for file in folder.rglob("*.[ot]t[fc]"))
+    if there and not any(name.startswith(FONTS) for name in names):
+        tell("Screenshots will look odd without a common sans-serif font (Debian: apt-get install fonts-liberation).")
 
 
 def _run(environment: Mapping[str, str], apt_get: str, *arguments: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.waiting import ServiceError, wait_until
+from services.waiting import PATIENCE, ServiceError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DagRun"]
 
-RUN_SECONDS = 300
 UNMAPPED = -1
 
 
@@ -67,7 +66,17 @@ class DagRun:
         self._api.patch(path, chosen_options=[option], params_input={})
 
     def clear(self, *task_ids: str) -> None:
-        """Clear tasks, with their finished or failed runs, so that they run anew."""
+        """
+        Wait for the end of the run, and clear tasks of it, so that they run again.
+
+        A scheduler that ends a run in the moment in which the last of its tasks is cleared does not see that (3.3.2).
+        """
+        wait_until(
+            lambda: self.details()["state"] in {"success", "failed"},
+            what=f"the end of the run {self.run_id}",
+            within=PATIENCE,
+            explain=self.explain,
+        )
         self._api.post(
             f"/dags/{self.dag_id}/clearTaskInstances",
             dry_run=False,
@@ -80,7 +89,7 @@ class DagRun:
         instance = "" if map_index == UNMAPPED else f"/{map_index}"
         self._api.patch(f"{self._path}/taskInstances/{task_id}{instance}", new_state="failed")
 
-    def wait(self, *, within: float = RUN_SECONDS, while_waiting: Callable[[], object] = lambda: None) -> None:
+    def wait(self, *, within: float = PATIENCE, while_waiting: Callable[[], object] = lambda: None) -> None:
         """
         Wait until the run has succeeded.
 

@@ -51,14 +51,15 @@ def demo_services(directory: Path, progress: Progress) -> Generator[DemoServices
     s3_directory, simulator_directory, airflow_directory = (directory / part for part in PARTS)
     s3 = SeaweedFS(s3_directory, buckets=[BUCKET])
     simulator = SimulatorProcess(simulator_directory, speed=SPEED)
-    airflow = AirflowStandalone(AirflowHome(airflow_directory, dags_folder=DAGS_FOLDER))
+    home = AirflowHome(airflow_directory, dags_folder=DAGS_FOLDER)
     with ExitStack() as stack:
         try:
             with progress.stage("Starting the S3 server"):
                 stack.enter_context(s3)
             with progress.stage("Starting the simulator of the gateways"):
                 stack.enter_context(simulator)
-            with progress.stage("Starting Airflow"):
+            with progress.stage("Starting Airflow") as tell:
+                airflow = AirflowStandalone(home, tell=tell)
                 stack.enter_context(airflow)
                 airflow.api.add_connection("aws_default", s3.connection)
                 airflow.api.add_connection("apimart_default", simulator.connection)

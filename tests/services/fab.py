@@ -10,6 +10,7 @@ import httpx
 from services.airflow_api import AirflowApi
 from services.environment import executable
 from services.process import ChildProcess
+from services.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FabApiServer"]
 
-START_SECONDS = 180
-ATTEMPTS = 5
 AUTH_MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 
 
@@ -78,10 +77,10 @@ class FabApiServer:
     def __enter__(self) -> Self:
         self._add_admin()
         # Makes a permission for each DAG.
-        self.home.run("sync-perm", "--include-dags", attempts=ATTEMPTS)
+        self.home.run("sync-perm", "--include-dags")
         self.process.start()
         try:
-            self.process.wait_until_ready(self._answers, within=START_SECONDS)
+            self.process.wait_until_ready(self._answers, within=PATIENCE)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -96,7 +95,7 @@ class FabApiServer:
     def _add_admin(self) -> None:
         admin, password = self.home.username, self.home.password
         names = ["--username", admin, "--firstname", admin, "--lastname", admin, "--email", f"{admin}@example.org"]
-        self.home.run("users", "create", "--role", "Admin", *names, "--password", password, attempts=ATTEMPTS)
+        self.home.run("users", "create", "--role", "Admin", *names, "--password", password)
 
     def _answers(self) -> bool:
         try:

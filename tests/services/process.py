@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from services.waiting import ServiceError, wait_until
+from services.waiting import PATIENCE, ServiceError, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +82,7 @@ class ChildProcess:
                 f"{self.name} ended by itself with exit status {self._process.returncode}.\n{self.log_tail()}"
             )
 
-    def wait_until_ready(self, is_ready: Callable[[], bool], *, within: float = 60) -> None:
+    def wait_until_ready(self, is_ready: Callable[[], bool], *, within: float = PATIENCE) -> None:
         """Wait until a check passes while the program lives: a port that answers may be another program's."""
 
         def ready() -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.chromium import require_chromium
+from services.chromium import require_chromium, say_which_font_is_missing
 from services.waiting import ServiceError
 
 if TYPE_CHECKING:
@@ -103,3 +103,28 @@ def test_that_line_says_why_the_package_could_not_be_had(machine: Machine) -> No
 
     with pytest.raises(ServiceError, match="apt-get update failed: E: Unable to locate package chromium"):
         machine.require_chromium(is_root=True)
+
+
+@pytest.mark.parametrize("name", ["LiberationSans-Regular.ttf", "NotoSans-Bold.otf", "Arial.ttf"])
+def test_of_fonts_nothing_is_said_where_there_is_a_common_one(machine: Machine, name: str) -> None:
+    (machine.folder / "truetype").mkdir()
+    (machine.folder / "truetype" / name).touch()
+
+    say_which_font_is_missing([machine.folder / "nowhere", machine.folder], tell=machine.told.append)
+
+    assert machine.told == []
+
+
+def test_otherwise_one_line_says_how_to_get_one(machine: Machine) -> None:
+    (machine.folder / "DejaVuSans.ttf").touch()
+
+    say_which_font_is_missing([machine.folder], tell=machine.told.append)
+
+    (line,) = machine.told
+    assert "apt-get install fonts-liberation" in line
+
+
+def test_where_fonts_are_kept_elsewhere_nothing_is_said(machine: Machine) -> None:
+    say_which_font_is_missing([machine.folder / "nowhere"], tell=machine.told.append)
+
+    assert machine.told == []

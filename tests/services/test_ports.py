@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 from services.ports import free_port
 
 OFFSET = 10_000
@@ -12,3 +16,20 @@ def test_neither_a_port_nor_the_one_that_goes_with_it_is_handed_out_twice() -> N
 
     with_the_others = [port + OFFSET for port in ports[:300]] + ports
     assert len(set(with_the_others)) == 900
+
+
+def test_two_processes_are_not_handed_the_same_port() -> None:
+    program = "from services.ports import free_port; print(*(free_port() for _ in range(500))); input()"
+    folder = Path(__file__).parents[1]
+    ports: list[str] = []
+    with (
+        subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdin=-1, stdout=-1, text=True) as first,
+        subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdin=-1, stdout=-1, text=True) as second,
+    ):
+        for process in (first, second):
+            ports += process.stdout.readline().split()
+        for process in (first, second):
+            process.communicate("")
+
+    assert len(ports) == 1000
+    assert len(set(ports)) == 1000

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ServiceError", "wait_until"]
+__all__ = ["PATIENCE", "ServiceError", "wait_until"]
+
+#: Seconds for what takes a few on a quiet machine. Nobody waits for them unless something is wrong.
+PATIENCE = 900.0
 
 Result = TypeVar("Result")
 

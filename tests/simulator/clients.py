@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "client_that_waits", "fetch"]
 
 #: Seconds after which a test gives up.
-PATIENCE = 30
+PATIENCE = 300
 
 
 def fetch(url: str, **headers: str) -> httpx.Response:

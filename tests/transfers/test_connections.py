@@ -81,7 +81,7 @@ class TestConnections:
             at_once.release()
             return Answer.holding(BODY)
 
-        both_are_here = threading.Barrier(2, timeout=10)
+        both_are_here = threading.Barrier(2, timeout=300)
         with (
             HttpServer(answer) as server,
             closing(HttpConnections(at_once=2)) as connections,

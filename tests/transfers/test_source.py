@@ -27,7 +27,7 @@ A, B, C = result("task_1"), result("task_2", "task_3"), "task_4"
         [[A, B], C],
         [(A, C), (B, None)],
         [[[A]], [[B], []], [None, [C]]],
-        iter([A, iter([B, C])]),
+        pytest.param(iter([A, iter([B, C])]), id="iterators"),
         [json.dumps(A), json.dumps([B]), C],
         json.dumps([A, [B, C]]),
         [A, B, {C}],

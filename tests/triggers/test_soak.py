@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from services.waiting import wait_until
+from services.waiting import PATIENCE, wait_until
 from triggers.gateway_server import GatewayServer
 from triggers.waiting import event_of, waiting_for
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WAVES = 10
 WAITS_PER_WAVE = 1000
+#: As many as a poller may have by default. Both ends of each are in this process.
+CONNECTIONS = 16
 #: Bytes. If each wait left no more than an entry in a dictionary behind, ten thousand would leave four times as much.
 TOLERANCE = 256 * 1024
 
@@ -91,7 +93,8 @@ async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
     after = await Held.now(poller)
     assert TaskPoller.of("apimart_default") is poller
     assert (after.tasks, after.entries) == (warm.tasks, 0)
-    wait_for_files(warm.files)
+    # On a slow machine the poller has some more of the connections that it may have. They are gone when it closes.
+    wait_for_files(warm.files + 2 * CONNECTIONS)
     assert after.memory - warm.memory < TOLERANCE
     assert server.requests <= (WAVES + 1) * WAITS_PER_WAVE / 50
 
@@ -102,7 +105,7 @@ async def test_ten_thousand_waits_leave_nothing(server: GatewayServer) -> None:
 
 def wait_for_files(number: int) -> None:
     """Wait until no more are open: the server, a thread of this process, closes connections in its own time."""
-    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=30)
+    wait_until(lambda: psutil.Process().num_fds() <= number, what=f"no more than {number} open files", within=PATIENCE)
 
 
 def is_between_looks() -> bool:

@@ -194,7 +194,7 @@ class TestFilesOfAnotherKind:
             ("prompts.csv", b"\n<!DOCTYPE html><html><body>Sign in", "is an HTML or XML page"),
             ("prompts.parquet", b"PK\x03\x04....", "is an Excel workbook or a zip archive"),
             ("prompts.parquet", b"prompt\na cat\n", "is not a complete Parquet file"),
-            ("prompts.csv.gz", gzip.compress(gzip.compress(b"prompt\n")), "is compressed twice"),
+            ("prompts.csv.gz", gzip.compress(gzip.compress(b"prompt\n", mtime=0), mtime=0), "is compressed twice"),
             ("prompts.csv", "prompt\na cat\n".encode("utf-16-le"), "is UTF-16 without a byte order mark"),
             ("prompts.jsonl", b'[\n {"prompt": "a cat"}\n]\n', "holds a JSON array"),
             ("prompts.jsonl", b'[{"prompt": "a cat"}, "a dog"]', "holds a JSON array"),

@@ -489,11 +489,14 @@ async def test_the_first_page_of_ten_thousand_pictures_needs_as_many_queries_as_
         database.clear()
         database.add_run("posters")
         add_many(database, count)
-        await show(admin, address)  # What is loaded once only.
-        queries.clear()
-        page = await show(admin, address)
-        assert page.prompts == [f"a lighthouse, {index}." for index in range(count - 1, count - 25, -1)]
-        counts.append(len(queries))
+        needed = []
+        # Some queries are for what is kept for a while: on a slow machine, that ends between any two pages.
+        for _ in range(4):
+            queries.clear()
+            page = await show(admin, address)
+            assert page.prompts == [f"a lighthouse, {index}." for index in range(count - 1, count - 25, -1)]
+            needed.append(len(queries))
+        counts.append(min(needed))
     assert counts[0] == counts[1] < 40
 
 

@@ -142,9 +142,13 @@ async def test_of_many_pictures_the_transfers_xcom_lists_those_that_its_event_do
     assert [(await ask(admin, uri, task_id="many")).status_code for uri in uris] == [200, 200, 404]
     asked = []
     for uri in uris[:2]:
-        queries.clear()
-        assert (await ask(admin, uri, task_id="many")).status_code == 200
-        asked.append(len(queries))
+        needed = []
+        # Some queries are for what is kept for a while: on a slow machine, that ends between any two pictures.
+        for _ in range(4):
+            queries.clear()
+            assert (await ask(admin, uri, task_id="many")).status_code == 200
+            needed.append(len(queries))
+        asked.append(min(needed))
     assert asked[0] == asked[1], "the XCom is read once, and not for each picture"
 
 
