@@ -198,9 +198,29 @@ class Traffic:
     def observe(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
         """Count a response, and take its date away: the ledger's clock is the virtual one."""
         self.requests += 1
-        is_stream = model.name == "GetObject"
-        self.bytes_read += parsed.get("ContentLength", 0) if is_stream else len(http_response.content)
+        if model.name == "GetObject" and "Body" in parsed:
+            parsed["Body"]._raw_stream = CountedStream(parsed["Body"]._raw_stream, self)  # noqa: SLF001
+        else:
+            self.bytes_read += len(http_response.content)
         parsed["ResponseMetadata"]["HTTPHeaders"].pop("date", None)
+
+
+@dataclass
+class CountedStream:
+    """A body that counts what is read of it: a manifest is not always read to its end."""
+
+    stream: Any
+    traffic: Traffic
+
+    def read(self, *arguments: Any) -> bytes:
+        """Read, and count the bytes."""
+        content: bytes = self.stream.read(*arguments)
+        self.traffic.bytes_read += len(content)
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave everything else to the stream."""
+        return getattr(self.stream, name)
 
 
 @contextmanager
