@@ -92,6 +92,11 @@ def test_the_area_under_the_calls_is_what_was_used_of_the_slots() -> None:
     assert figures["most_in_flight"] == 2
 
 
+def test_the_last_calls_leave_slots_empty_whoever_makes_them() -> None:
+    assert slots.shortest_wall([4.0, 1.0, 1.0, 3.0], in_flight=2) == 5.0
+    assert slots.figures_of(JOB, observed())["usable"] == 1.0
+
+
 def test_a_worker_is_held_from_the_beginning_of_each_process() -> None:
     figures = slots.figures_of(JOB, observed())
 
