@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "measure", "measure_parts"]
 
 PARTS: Final = ("slots_45", "slots_300", "slots_5", "mapping", "scale")
-_ROWS, _QUICK_ROWS = 1_000, 40
+_ROWS, _QUICK_ROWS = 1_000, 10
 
 
 def measure(*, runs: int, quick: bool) -> Report:  # noqa: ARG001 - they take long, and run once
@@ -33,7 +33,9 @@ def measure_parts(parts: Sequence[str], *, quick: bool) -> Report:
     if "scale" in parts:
         from benchmarks.dataset import scale  # needs tests/ on the path
 
-        results = [scale.measure_size(rows) for rows in (scale.QUICK_SIZES if quick else scale.SIZES)]
+        *compared, large = scale.QUICK_SIZES if quick else scale.SIZES
+        results = [scale.measure_size(rows, steps=scale.PURCHASE) for rows in compared]
+        results.append(scale.measure_size(large))
         tables.append(scale.table_of(results))
         bars += scale.bars_of(results)
     return Report(tables, bars)

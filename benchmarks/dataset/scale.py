@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     #: Figures by step, of one size.
     Steps = Mapping[str, Figures]
 
-__all__ = ["QUICK_SIZES", "SIZES", "bars_of", "measure_size", "table_of"]
+__all__ = ["PURCHASE", "QUICK_SIZES", "SIZES", "STEPS", "bars_of", "measure_size", "table_of"]
 
 #: Numbers of rows: of the memory that is compared, of the CPU time that is compared, and of a large dataset.
 SIZES: Final = (1_000, 2_000, 100_000)
 QUICK_SIZES: Final = (50, 100, 400)
-_STEPS: Final = ("buy", "resume", "finish", "unchanged")
+#: The steps of :mod:`~benchmarks.dataset.worker`, and those without which CPU time and memory cannot be compared.
+STEPS: Final = ("buy", "resume", "finish", "unchanged")
+PURCHASE: Final = STEPS[:3]
 _CUT_OFF: Final = 1_800.0
 _MEGABYTE: Final = 1e6
 
 
-def measure_size(rows: int, *, profiles: Path | None = None) -> dict[str, Figures]:
+def measure_size(rows: int, *, steps: Sequence[str] = STEPS, profiles: Path | None = None) -> dict[str, Figures]:
     """
     Return the figures of each step of a dataset, each in a process of its own, with a new S3 server.
 
@@ -46,7 +48,7 @@ def measure_size(rows: int, *, profiles: Path | None = None) -> dict[str, Figure
         with SeaweedFS(folder / "s3", buckets=[BUCKET]) as s3:
             airflow = {"AIRFLOW_HOME": str(folder / "airflow"), "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(s3.connection)}
             environment = clean_environment(**airflow, AIRFLOW__CORE__LOAD_EXAMPLES="False")
-            for step in _STEPS:
+            for step in steps:
                 before = _objects(s3)
                 arguments = [step, str(rows), name, *([str(profiles / f"{step}.prof")] if profiles else [])]
                 measured = run_contestant(
@@ -81,7 +83,7 @@ def bars_of(results: Sequence[Steps]) -> list[Bar]:
     small, middle, large = results
     what, base = f"{large['buy']['rows']:,.0f} rows", f"{middle['buy']['rows']:,.0f} rows"
     resume, unchanged = large["resume"], large["unchanged"]
-    memory = max(step["peak_rss"] for step in large.values()) - max(step["peak_rss"] for step in small.values())
+    memory = max(large[step]["peak_rss"] - small[step]["peak_rss"] for step in PURCHASE)
     incomplete = sum(
         abs(figures["submits"] - figures["rows"]) + abs(figures["rows"] - figures["done"])
         for steps in results
@@ -103,8 +105,13 @@ def bars_of(results: Sequence[Steps]) -> list[Bar]:
 
 
 def _cpu(steps: Steps) -> float:
-    """Return the CPU seconds per 1,000 rows from the first row to the end of the task."""
-    return (steps["buy"]["cpu"] + steps["finish"]["cpu"]) / steps["buy"]["rows"] * 1_000
+    """
+    Return the CPU seconds per 1,000 rows from the first row to the end of the task.
+
+    The process that finishes opens the ledger again, as the one does that only resumes.
+    """
+    cpu = steps["buy"]["cpu"] + steps["finish"]["cpu"] - steps["resume"]["cpu"]
+    return cpu / steps["buy"]["rows"] * 1_000
 
 
 def _objects(s3: SeaweedFS) -> dict[tuple[str, str], int]:

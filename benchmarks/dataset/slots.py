@@ -3,8 +3,8 @@ How busy one dataset task keeps the gateway, and for how long it holds a worker,
 
 A call is in flight from its acceptance until its picture is finished at the gateway. The area under the calls in
 flight, divided by ``max_in_flight`` times the wall time of the DAG run, is the share of the slots that is in use. It
-cannot reach 1: the last pictures leave slots empty, as does Airflow before the first submit and after the last copy. The
-table also has the share that the same durations allow if each slot is taken again in the moment in which it is free.
+cannot reach 1: the last pictures leave slots empty, as does Airflow before the first submit and after the last copy.
+The table also has the share that the same durations allow if each slot is taken again as soon as it is free.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CASES: Final = (
 def quick(case: Case) -> Case:
     """Return a small version of a case, without its promises."""
     job = case.job
-    return Case(job=Job(name=job.name, rows=40, mean=job.mean / 20, sigma=job.sigma, in_flight=20, cut_off=job.cut_off))
+    return Case(job=Job(name=job.name, rows=40, mean=job.mean / 60, sigma=job.sigma, in_flight=20, cut_off=job.cut_off))
 
 
 def figures_of(job: Job, run: ObservedRun) -> Figures:
