@@ -38,7 +38,7 @@ def measure_parts(parts: Sequence[str], *, quick: bool) -> Report:
         results.append(scale.measure_size(large))
         tables.append(scale.table_of(results))
         bars += scale.bars_of(results)
-    return Report(tables, bars)
+    return Report(tables, bars, is_repeated=False)
 
 
 def _measure_in_airflow(parts: Sequence[str], tables: list[Table], bars: list[Bar], *, quick: bool) -> None:
