@@ -131,14 +131,16 @@ class _Connection(asyncio.BufferedProtocol):
         self._send()
 
 
-def serve(handler: Handler, certificate: str) -> None:
+def serve(handler: Handler, certificate: str | None) -> None:
     """
     Serve on a port of 127.0.0.1 until SIGTERM, and print the URL as a line of JSON once it answers.
 
-    :param certificate: path of the PEM file with chain and key.
+    :param certificate: path of the PEM file with chain and key; ``None`` for plain HTTP.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -146,7 +148,7 @@ def serve(handler: Handler, certificate: str) -> None:
         stopped = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
         port = server.sockets[0].getsockname()[1]
-        print(json.dumps({"url": f"https://127.0.0.1:{port}"}), flush=True)
+        print(json.dumps({"url": f"http{'s' if context else ''}://127.0.0.1:{port}"}), flush=True)
         await stopped.wait()
 
     uvloop.run(run())

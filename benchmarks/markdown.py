@@ -24,7 +24,7 @@ def section(report: Report, *, date: dt.date, runs: int) -> str:
     :param runs: of which the figures are medians.
     """
     tables = [f"### {table.title}\n\n{_table(table)}" for table in report.tables]
-    taken = "One run" if runs == 1 else f"Medians of {runs} runs"
+    taken = "One run" if runs == 1 or not report.is_repeated else f"Medians of {runs} runs"
     measured = f"Measured on {date.isoformat()}: {describe_machine()}; {describe_versions()}. {taken}."
     return "\n\n".join([*tables, *filter(None, [_bars(report.bars)]), measured])
 

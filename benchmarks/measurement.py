@@ -61,7 +61,12 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one benchmark found out."""
+    """
+    What one benchmark found out.
+
+    :param is_repeated: whether the figures are medians of as many runs as the command line says; otherwise of one run.
+    """
 
     tables: Sequence[Table]
     bars: Sequence[Bar]
+    is_repeated: bool = True

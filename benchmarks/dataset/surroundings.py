@@ -1,4 +1,4 @@
-"""What the contestants run in: a real Airflow, a real S3 server, and a gateway for each of them."""
+"""A real Airflow, a real S3 server, and a gateway for each DAG run."""
 
 from __future__ import annotations
 
@@ -10,36 +10,82 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 from services.airflow import AirflowComponents
 from services.airflow_home import AirflowHome
 from services.seaweedfs import SeaweedFS
-from services.simulator import SimulatorProcess
 from services.waiting import ServiceError
 
-from benchmarks.dataset.notes import Notes
-from benchmarks.dataset.observed import Observed
+from benchmarks.child import Server
+from benchmarks.dataset.operators import read_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from services.dag_run import DagRun
 
-    from benchmarks.dataset.contestants import Contestant
+    from benchmarks.dataset.operators import WorkerSession
 
-__all__ = ["Surroundings", "running"]
+__all__ = ["Job", "ObservedRun", "Surroundings", "running", "write_rows"]
 
 _CHECKOUT: Final = Path(__file__).parents[2]
 _DAGS: Final = Path(__file__).parent / "dags"
 _BUCKET: Final = "pictures"
-_LEDGER: Final = "ledger/ledger.jsonl.gz"
-#: As many as one DAG may have by default, so that nothing but the machine holds the mapped tasks back.
+#: As many as one DAG may have by default, so that nothing but the machine holds mapped tasks back.
 _TASK_PROCESSES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    One DAG run, and the gateway that it meets.
+
+    :param name: of its connection, its folder in the bucket and its files.
+    :param mean: seconds that a picture takes; ``sigma`` of their logarithm, 0 for the same duration each time.
+    :param latency: seconds before the gateway answers a submit.
+    :param in_flight: calls that may run at the gateway at once.
+    :param cut_off: seconds after which the run is ended.
+    """
+
+    name: str
+    rows: int
+    mean: float
+    cut_off: float
+    dag_id: str = "dataset"
+    sigma: float = 0.0
+    latency: float = 0.0
+    in_flight: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedRun:
+    """
+    What was observed of a DAG run.
+
+    :param begin: Unix seconds at which it was requested; ``end`` those at which it had ended.
+    :param is_finished: whether it succeeded, and was not cut off.
+    :param calls: begin and end of each call at the gateway, in Unix seconds.
+    :param submits: requests that the gateway received.
+    :param most_per_row: accepted calls of the row that had the most.
+    :param pictures: objects in S3.
+    :param copied: rows that the ledger knows as copied; 0 without a ledger.
+    """
+
+    begin: float
+    end: float
+    is_finished: bool
+    sessions: Sequence[WorkerSession]
+    calls: Sequence[tuple[float, float]]
+    submits: int
+    most_per_row: int
+    pictures: int
+    copied: int
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """
-    What is running.
+    The running services.
 
     :param folder: for all files.
     """
@@ -48,37 +94,36 @@ class Surroundings:
     s3: SeaweedFS
     airflow: AirflowComponents
 
-    def observe(self, contestant: Contestant, *, profiles: Path | None = None) -> Observed:
+    def observe(self, job: Job, *, profiles: Path | None = None) -> ObservedRun:
         """
-        Let a contestant run, alone and with a gateway of its own.
+        Run a job alone, with a gateway of its own.
 
-        :param profiles: folder for a profile of each stay on a worker.
+        :param profiles: folder for a profile of each stay on a worker; slows them down.
         :raises ServiceError: when its run fails.
         """
-        name, api = contestant.name, self.airflow.api
-        rows, notes = self.folder / f"{name}.rows.jsonl", self.folder / f"{name}.notes.jsonl"
-        conf = {"name": name, "rows": str(rows), "notes": str(notes)}
+        rows, notes = self.folder / f"{job.name}.rows.jsonl", self.folder / f"{job.name}.notes.jsonl"
+        conf: dict[str, Any] = {"name": job.name, "rows": str(rows), "notes": str(notes), "in_flight": job.in_flight}
         if profiles is not None:
             profiles.mkdir(parents=True, exist_ok=True)
             conf["profiles"] = str(profiles.resolve())
-        _write_rows(rows, contestant.rows)
-        api.wait_for_dag(contestant.dag_id)
-        with SimulatorProcess(self.folder / name, speed=contestant.speed) as gateway:
-            api.add_connection(name, gateway.connection)
-            run = api.trigger(contestant.dag_id, **conf)
-            details = self._wait(run, contestant.cut_off)
-            tasks, counted = gateway.tasks(), gateway.stats()
-        noted = Notes.read(notes)
-        return Observed(
-            run=(_moment(details["queued_at"]), _moment(details["end_date"])),
-            finished=details["state"] == "success",
-            sessions=noted.sessions,
-            copying=noted.copying,
-            generating=[(task["created"], task["created"] + task["duration"]) for task in tasks],
-            submits=counted["submits"]["received"],
-            most_per_row=max(counted["tasks_per_prompt"].values(), default=0),
-            pictures=sum(key.endswith(".png") for key in self._keys(name)),
-            ledger=self._rows_in_ledger(name),
+        write_rows(rows, job.rows)
+        self.airflow.api.wait_for_dag(job.dag_id)
+        options = [f"--mean={job.mean}", f"--sigma={job.sigma}", f"--latency={job.latency}"]
+        with Server("benchmarks.dataset.gateway", *options) as gateway:
+            url = gateway.announced["url"]
+            self.airflow.api.add_connection(job.name, {"conn_type": "apimart", "host": url, "password": "sk-bench"})
+            details = self._wait(self.airflow.api.trigger(job.dag_id, **conf), job.cut_off)
+            observed = httpx.get(url, trust_env=False, timeout=60).raise_for_status().json()
+        return ObservedRun(
+            begin=_moment(details["queued_at"]),
+            end=_moment(details["end_date"]),
+            is_finished=details["state"] == "success",
+            sessions=read_sessions(notes),
+            calls=observed["calls"],
+            submits=observed["submits"],
+            most_per_row=max(observed["prompts"].values(), default=0),
+            pictures=sum(key.endswith(".png") for key in self._keys(job.name)),
+            copied=self._copied(job.name),
         )
 
     def _wait(self, run: DagRun, cut_off: float) -> dict[str, Any]:
@@ -87,12 +132,12 @@ class Surroundings:
         except ServiceError:
             if run.details()["state"] != "running":
                 raise
-            # Cut off. What it has done until now is reported, and the next contestant must be alone.
+            # What it has done until now is reported, and the next run must be alone.
             self.airflow.api.patch(f"/dags/{run.dag_id}/dagRuns/{run.run_id}", state="failed")
         return run.details()
 
-    def _rows_in_ledger(self, name: str) -> int:
-        key = f"{name}/{_LEDGER}"
+    def _copied(self, name: str) -> int:
+        key = f"{name}/ledger/ledger.jsonl.gz"
         if key not in self._keys(name):
             return 0
         table = gzip.decompress(self.s3.client().get_object(Bucket=_BUCKET, Key=key)["Body"].read())
@@ -115,9 +160,12 @@ def running(folder: Path) -> Iterator[Surroundings]:
         yield Surroundings(folder, s3, airflow)
 
 
-def _write_rows(path: Path, rows: int) -> None:
-    lines = [json.dumps({"id": f"row-{number:05}", "prompt": f"picture {number}"}) for number in range(rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_rows(path: Path, count: int) -> None:
+    """Write a dataset whose prompts are as long as those of a product catalogue."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            prompt = f"Product picture {number}: a red enamel teapot on white, soft daylight from the left, sharp"
+            file.write(json.dumps({"id": f"row-{number:06}", "prompt": prompt}) + "\n")
 
 
 def _moment(text: str) -> float:

@@ -62,6 +62,12 @@ def test_the_section_says_when_how_often_and_on_what_it_was_measured(text: str) 
     assert f"Python {platform.python_version()}, airflow-provider-apimart" in last
 
 
+def test_the_section_of_a_benchmark_that_runs_once_says_so() -> None:
+    once = Report(REPORT.tables, REPORT.bars, is_repeated=False)
+
+    assert markdown.section(once, date=dt.date(2026, 1, 31), runs=3).endswith("One run.")
+
+
 def test_a_section_without_bars_is_only_tables() -> None:
     text = markdown.section(Report(REPORT.tables, []), date=dt.date(2026, 1, 31), runs=1)
 
