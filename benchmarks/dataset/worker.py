@@ -51,7 +51,6 @@ from benchmarks.dataset.operators import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from threading import Event
 
     from airflow_provider_apimart.gateway.request import ImageRequest
     from airflow_provider_apimart.transfers.s3_bucket import S3Bucket
@@ -134,7 +133,12 @@ class StubGateway:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit_many(self, purchases: Iterable[tuple[ImageRequest, str]]) -> Iterator[tuple[int, Submission]]:
+    def submit_many(
+        self,
+        purchases: Iterable[tuple[ImageRequest, str]],
+        *,
+        on_unread: object = None,  # noqa: ARG002 - as the hook's
+    ) -> Iterator[tuple[int, Submission]]:
         """Accept everything at once."""
         for place, _ in enumerate(purchases):
             task_id = f"task_{self.submits:08}"
@@ -239,8 +243,8 @@ def _in_virtual_time(clock: VirtualTime, gateway: StubGateway, traffic: Traffic)
     def now() -> float:
         return clock.now
 
-    def pause(_: Event, seconds: float) -> None:
-        clock.sleep(seconds)
+    def session(**arguments: Any) -> Session:
+        return Session(**{**arguments, "clock": now, "pause": clock.sleep})
 
     with (
         patch.multiple(
@@ -249,8 +253,7 @@ def _in_virtual_time(clock: VirtualTime, gateway: StubGateway, traffic: Traffic)
             open_copier=open_copier,
             LedgerStore=open_store,
             Collector=partial(Collector, clock=now),
-            Session=partial(Session, clock=now),
-            _pause=pause,
+            Session=session,
         ),
         patch("airflow_provider_apimart.dataset.ledger.ledger.Timer", clock.timer),
     ):
