@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast, get_args
+from typing import IO, TYPE_CHECKING, Final, cast, get_args
 
 from airflow_provider_apimart.dataset.ledger.export import ExportFormat, export_pictures
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
@@ -61,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("list takes no ids, and each verdict takes at least one")
     if options.command == "export" and len(options.names) != 1:
         parser.error("export takes one directory")
+    # Airflow logs to the standard output, which is that of the list.
+    output = sys.stdout
+    with redirect_stdout(sys.stderr):
+        return _run(options, output)
+
+
+def _run(options: argparse.Namespace, output: IO[str]) -> int:
     address, _, manifest = options.address.partition(_MANIFESTS)
     try:
         store = open_store(address, options.aws_conn_id, options.extra_args)
@@ -68,11 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"There is no ledger at {store.address}: check the address and the connection.\n")
             return 1
         if options.command == "list":
-            _show(undecided_calls(store))
+            _show(undecided_calls(store), output)
         elif options.command == "export":
-            return _export(store, manifest, options)
+            return _export(store, manifest, options, output)
         else:
-            _show(decide_rows(store, options.names, options.command, task_id=options.task_id, first=options.first))
+            decided = decide_rows(store, options.names, options.command, task_id=options.task_id, first=options.first)
+            _show(decided, output)
     except (ApimartError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -90,7 +99,7 @@ def open_store(address: str, aws_conn_id: str, extra_args: dict[str, object]) ->
     return LedgerStore(client, bucket, f"/{prefix}".rstrip("/").removesuffix("/ledger").strip("/"), extra_args)
 
 
-def _export(store: LedgerStore, manifest: str, options: argparse.Namespace) -> int:
+def _export(store: LedgerStore, manifest: str, options: argparse.Namespace, output: IO[str]) -> int:
     exported = export_pictures(
         store,
         Path(options.names[0]),
@@ -98,12 +107,12 @@ def _export(store: LedgerStore, manifest: str, options: argparse.Namespace) -> i
         file_format=options.format,
         with_images=not options.no_images,
     )
-    sys.stdout.write(f"Exported {exported.pictures:,} pictures: {exported.metadata}\n")
+    output.write(f"Exported {exported.pictures:,} pictures: {exported.metadata}\n")
     sys.stderr.writelines(f"{problem}\n" for problem in exported.problems)
     return 1 if exported.problems else 0
 
 
-def _show(entries: Iterable[Entry]) -> None:
+def _show(entries: Iterable[Entry], output: IO[str]) -> None:
     for entry in entries:
         since = datetime.fromtimestamp(entry.intended_at, UTC).isoformat(timespec="seconds")
         reason = "" if entry.error is None else entry.error.message
@@ -119,7 +128,7 @@ def _show(entries: Iterable[Entry]) -> None:
             ",".join(entry.task_ids),
             reason,
         )
-        sys.stdout.write("\t".join(value for value in values if value) + "\n")
+        output.write("\t".join(value for value in values if value) + "\n")
 
 
 if __name__ == "__main__":
