@@ -16,6 +16,8 @@ __all__ = ["ByFile", "group_of", "longest_first", "worker_count"]
 
 #: Most of the time that a test takes, it waits for a process or a clock.
 WORKERS_PER_CORE: Final = 3
+#: Each worker takes up to a gigabyte of memory, its S3 server included, and reads all test files first.
+MOST_WORKERS: Final = 12
 #: Files that share servers which take long to start, by the beginning of their paths.
 TOGETHER: Final = {
     "tests/e2e/test_main_job.py": "examples",
@@ -56,4 +58,4 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 def worker_count() -> int:
     """Return how many workers ``-n auto`` starts."""
-    return WORKERS_PER_CORE * (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1)
+    return min(MOST_WORKERS, WORKERS_PER_CORE * len(os.sched_getaffinity(0)))
