@@ -26,10 +26,15 @@ TOGETHER: Final = {
     "tests/e2e/test_pages.py": "disturbed",
     "tests/e2e/test_reliability": "disturbed",
 }
-#: Files whose tests take long and share nothing.
-APART: Final = ("tests/e2e/test_demo.py",)
+#: Files whose tests take long and share nothing that is not shared by all, by the beginning of their paths.
+APART: Final = (
+    "tests/e2e/test_demo.py",
+    "tests/laws/datasets/",
+    "tests/operators/test_dataset.py",
+    "tests/decorators/test_images.py",
+)
 #: What takes longest, by the beginning of the paths: it begins first, so that no worker is left alone with it.
-FIRST: Final = (*TOGETHER, "tests/e2e/", "tests/faults/", "tests/triggers/test_soak.py")
+FIRST: Final = (*TOGETHER, "tests/e2e/", "tests/faults/", "tests/triggers/test_soak.py", *APART)
 
 
 class ByFile(LoadScopeScheduling):
@@ -42,7 +47,7 @@ class ByFile(LoadScopeScheduling):
 def group_of(nodeid: str) -> str:
     """Return the name of the group of a test: all tests of a group run in one worker, one after the other."""
     path = nodeid.partition("::")[0]
-    if path in APART:
+    if path.startswith(APART):
         return nodeid
     return next((group for start, group in TOGETHER.items() if path.startswith(start)), path)
 
