@@ -30,7 +30,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from airflow_provider_apimart.dataset.row import call_key
 from airflow_provider_apimart.exceptions import Charged
@@ -45,6 +45,7 @@ __all__ = [
     "ABANDONED_AFTER",
     "STATUSES",
     "UNSETTLED",
+    "CallState",
     "Entry",
     "EntryStatus",
     "Failure",
@@ -195,6 +196,47 @@ class Entry:
         return json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace")
 
 
+class CallState(NamedTuple):
+    """
+    The newest state of a call as the index keeps it, with the values of its :class:`Entry`.
+
+    :param retryable: whether the same request may succeed later, after a failure or a refusal.
+    :param n_objects: number of pictures in S3.
+    :param tasks: checksum of the task ids, 0 for none.
+    :param answer_by: 0 for a settled purchase, as is ``accepted_at``.
+    :param answer: the newest state of the call with pictures in S3. A paid picture stays the answer while a newer
+        purchase has none.
+    """
+
+    status: EntryStatus
+    charged: Charged
+    retryable: bool
+    generation: int
+    attempt: int
+    refusals: int
+    retries: int
+    n_objects: int
+    tasks: int
+    cost: float | None
+    credits_cost: float | None
+    reserved: float | None
+    intended_at: float
+    updated_at: float
+    run_id: str
+    buyer: str
+    try_number: int
+    max_tries: int
+    kind: Kind
+    answer_by: float = 0.0
+    accepted_at: float = 0.0
+    answer: CallState | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of pictures of the call."""
+        return self.kind[-1]
+
+
 def rank(generation: int, attempt: int, refusals: int, status: str) -> Rank:
     """
     Return the rank of an entry among those of the same call.
@@ -205,8 +247,8 @@ def rank(generation: int, attempt: int, refusals: int, status: str) -> Rank:
     return (generation, attempt, _ACCEPTED if place >= _PLACES["accepted"] else min(refusals, _ACCEPTED - 1), place)
 
 
-def rank_of(entry: Entry) -> Rank:
-    """Return the rank of an entry among those of the same call; of two equal ones the later in the log is the newer."""
+def rank_of(entry: Entry | CallState) -> Rank:
+    """Return the rank among the entries of the same call; of two equal ones the later in the log is the newer."""
     return rank(entry.generation, entry.attempt, entry.refusals, entry.status)
 
 

@@ -15,7 +15,7 @@ from airflow_provider_apimart.dataset.ledger.verdicts import decide_rows, undeci
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.entry import CallState
 
 LATER = NOW + 1000
 
