@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, read_entry
 from airflow_provider_apimart.dataset.ledger.log import parse_entry
-from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.cost import share
@@ -109,11 +110,10 @@ def _entries_of_manifest(store: LedgerStore, manifest: str) -> Iterator[Entry]:
 def _newest_entries(store: LedgerStore) -> Iterator[Entry]:
     """Yield the newest purchase with pictures of each call, in the order of the rows."""
     newest: dict[bytes, int] = {}
-    with NewestLines() as lines:
+    with closing(NewestLines()) as lines:
         for entry in read_entries(store):
             if entry.status is EntryStatus.COPIED:
-                line = entry.to_line() + b"\n"
-                lines.add(line, identify(line))
+                lines.add(entry.to_line())
                 newest[entry.key] = max(entry.generation, newest.get(entry.key, 0))
         for entry in map(read_entry, lines.lines()):
             if entry.generation == newest[entry.key]:

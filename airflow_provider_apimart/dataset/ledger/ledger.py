@@ -15,12 +15,6 @@ from dataclasses import dataclass, field, replace
 from threading import RLock, Timer
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.checkpoints import (
-    KEPT_CHECKPOINTS,
-    delete_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
 from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.ledger.legacy import import_ledger
@@ -31,7 +25,12 @@ from airflow_provider_apimart.dataset.ledger.log import (
     LogObject,
     parse_entry,
 )
-from airflow_provider_apimart.dataset.ledger.table import delete_merged, update_table
+from airflow_provider_apimart.dataset.ledger.snapshots import (
+    delete_merged,
+    load_checkpoint,
+    save_checkpoint,
+    update_table,
+)
 from airflow_provider_apimart.exceptions import RecordUnavailableError, SupersededError
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Ledger:
     sleep: Callable[[float], None] = time.sleep
     index: Index = field(default_factory=Index, init=False)
     _log: LedgerLog = field(init=False)
-    _checkpoints: list[int] = field(default_factory=lambda: [0], init=False)
+    _checkpoint: int = field(default=0, init=False)
     _pending: list[Entry] = field(default_factory=list, init=False)
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
@@ -183,7 +182,7 @@ class Ledger:
 
     @property
     def _tail(self) -> int:
-        return self._log.settled - self._checkpoints[-1]
+        return self._log.settled - self._checkpoint
 
     @property
     def _longest_tail(self) -> int:
@@ -320,7 +319,7 @@ class Ledger:
             loaded = load_checkpoint(self.store)
             self._log.begin(loaded.number, verified_at=loaded.verified_at)
             with self._lock:
-                self.index, self._checkpoints = loaded.calls, [loaded.number]
+                self.index, self._checkpoint = loaded.index, loaded.number
             try:
                 read = self._log.read_new()
                 if not read and loaded.is_empty and import_ledger(self.store, self._log):
@@ -344,9 +343,7 @@ class Ledger:
                 return  # It must not know more than the log: the next append is another occasion.
             content = self.index.to_bytes()
         save_checkpoint(self.store, self._log.settled, content)
-        self._checkpoints.append(self._log.settled)
-        if len(self._checkpoints) > KEPT_CHECKPOINTS:
-            delete_checkpoint(self.store, self._checkpoints.pop(0))
+        self._checkpoint = self._log.settled
 
     def _flush_late(self) -> None:
         with self._lock:

@@ -13,8 +13,8 @@ from dataset.ledger.model_store import ModelServer
 
 from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
+from airflow_provider_apimart.dataset.ledger.snapshots import update_table
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
-from airflow_provider_apimart.dataset.ledger.table import update_table
 
 if TYPE_CHECKING:
     from pathlib import Path
