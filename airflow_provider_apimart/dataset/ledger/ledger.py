@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import random
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from threading import RLock, Timer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
 from airflow_provider_apimart.dataset.ledger.index import Index
@@ -149,7 +149,13 @@ class Ledger:
         :raises RecordUnavailableError: when it is not certain that the intents are written. Nothing may be submitted;
             that is recorded with the next append.
         """
-        return self._append(decide)
+        claimed = self._append(decide)
+        if self._is_superseded and not claimed:
+            raise SupersededError(
+                "A later try of this task instance has taken over its dataset. This try has submitted nothing since; "
+                "what it bought before is recorded, and the later try collects it."
+            )
+        return claimed
 
     def flush(self) -> None:
         """
@@ -190,47 +196,41 @@ class Ledger:
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
-        exposed: list[Entry] = []
-        claimed: list[Entry] = []
-        with self._appending:
-            try:
-                batch, intents = self._next(decide)
-                if batch or intents:
-                    claimed = self._append_in_turn(decide, batch, intents, exposed)
-            finally:
-                self._take_back(exposed, claimed)
-            if self._tail > self._longest_tail:
-                with suppress(RecordUnavailableError):
-                    self._write_checkpoint()
-        if decide is not None and self._is_superseded and not claimed:
-            raise SupersededError(
-                "A later try of this task instance has taken over its dataset. This try has submitted nothing since; "
-                "what it bought before is recorded, and the later try collects it."
-            )
-        return claimed
+        """
+        Append the outcomes that are held back and the intents that are decided, and return the intents.
 
-    def _append_in_turn(
-        self,
-        decide: Callable[[Index], list[Entry]] | None,
-        batch: list[Entry],
-        intents: list[Entry],
-        exposed: list[Entry],
-    ) -> list[Entry]:
-        with self._log.turn() as must_read:
+        Each attempt decides by what all others have appended before it.
+        """
+        exposed: list[Entry] = []
+        with self._appending, ExitStack() as stack:
+            stack.callback(self._take_back, exposed)
+            must_read, has_turn = not self._is_current, False
             for attempt in range(_ATTEMPTS):
-                if must_read or attempt or not self._is_current:
+                if must_read:
                     self._read_new()
-                    batch, intents = self._next(decide)
-                if not (batch or intents) or self._attempt(batch, intents, exposed):
-                    return intents
-                # No secret is drawn here, only what keeps the workers out of step.
+                outcomes, intents = self._decided(decide)
+                if not outcomes and not intents:
+                    return []
+                if not has_turn:
+                    has_turn, must_read = True, stack.enter_context(self._log.turn())
+                    if must_read:
+                        continue
+                exposed += intents
+                with suppress(AppendUncertainError, LogGapError):
+                    if self._log.append(entry.to_line() for entry in (*outcomes, *intents)):
+                        exposed[:] = [entry for entry in exposed if entry not in intents]
+                        self._count(len(outcomes), intents)
+                        return intents
+                    del exposed[len(exposed) - len(intents) :]  # Nothing was written.
+                must_read = True
+                # Not a secret: it only keeps the workers out of step.
                 self.sleep(random.uniform(0, _PAUSE * min(attempt, 10) / 10))  # noqa: S311
         raise RecordUnavailableError(
             f"The ledger {self.store.address} could not be written: {_ATTEMPTS} times another worker came first. "
             "Nothing was submitted; a retry continues from what the ledger says."
         )
 
-    def _next(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:
+    def _decided(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:
         """Return the outcomes and the intents to append now; neither where a claim finds nothing to buy."""
         with self._lock:
             if decide is None or self._is_superseded:
@@ -238,23 +238,28 @@ class Ledger:
             intents = decide(self.index)
             return (list(self._pending) if intents else []), intents
 
-    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: list[Entry]) -> bool:
-        """Append outcomes and intents, and return whether they count; ``exposed`` takes what others may have read."""
-        try:
-            if not self._log.append(entry.to_line() for entry in (*batch, *intents)):
-                return False
-        except (AppendUncertainError, LogGapError):
-            exposed += intents
-            return False
-        except RecordUnavailableError:
-            exposed += intents
-            raise
+    def _count(self, outcomes: int, intents: Sequence[Entry]) -> None:
+        """Take into account that the first outcomes and the intents are in the log."""
         with self._lock:
-            del self._pending[: len(batch)]
-            self._cancel_timer()
+            del self._pending[:outcomes]
+            if not self._pending and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             for entry in intents:
                 self.index.apply(entry)
-        return True
+        if self._tail > self._longest_tail:
+            with suppress(RecordUnavailableError):
+                self._write_checkpoint()
+
+    def _take_back(self, exposed: Sequence[Entry]) -> None:
+        """Refuse intents that do not count and that others may have read; the next append records it."""
+        free = {"status": EntryStatus.REFUSED, "charged": "no", "cost": 0.0, "reserved": None}
+        changes: dict[str, Any] = {**free, "error": _NOT_SUBMITTED, "updated_at": self.store.now()}
+        with self._lock:
+            for entry in exposed:
+                refused = replace(entry, **changes)
+                self.index.apply(refused)
+                self._pending.append(refused)
 
     def _flush_within(self, seconds: float) -> None:
         """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
@@ -265,31 +270,6 @@ class Ledger:
             self._timer = Timer(seconds, self._flush_late)
             self._timer.daemon = True
             self._timer.start()
-
-    def _cancel_timer(self) -> None:
-        if not self._pending and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
-        now = self.store.now()
-        refused = [
-            replace(
-                entry,
-                status=EntryStatus.REFUSED,
-                charged="no",
-                cost=0.0,
-                reserved=None,
-                error=_NOT_SUBMITTED,
-                updated_at=now,
-            )
-            for entry in exposed
-            if entry not in claimed
-        ]
-        with self._lock:
-            for entry in refused:
-                self.index.apply(entry)
-            self._pending += refused
 
     def _read_new(self) -> None:
         if not self._is_current:
@@ -305,7 +285,7 @@ class Ledger:
         self._is_current = False
         for found in read:
             if found.writer == self.writer:
-                self._is_superseded |= self._log.meets(found.session)
+                self._is_superseded |= self._log.is_superseded_by(found.session)
             for number, line in enumerate(found.lines, 2):
                 entry = parse_entry(self.store, found.name, number, line)
                 with self._lock:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["LedgerObject", "LedgerStore", "StoredObject"]
 
 _CHUNK: Final = 64 * 1024
-#: Bytes of objects that a session has written itself and keeps for itself: those of some ten thousand rows.
-_MOST_KEPT: Final = 8 * 1024 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
@@ -93,8 +91,6 @@ class LedgerStore:
     extra_args: Mapping[str, Any] = field(default_factory=dict, repr=False)  # It may hold a customer's key.
     clock: Callable[[], float] = time.time
     _offset: float = field(default=0.0, init=False)
-    _kept: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
-    _kept_size: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.extra_args = check_extra_args(self.extra_args)
@@ -154,16 +150,6 @@ class LedgerStore:
             response = self._read(self.client.get_object, name, **part)
             with closing(response["Body"]) as body:
                 return _stored(response, body.read())
-
-    def keep(self, name: str, content: bytes) -> None:
-        """Keep an object that was just written and that nobody changes, as far as there is room."""
-        if self._kept_size + len(content) <= _MOST_KEPT:
-            self._kept[name] = content
-            self._kept_size += len(content)
-
-    def kept(self, name: str) -> bytes | None:
-        """Return the content of an object that was kept; ``None`` for any other."""
-        return self._kept.get(name)
 
     def head(self, name: str) -> StoredObject | None:
         """
