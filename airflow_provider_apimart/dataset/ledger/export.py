@@ -1,5 +1,5 @@
 """
-The pictures of a dataset in a local folder, with a table of what is known of each, for machine learning.
+The pictures of a dataset in a local folder, with a table of their metadata, for machine learning.
 
 The folder has the layout of Hugging Face's ``imagefolder``: ``metadata.jsonl`` or ``metadata.parquet``, whose column
 ``file_name`` names the pictures below ``images/``.
@@ -47,7 +47,7 @@ class DatasetExport(NamedTuple):
 
     :param metadata: the file with the table.
     :param pictures: number of its lines.
-    :param problems: for each picture that has no line the reason why.
+    :param problems: the reason for each picture that has no line.
     """
 
     metadata: Path
@@ -66,18 +66,18 @@ def export_pictures(
     """
     Write a line for each picture of a dataset, and copy the pictures beside it.
 
-    A picture that is there already, with its size, is not copied again; one that cannot be copied has no line. Columns
-    that the DAG author has passed through follow ours; of two with the same name ours counts, but for ``prompt``, of
-    which the ledger itself has the first 200 characters.
+    A file that exists with the size of its picture is not copied again. A picture that cannot be copied has no line.
+    Columns that the operator's ``columns`` names follow ours and do not replace them, except ``prompt``: the ledger
+    itself has only its first 4,000 characters.
 
     :param store: of the ledger.
-    :param directory: is created where it does not exist.
-    :param manifest: name of a manifest within the ledger, such as ``manifests/5f0c.jsonl.gz``; the pictures of its
-        rows alone are exported. Empty (default) for the newest pictures of every row that the ledger has.
-    :param with_images: copy the pictures from S3; without it only the table is written.
+    :param directory: created if it does not exist.
+    :param manifest: name of a manifest within the ledger, such as ``manifests/5f0c.jsonl.gz``, to export only
+        the pictures of its rows. Empty (default) for the newest pictures of every row that the ledger has.
+    :param with_images: copy the pictures from S3; otherwise only the table is written.
     :raises InvalidRequestError: for a format that does not exist or needs pyarrow, which is not installed.
     :raises RecordUnavailableError: when the ledger cannot be read.
-    :raises FileNotFoundError: when there is no such manifest.
+    :raises FileNotFoundError: when the manifest does not exist.
     """
     write = _writer_of(file_format)
     entries = _entries_of_manifest(store, manifest) if manifest else _newest_entries(store)
@@ -96,7 +96,7 @@ def export_pictures(
 
 
 class _Record(NamedTuple):
-    """A line of the table, and the picture's object as the ledger has it."""
+    """A line of the table, and the picture's object in the ledger."""
 
     line: dict[str, Any]
     held: Mapping[str, Any]
@@ -140,7 +140,7 @@ def _records(entry: Entry) -> Iterator[_Record]:
 
 
 def _copy(store: LedgerStore, directory: Path, record: _Record) -> str | None:
-    """Copy a picture from S3, unless it is there; return the reason why it cannot be copied."""
+    """Copy a picture from S3 unless its file exists, and return the reason why it cannot be copied."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     uri, path = record.held["uri"], directory / record.line["file_name"]
@@ -157,10 +157,10 @@ def _copy(store: LedgerStore, directory: Path, record: _Record) -> str | None:
                 file.write(chunk)
     except (BotoCoreError, ClientError) as error:
         part.unlink(missing_ok=True)
-        return f"Could not copy {uri} of row {record.line['id']}: {error}. It has no line."
+        return f"Could not copy {uri} of row {record.line['id']}: {error}. The table has no line for it."
     if digest.hexdigest() != record.held.get("sha256", digest.hexdigest()):
         part.unlink()
-        return f"Could not copy {uri} of row {record.line['id']}: its content is not what was bought. It has no line."
+        return f"Could not copy {uri} of row {record.line['id']}: the content differs from the picture that was bought."
     part.replace(path)
     return None
 

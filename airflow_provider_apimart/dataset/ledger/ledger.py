@@ -1,8 +1,9 @@
 """
-One worker's access to a ledger: what all workers did, in memory, and what this one does, on its way into the log.
+One worker's access to a ledger: the index of all entries, and the entries of this worker on their way into the log.
 
-An outcome is recorded in memory at once, and in the log with the next claim, or a second later. A claim appends what is
-about to be bought; it counts only if nobody else has appended anything that this worker had not read when it decided.
+An outcome is applied to the index at once, and appended to the log with the next claim or a second later. A claim
+appends the *intents*, which are the entries of calls that are about to be bought. It counts only if no other worker has
+appended anything that this worker had not read when it decided; otherwise it reads, and decides again.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-#: Seconds for which the outcome of a submit is held back, so that many go into one object; and how many are. A picture
-#: that was copied is found again in S3, so that its entry can wait longer for the next claim.
+#: Seconds for which the outcome of a submit is held back so that many outcomes share an object, and the most that are
+#: held back. A picture that was copied is found again in S3, so its entry can wait longer for the next claim.
 _HELD: Final = 1.0
 _HELD_WHEN_COPIED: Final = 10.0
 _MOST_HELD: Final = 500
@@ -57,8 +58,9 @@ class Ledger:
     """
     One session's access to a ledger. Open it with :meth:`open`; :meth:`record` may be called from any thread.
 
-    :param index: what is known of all calls.
+    :param warn: logs a warning, with arguments like ``logging.Logger.warning``.
     :param held: seconds for which an outcome may be held back; 0 appends each at once, infinity with the next claim.
+    :param index: the state of all calls.
     """
 
     store: LedgerStore
@@ -74,7 +76,7 @@ class Ledger:
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
     _is_current: bool = field(default=False, init=False)
-    #: The first guards the index and what is pending, for moments; the second is held during requests to the store.
+    #: ``_lock`` guards index and pending entries, for moments; ``_appending`` is held during requests to the store.
     _lock: RLock = field(default_factory=RLock, init=False)
     _appending: RLock = field(default_factory=RLock, init=False)
 
@@ -109,13 +111,13 @@ class Ledger:
 
     @property
     def holds_submits(self) -> bool:
-        """Whether the log does not know the outcome of a submit yet; that of a copy may be found out again."""
+        """Whether the outcome of a submit is not in the log yet; that of a copy can be found out again in S3."""
         with self._lock:
             return any(entry.status is not EntryStatus.COPIED for entry in self._pending)
 
     def refresh(self) -> None:
         """
-        Read what others appended.
+        Read the entries that others have appended.
 
         :raises RecordUnavailableError: when it cannot be read.
         """
@@ -126,7 +128,7 @@ class Ledger:
         """
         Record outcomes: in the index at once, in the log with the next claim or a second later.
 
-        :raises RecordUnavailableError: when many are held back and could not be written. They are held all the same.
+        :raises RecordUnavailableError: when many are held back and could not be written. They are still held back.
         """
         with self._lock:
             for entry in entries:
@@ -141,10 +143,10 @@ class Ledger:
 
     def claim(self, decide: Callable[[Index], list[Entry]]) -> list[Entry]:
         """
-        Append what is about to be bought, and all outcomes that are held back, and return what may be submitted.
+        Append intents, together with all outcomes that are held back, and return the calls that may be submitted.
 
-        :param decide: returns the ``intended`` entries of what the index lacks, or nothing. It is called again when
-            somebody else has appended anything meanwhile; only what it returned last counts.
+        :param decide: returns the ``intended`` entries of the calls to buy, or an empty list. It is called again when
+            another worker has appended anything meanwhile; only its last return value counts.
         :raises SupersededError: when a later session of this task instance has appended. Nothing may be submitted.
         :raises RecordUnavailableError: when it is not certain that the intents are written. Nothing may be submitted;
             that is recorded with the next append.
@@ -159,19 +161,19 @@ class Ledger:
 
     def flush(self) -> None:
         """
-        Append what is held back.
+        Append the outcomes that are held back.
 
-        :raises RecordUnavailableError: when it is not certain that it is written.
+        :raises RecordUnavailableError: when it is not certain that they are written.
         """
         if self._pending:
             self._append(None)
 
     def close(self, *, is_finished: bool) -> None:
         """
-        Append what is held back, and write a checkpoint where the log behind the last one is long.
+        Append the outcomes that are held back, and write a checkpoint if the log behind the last one is long.
 
-        :param is_finished: whether the task is done: then the table is brought up to date, if anything has changed, and
-            what is merged for an hour is deleted.
+        :param is_finished: whether the task is done. Then the table is updated if anything has changed, and objects of
+            the log that were merged an hour ago are deleted.
         :raises RecordUnavailableError: when it is not certain that all outcomes are written; see :attr:`unwritten`.
         """
         self.flush()
@@ -184,7 +186,7 @@ class Ledger:
                     update_table(self.store, self._log.settled)
                     delete_merged(self.store)
             except RecordUnavailableError as error:
-                self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
+                self.warn("Could not merge old objects of the ledger; every purchase is recorded: %s", error)
 
     @property
     def _tail(self) -> int:
@@ -192,17 +194,21 @@ class Ledger:
 
     @property
     def _longest_tail(self) -> int:
-        """Objects of the log behind a checkpoint that are worth the next one within a session."""
+        """The number of objects of the log behind a checkpoint at which a session writes the next one."""
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
-        """
-        Append the outcomes that are held back and the intents that are decided, and return the intents.
+        """Append the outcomes that are held back and the intents that are decided, and return the intents."""
+        with self._appending:
+            intents = self._append_in_turn(decide)
+            if self._tail > self._longest_tail:
+                with suppress(RecordUnavailableError):
+                    self._write_checkpoint()
+        return intents
 
-        Each attempt decides by what all others have appended before it.
-        """
-        exposed: list[Entry] = []
-        with self._appending, ExitStack() as stack:
+    def _append_in_turn(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
+        exposed: list[Entry] = []  # Intents that may be read by others although they do not count.
+        with ExitStack() as stack:
             stack.callback(self._take_back, exposed)
             must_read, has_turn = not self._is_current, False
             for attempt in range(_ATTEMPTS):
@@ -239,7 +245,7 @@ class Ledger:
             return (list(self._pending) if intents else []), intents
 
     def _count(self, outcomes: int, intents: Sequence[Entry]) -> None:
-        """Take into account that the first outcomes and the intents are in the log."""
+        """Release the outcomes that are in the log now, and apply the intents."""
         with self._lock:
             del self._pending[:outcomes]
             if not self._pending and self._timer is not None:
@@ -247,9 +253,6 @@ class Ledger:
                 self._timer = None
             for entry in intents:
                 self.index.apply(entry)
-        if self._tail > self._longest_tail:
-            with suppress(RecordUnavailableError):
-                self._write_checkpoint()
 
     def _take_back(self, exposed: Sequence[Entry]) -> None:
         """Refuse intents that do not count and that others may have read; the next append records it."""
@@ -262,7 +265,7 @@ class Ledger:
                 self._pending.append(refused)
 
     def _flush_within(self, seconds: float) -> None:
-        """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
+        """Flush in another thread: a thread that waits for HTTP never reaches this code."""
         if self._timer is not None and self._timer.interval > seconds:
             self._timer.cancel()
             self._timer = None
@@ -281,7 +284,7 @@ class Ledger:
             self._load()
 
     def _apply(self, read: Sequence[LogObject]) -> None:
-        # After an object that cannot be read to its end, everything is read again.
+        # If an object cannot be read to its end, everything is read again.
         self._is_current = False
         for found in read:
             if found.writer == self.writer:
@@ -320,7 +323,7 @@ class Ledger:
     def _write_checkpoint(self) -> None:
         with self._lock:
             if self._pending:
-                return  # It must not know more than the log: the next append is another occasion.
+                return  # A checkpoint must not know more than the log. The next append tries again.
             content = self.index.to_bytes()
         save_checkpoint(self.store, self._log.settled, content)
         self._checkpoint = self._log.settled

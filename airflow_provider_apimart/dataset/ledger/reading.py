@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.store import LedgerStore, StoredObject
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore
 
 __all__ = ["POSITION", "TABLE", "LedgerLine", "newest_of", "position_of", "read_entries", "read_lines", "read_table"]
 
@@ -53,7 +53,7 @@ class LedgerLine(NamedTuple):
     content: bytes
 
 
-def position_of(table: StoredObject | None) -> int:
+def position_of(table: LedgerObject | None) -> int:
     """Return the last number of the log that is merged into a table; 0 without a table."""
     return 0 if table is None else int(table.metadata.get(POSITION, "0"))
 

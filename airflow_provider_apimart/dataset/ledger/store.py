@@ -1,4 +1,4 @@
-"""The objects of a ledger in S3: listed, read, written on condition, deleted; and the store's own time."""
+"""The objects of a ledger in S3: list, read, write on condition, delete; and the time by the store's clock."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["LedgerObject", "LedgerStore", "StoredObject"]
+__all__ = ["LedgerObject", "LedgerStore"]
 
 _CHUNK: Final = 64 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
-#: Seconds by which a worker's clock may differ from the store's without being corrected.
+#: Seconds by which a worker's clock may differ from the store's before it is corrected.
 _EXACT: Final = 2.0
-#: Seconds that a response may take for its time to be the present one.
+#: Seconds after which a response is too late to say what the store's time is now.
 _SLOW: Final = 5.0
-#: The object exists, or somebody else is writing it at this moment.
+#: The object exists, or another worker is writing it at this moment.
 _CONDITION_FAILED: Final = frozenset({409, 412})
 #: Statuses and error codes by which stores refuse a conditional write that they do not support.
 _UNKNOWN_CONDITION: Final = frozenset({400, 405, 501})
@@ -46,32 +46,21 @@ _READ_ARGS: Final = (*_BUCKET_ARGS, "SSECustomerAlgorithm", "SSECustomerKey", "S
 @dataclass(frozen=True, slots=True)
 class LedgerObject:
     """
-    An object as a listing names it.
+    An object of the ledger, as a listing or a response describes it.
 
     :param name: within the ledger.
-    :param size: bytes.
+    :param size: bytes of the body, or of the requested part.
     :param modified: Unix seconds, by the store's clock.
+    :param metadata: as it was written, with names in lower case; empty in a listing.
+    :param body: only of an object that was read.
     """
 
     name: str
     etag: str
     size: int
     modified: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """
-    An object with its content.
-
-    :param metadata: as it was written, with names in lower case.
-    :param modified: Unix seconds, by the store's clock.
-    """
-
-    body: bytes
-    etag: str
-    metadata: Mapping[str, str]
-    modified: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass
@@ -112,9 +101,9 @@ class LedgerStore:
 
     def list(self, folder: str, *, after: str = "") -> list[LedgerObject]:
         """
-        Return the objects whose name begins with a text, in the order of their names.
+        Return the objects whose names begin with a text, in the order of their names.
 
-        :param after: only names that come after this one.
+        :param after: return only names that are greater than this one.
         :raises RecordUnavailableError: when the store does not list them, which does not prove that there are none.
         """
         start = self._key("")
@@ -136,30 +125,30 @@ class LedgerStore:
                 began_at = self.clock()
         return found
 
-    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> StoredObject:
+    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> LedgerObject:
         """
         Return an object, or some of its bytes.
 
         :param start: first byte; ``None`` for the whole object.
         :param end: byte before which to stop; ``None`` for the end of the object.
-        :raises FileNotFoundError: when there is no such object.
+        :raises FileNotFoundError: when the object does not exist.
         :raises RecordUnavailableError: when it cannot be read.
         """
         part = {} if start is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         with self._reporting("read", name):
             response = self._read(self.client.get_object, name, **part)
             with closing(response["Body"]) as body:
-                return _stored(response, body.read())
+                return _described(name, response, body.read())
 
-    def head(self, name: str) -> StoredObject | None:
+    def head(self, name: str) -> LedgerObject | None:
         """
-        Return an object without its content, or ``None`` when there is no such object.
+        Return an object without its content, or ``None`` when it does not exist.
 
         :raises RecordUnavailableError: when the store does not say.
         """
         with self._reporting("read", name):
             try:
-                return _stored(self._read(self.client.head_object, name), b"")
+                return _described(name, self._read(self.client.head_object, name))
             except FileNotFoundError:
                 return None
 
@@ -167,7 +156,7 @@ class LedgerStore:
         """
         Yield the lines of an object without their ends, decompressed if the name ends with ``.gz``.
 
-        :raises FileNotFoundError: when there is no such object, before the first line.
+        :raises FileNotFoundError: when the object does not exist, before the first line.
         :raises RecordUnavailableError: when it cannot be read, or not to its end.
         """
         with self._reporting("read", name):
@@ -191,12 +180,12 @@ class LedgerStore:
         """
         Write one object, whole or not at all.
 
-        :param only_if_new: write only where there is no object of that name.
+        :param only_if_new: write only if no object has that name.
         :param only_if_etag: write only over the object with this ETag.
-        :return: whether it was written; ``False`` when the condition does not hold. A request that was repeated after
-            a lost response may find its own object.
+        :return: whether it was written; ``False`` when the condition does not hold, which may be because a request was
+            repeated after a lost response and found its own object.
         :raises NotImplementedError: when the store refuses conditions. Nothing was written.
-        :raises RecordUnavailableError: when it is not certain that the store has it, nor that it has not.
+        :raises RecordUnavailableError: when it is not certain whether the store has it.
         """
         file = io.BytesIO(content) if isinstance(content, bytes) else content
         checksum, size = _measured(file)
@@ -205,7 +194,7 @@ class LedgerStore:
         given = {**self.extra_args.get("Metadata", {}), **(metadata or {})}
         arguments = {**self.extra_args, **({"Metadata": given} if given else {}), **condition}
         with self._reporting("written", name):
-            # The checksum is a header, which stores that do not know it ignore; never a trailer, which they refuse.
+            # As a header, which stores that do not know it ignore; they refuse a checksum in a trailer.
             put = {"Body": file, "ContentLength": size, "ChecksumSHA256": checksum, **arguments}
             return self._attempt(name, put, is_conditional=bool(condition))
 
@@ -226,7 +215,7 @@ class LedgerStore:
                         response = self.client.delete_objects(Bucket=self.bucket, Delete=objects, **self._bucket_args)
                         keys = [error["Key"] for error in response.get("Errors", ())]
                     except ClientError:
-                        pass  # Some stores want a checksum here that others refuse: one request for each then.
+                        pass  # Some stores require a checksum here that others refuse: delete one by one.
                 with ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(self._delete, keys))
 
@@ -277,7 +266,7 @@ class LedgerStore:
         return f"{self.prefix}/ledger/{name}" if self.prefix else f"ledger/{name}"
 
     def _learn(self, response: Any, began_at: float) -> None:
-        """Take the store's time from the response to a request that began at a time of the worker's own clock."""
+        """Learn the store's time from the response to a request that began at a time by the worker's clock."""
         date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         ended_at = self.clock()
         try:
@@ -286,8 +275,8 @@ class LedgerStore:
         except (TypeError, ValueError):
             return
         if began_at - _EXACT <= stored_at <= ended_at + _EXACT:
-            self._offset = 0.0  # A clock that agrees so far is the more exact one.
-        elif ended_at - began_at <= _SLOW:  # Nobody knows when a slow response was made.
+            self._offset = 0.0  # The worker's clock agrees, and is more exact.
+        elif ended_at - began_at <= _SLOW:  # A slow response does not say when it was sent.
             self._offset = stored_at - ended_at
 
     @contextmanager
@@ -309,13 +298,14 @@ def _status(error: Any) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _stored(response: Any, body: bytes) -> StoredObject:
+def _described(name: str, response: Any, body: bytes = b"") -> LedgerObject:
     metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-    return StoredObject(body, response.get("ETag", ""), metadata, response["LastModified"].timestamp())
+    modified = response["LastModified"].timestamp()
+    return LedgerObject(name, response.get("ETag", ""), response.get("ContentLength", 0), modified, metadata, body)
 
 
 def _measured(content: IO[bytes]) -> tuple[str, int]:
-    """Return the SHA-256 of a file in Base64 and its size, and rewind it."""
+    """Return the SHA-256 of a file in Base64 and its size, and rewind the file."""
     digest = hashlib.sha256()
     content.seek(0)
     while chunk := content.read(_CHUNK):
