@@ -35,10 +35,6 @@ ExportFormat = Literal["imagefolder", "parquet"]
 _IMAGES: Final = "images/"
 _CHUNK: Final = 256 * 1024
 _AT_ONCE: Final = 16
-#: Arguments of ``PutObject`` that ``GetObject`` needs too.
-_READ_ARGS: Final = frozenset(
-    {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5", "ExpectedBucketOwner", "RequestPayer"}
-)
 
 
 class DatasetExport(NamedTuple):
@@ -147,12 +143,11 @@ def _copy(store: LedgerStore, directory: Path, record: _Record) -> str | None:
     if path.is_file() and path.stat().st_size == record.held.get("bytes"):
         return None
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    arguments: Any = {name: value for name, value in store.extra_args.items() if name in _READ_ARGS}
     part = path.with_name(f"{path.name}.part")
     digest = hashlib.sha256()
     try:
         with part.open("wb") as file:
-            for chunk in store.client.get_object(Bucket=bucket, Key=key, **arguments)["Body"].iter_chunks(_CHUNK):
+            for chunk in store.client.get_object(Bucket=bucket, Key=key, **store.read_args)["Body"].iter_chunks(_CHUNK):
                 digest.update(chunk)
                 file.write(chunk)
     except (BotoCoreError, ClientError) as error:

@@ -17,9 +17,9 @@ import gzip
 import json
 import zlib
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.entry import (
     STATUSES,
@@ -48,7 +48,13 @@ _COMPRESSION: Final = 4
 _COPIED: Final = b'["copied"'
 #: The number of values of a record that are the first values of a :class:`CallState`; its origin follows them.
 _OWN_VALUES: Final = CallState._fields.index("run_id")
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+#: The values that an entry has under the same names; those with a default belong to open entries.
+_COMMON: Final = tuple(
+    name
+    for name in CallState._fields
+    if name not in {"retryable", "n_objects", "tasks"} and name not in CallState._field_defaults
+)
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 #: Run, buyer, try number, max_tries, and the kind. Many calls have the same; their records hold its number.
 _Origin = tuple[str, str, int, int, "Kind"]
@@ -194,7 +200,7 @@ class Index:
         header = {
             "format": _FORMAT,
             "origins": self._origins,
-            "accounts": [account.to_json() for account in self._accounts.values()],
+            "accounts": [astuple(account) for account in self._accounts.values()],
             "recent": [(kind, list(costs)) for kind, costs in self._recent.items()],
             "open": [entry.to_line().decode() for entry in self.open_entries()],
             "accepted_twice": sorted(self._accepted_twice),
@@ -331,27 +337,9 @@ class Index:
 
 
 def _state_of(entry: Entry) -> CallState:
-    return CallState(
-        status=entry.status,
-        charged=entry.charged,
-        retryable=entry.error is not None and entry.error.retryable,
-        generation=entry.generation,
-        attempt=entry.attempt,
-        refusals=entry.refusals,
-        retries=entry.retries,
-        n_objects=len(entry.objects),
-        tasks=_checksum(entry.task_ids),
-        cost=entry.cost,
-        credits_cost=entry.credits_cost,
-        reserved=entry.reserved,
-        intended_at=entry.intended_at,
-        updated_at=entry.updated_at,
-        run_id=entry.run_id,
-        buyer=entry.buyer,
-        try_number=entry.try_number,
-        max_tries=entry.max_tries,
-        kind=entry.kind,
-    )
+    values: dict[str, Any] = {name: getattr(entry, name) for name in _COMMON}
+    is_retryable = entry.error is not None and entry.error.retryable
+    return CallState(retryable=is_retryable, n_objects=len(entry.objects), tasks=_checksum(entry.task_ids), **values)
 
 
 def _checksum(task_ids: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ costs justify, and twice the cost of those in flight must fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -72,16 +72,11 @@ class Account:
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Account:
-        """Return the account of which :meth:`to_json` has returned the values."""
+        """Return an account from the values of its fields, with decimal numbers as text."""
         account = cls(*values)
         account.spent, account.credits = Decimal(account.spent), Decimal(account.credits)
         account.unknown = Decimal(account.unknown)
         return account
-
-    def to_json(self) -> list[Any]:
-        """Return the values of all fields, with decimal numbers as text."""
-        values = [getattr(self, each.name) for each in fields(self)]
-        return [str(value) if isinstance(value, Decimal) else value for value in values]
 
     def add(self, state: CallState, sign: int) -> None:
         """Add a settled purchase, or subtract it with ``sign=-1``."""

@@ -83,12 +83,9 @@ class LedgerStore:
 
     def __post_init__(self) -> None:
         self.extra_args = check_extra_args(self.extra_args)
-        self._bucket_args: dict[str, Any] = {
-            name: self.extra_args[name] for name in _BUCKET_ARGS if name in self.extra_args
-        }
-        self._read_args: dict[str, Any] = {
-            name: self.extra_args[name] for name in _READ_ARGS if name in self.extra_args
-        }
+        self._bucket_args = self._arguments(_BUCKET_ARGS)
+        #: Further arguments of every ``GetObject`` and ``HeadObject``.
+        self.read_args = self._arguments(_READ_ARGS)
 
     @property
     def address(self) -> str:
@@ -219,6 +216,9 @@ class LedgerStore:
                 with ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(self._delete, keys))
 
+    def _arguments(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self.extra_args[name] for name in names if name in self.extra_args}
+
     def _delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=key, **self._bucket_args)
 
@@ -243,7 +243,7 @@ class LedgerStore:
         from botocore.exceptions import ClientError
 
         try:
-            return self._request(method, name, **arguments, **self._read_args)
+            return self._request(method, name, **arguments, **self.read_args)
         except ClientError as error:
             is_bucket_missing = error.response.get("Error", {}).get("Code") == "NoSuchBucket"
             if _status(error) == _NOT_FOUND and not is_bucket_missing:
