@@ -10,7 +10,7 @@ The ledger of a dataset in S3: the state of every paid call of every row. Begin 
 ``store``      the objects in S3: list, read, write, delete
 ``reading``    all lines of table and log, for pages, tables, manifests and exports
 ``newest``     the newest line of each purchase among any number of lines, on disk
-``snapshots``  checkpoints and the table: what is merged from the log
+``snapshots``  checkpoints and the table, into which the log is merged
 ``manifest``   one line for each call of a dataset
 ``legacy``     ledgers of release 0.1
 ``verdicts``   decisions of a person about single rows

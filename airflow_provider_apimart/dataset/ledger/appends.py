@@ -97,7 +97,7 @@ class NumberedAppends:
                 return False
         raise RecordUnavailableError(
             f"The ledger could not be written: {self.store.address}{name} could neither be created nor read. Nothing "
-            "was submitted after that; a retry continues from what the ledger says."
+            "was submitted after that; a retry continues from the ledger."
         )
 
 
@@ -169,5 +169,5 @@ class NamedAppends:
             self.sleep(min(len(before) - len(dead), _FAR_BEHIND) * random.uniform(*_PAUSE))  # noqa: S311
         raise RecordUnavailableError(
             f"The ledger {self.store.address} could not be written: for {_PATIENCE / 60:.0f} minutes other workers "
-            "came first. Nothing was submitted; a retry continues from what the ledger says."
+            "had their turn. Nothing was submitted; a retry continues from the ledger."
         )

@@ -92,7 +92,7 @@ UNSETTLED: Final = frozenset(
 @dataclass(frozen=True, slots=True)
 class Failure:
     """
-    The reason why there is no picture.
+    The reason why a call has no picture.
 
     :param code: the gateway's error code, where it gave one.
     :param retryable: whether the same request may succeed later without a change.

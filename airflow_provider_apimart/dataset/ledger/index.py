@@ -307,7 +307,7 @@ class Index:
 
     def _account(self, state: CallState) -> Account:
         name = (state.run_id, state.buyer, state.kind[0])
-        # What was not charged opens no account.
+        # A call that was not charged does not open an account.
         return self._accounts.setdefault(name, Account(*name)) if state.charged != "no" else Account(*name)
 
     def _replace(self, key: bytes, newest: CallState | None, state: CallState) -> None:
@@ -358,7 +358,7 @@ def _submission(state: CallState | Entry) -> _Submission:
 
 
 def _is_other_refused(before: CallState | None, state: CallState) -> bool:
-    """Return whether another sender was refused what is about to be submitted, which says nothing about the latter."""
+    """Return whether the refusal before is that of another submission, which does not affect the new one."""
     return (
         before is not None
         and (before.status, state.status) == (EntryStatus.REFUSED, EntryStatus.INTENDED)

@@ -154,8 +154,8 @@ class Ledger:
         claimed = self._append(decide)
         if self._is_superseded and not claimed:
             raise SupersededError(
-                "A later try of this task instance has taken over its dataset. This try has submitted nothing since; "
-                "what it bought before is recorded, and the later try collects it."
+                "A later try of this task instance has taken over its dataset. This try has submitted nothing since. "
+                "The later try collects the pictures that this one has bought."
             )
         return claimed
 
@@ -232,8 +232,8 @@ class Ledger:
                 # Not a secret: it only keeps the workers out of step.
                 self.sleep(random.uniform(0, _PAUSE * min(attempt, 10) / 10))  # noqa: S311
         raise RecordUnavailableError(
-            f"The ledger {self.store.address} could not be written: {_ATTEMPTS} times another worker came first. "
-            "Nothing was submitted; a retry continues from what the ledger says."
+            f"The ledger {self.store.address} could not be written: other workers appended first, {_ATTEMPTS} "
+            "times. Nothing was submitted; a retry continues from the ledger."
         )
 
     def _decided(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:

@@ -36,7 +36,7 @@ def import_ledger(store: LedgerStore, log: LedgerLog) -> bool:
     """
     Append the entries of a ledger of 0.1 to an empty log, and return whether the log has to be read again.
 
-    :return: ``False`` where there is no ledger of 0.1.
+    :return: ``False`` when no ledger of 0.1 exists.
     :raises RecordUnavailableError: when it cannot be read, or when it is not certain that the entries are written.
     """
     entries = read_legacy(store)

@@ -49,7 +49,7 @@ __all__ = [
     "LogGapError",
     "LogObject",
     "SessionId",
-    "has_own_name",
+    "has_random_name",
     "log_number",
     "parse_entry",
     "read_log_object",
@@ -162,7 +162,7 @@ class LedgerLog:
             raise LogGapError
         self._known.update(names)
         self.position = max([self.position, *map(log_number, names)])
-        if not any(map(has_own_name, self._known)):
+        if not any(map(has_random_name, self._known)):
             self.settled = self.position
         self._verified_at = verified_at
         return [found for found in read if found is not None]
@@ -205,7 +205,7 @@ class LedgerLog:
         first = self.position if isinstance(self._appends, NumberedAppends) else self._first
         listed = self.store.list(LOG, after=f"{LOG}{first:08}.jsonl.gz")
         unread = [found.name for found in listed if found.name not in self._known]
-        if unread and not has_own_name(unread[0]) and log_number(unread[0]) > self.position + 1:
+        if unread and not has_random_name(unread[0]) and log_number(unread[0]) > self.position + 1:
             raise LogGapError
         return unread
 
@@ -214,7 +214,7 @@ class LedgerLog:
         try:
             return read_log_object(self.store, name)
         except FileNotFoundError:
-            if has_own_name(name):
+            if has_random_name(name):
                 return None
             raise LogGapError from None
 
@@ -238,8 +238,8 @@ def log_number(name: str) -> int:
     return int(name.partition("/")[2][:8])
 
 
-def has_own_name(name: str) -> bool:
-    """Return whether an object of the log has a random part in its name, see :class:`~.appends.NamedAppends`."""
+def has_random_name(name: str) -> bool:
+    """Return whether the name of an object of the log has a random part, see :class:`~.appends.NamedAppends`."""
     return "-" in name
 
 

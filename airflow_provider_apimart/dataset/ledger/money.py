@@ -1,5 +1,5 @@
 """
-The money of a dataset: what every task instance has spent, and what a DAG run may still spend. Does no I/O.
+The money of a dataset: the accounts of its task instances, and the budget of a DAG run. Does no I/O.
 
 Sums are exact: US dollars as decimal numbers. Both are derived from the ledger each time, so that a crash cannot lose a
 reservation. A wrong price list must not overspend much: with a limit, no more calls are in flight than the settled

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
 from airflow_provider_apimart.dataset.ledger.log import (
     LOG,
-    has_own_name,
+    has_random_name,
     log_number,
     parse_entry,
     read_log_object,
@@ -84,9 +84,9 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
     for _ in range(_ATTEMPTS):
         table = store.head(TABLE)
         position, through = position_of(table), max(map(log_number, names), default=0)
-        # An object with a name of its own may appear after another one with the same number.
+        # An object with a random name may appear after another one with the same number.
         listed = [found.name for found in store.list(LOG, after=f"{LOG}{max(0, through - 1):08}.jsonl.gz")]
-        new = [name for name in listed if name not in names and (has_own_name(name) or log_number(name) > through)]
+        new = [name for name in listed if name not in names and (has_random_name(name) or log_number(name) > through)]
         has_gap = not new or log_number(new[0]) > through + 1
         # A table that was copied without its metadata does not say which numbers it holds.
         is_undated = table is not None and not position and _name_of_table(0) not in names
@@ -94,7 +94,7 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
             yield from read_table(store)
             names.add(_name_of_table(position))
             continue
-        if new and has_gap and not (has_own_name(new[0]) and position == position_of(store.head(TABLE))):
+        if new and has_gap and not (has_random_name(new[0]) and position == position_of(store.head(TABLE))):
             continue  # The missing objects have just been merged into the table.
         try:
             yield from _read_log(store, new, names)
@@ -111,7 +111,7 @@ def read_table(store: LedgerStore) -> Iterator[LedgerLine]:
     """
     Yield the lines of the table.
 
-    :raises FileNotFoundError: when there is no table.
+    :raises FileNotFoundError: when the table does not exist.
     :raises RecordUnavailableError: when it cannot be read.
     """
     return (LedgerLine(TABLE, number, content) for number, content in enumerate(store.lines(TABLE), 1))

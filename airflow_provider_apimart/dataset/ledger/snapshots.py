@@ -1,5 +1,5 @@
 """
-What is merged from the log: checkpoints for workers, and the table for people, pandas and DuckDB.
+The snapshots of the log: checkpoints for workers, and the table for people, pandas and DuckDB.
 
 A *checkpoint* is the index through a number of the log. It is a cache: table and log replace a lost one. The *table*
 has the newest line of each purchase in the order of the rows, and is updated when a task ends that has changed
@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.ledger.index import Index
-from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, has_own_name, log_number, parse_entry
+from airflow_provider_apimart.dataset.ledger.log import CHECKPOINTS, LOG, has_random_name, log_number, parse_entry
 from airflow_provider_apimart.dataset.ledger.reading import (
     POSITION,
     TABLE,
@@ -33,7 +33,7 @@ __all__ = ["Checkpoint", "delete_merged", "load_checkpoint", "save_checkpoint", 
 
 #: The newest checkpoint, and the one before it for workers that are about to read that.
 _KEPT: Final = 2
-#: Seconds for which an object of the log is kept; longer where it has a name of its own, because such may appear late.
+#: Seconds for which an object of the log is kept. One with a random name may appear late and is kept longer.
 _RETENTION: Final = 60 * 60.0
 _LONG_RETENTION: Final = 24 * 60 * 60.0
 #: Seconds after which a table must be read again before it is replaced without a condition.
@@ -110,8 +110,8 @@ def update_table(store: LedgerStore, position: int) -> None:
         with newest_of(read_lines(store, known=read), store) as newest, TemporaryFile() as file:
             with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION, mtime=0) as compressed:
                 compressed.writelines(line + b"\n" for line in newest.lines())
-            has_own_names = any(map(has_own_name, read))
-            through = position if has_own_names else max(map(log_number, read), default=0)
+            has_random_names = any(map(has_random_name, read))
+            through = position if has_random_names else max(map(log_number, read), default=0)
             etag = None if table is None else table.etag
             is_conditional = etag is None or etag != ignored_etag
             if _put(store, file, through, etag=etag, is_conditional=is_conditional, read_at=read_at):
@@ -147,7 +147,7 @@ def delete_merged(store: LedgerStore) -> None:
             found.name
             for found in store.list(LOG)
             if log_number(found.name) <= through
-            and now - found.modified > (_LONG_RETENTION if has_own_name(found.name) else _RETENTION)
+            and now - found.modified > (_LONG_RETENTION if has_random_name(found.name) else _RETENTION)
         ]
     )
 

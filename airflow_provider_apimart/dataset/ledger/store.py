@@ -30,7 +30,7 @@ _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
 #: Seconds by which a worker's clock may differ from the store's before it is corrected.
 _EXACT: Final = 2.0
-#: Seconds after which a response is too late to say what the store's time is now.
+#: Seconds after which a response is too late to tell the store's present time.
 _SLOW: Final = 5.0
 #: The object exists, or another worker is writing it at this moment.
 _CONDITION_FAILED: Final = frozenset({409, 412})
@@ -290,7 +290,7 @@ class LedgerStore:
         except (BotoCoreError, ClientError, EOFError, OSError, zlib.error) as error:
             raise RecordUnavailableError(
                 f"The ledger could not be {participle}: {self.address}{name}: {error}. Nothing was submitted after "
-                "that; a retry continues from what the ledger says."
+                "that; a retry continues from the ledger."
             ) from error
 
 
