@@ -39,6 +39,18 @@ where case
 end
 """
 
+#: Errors that a line causes which is not an entry: sqlite3 refuses values of other types.
+_UNREADABLE: Final = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+
 
 class NewestLines:
     """A temporary database of the newest line of each purchase. Close it at the end."""
@@ -65,7 +77,7 @@ class NewestLines:
             ranks = rank(generation, values.get("attempt", 0), values.get("refusals", 0), values["status"])
             sender = f"{values.get('buyer')}/{values.get('try_number')}/{values.get('intended_at')}"
             self._database.execute(_ADD, (key, *ranks, sender, values["row"], first, line, _REFUSED))
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"not a ledger entry ({type(error).__name__}: {error})") from error
 
     def line(self, key: bytes, generation: int) -> bytes | None:
