@@ -1,25 +1,25 @@
 """
-An entry of the ledger: the state of one paid call, written by somebody at some moment; a value, and a line of JSON.
+An entry of the ledger: the state of one paid call at the time of writing, as a value and as a line of JSON.
 
 ====================  ============================================  ================================================
 Status                Meaning                                       Next step
 ====================  ============================================  ================================================
-``intended``          somebody is about to make the call, or is     wait until ``answer_by``; then it counts as
-                      waiting for its response                      ``presumed_lost``
-``presumed_lost``     its sender has not written an outcome, says   submit the same key again, where that is wanted;
-                      somebody else                                 or a person decides
-``refused``           nothing was bought, nothing was charged       submit again, where that may help
-``released``          a person decided that it is to be bought      buy
-``unanswered``        its sender has received no usable response    as ``presumed_lost``
-``accepted``          the gateway gave task ids: it is paid for     poll, then copy
-``failed``            it ended without a picture                    buy, where it was not charged
+``intended``          its sender is about to submit the call, or    wait until ``answer_by``; then it counts as
+                      waits for the response                        ``presumed_lost``
+``presumed_lost``     another worker found no outcome of it after   submit the same key again, if the DAG author
+                      ``answer_by``                                 allows it; else a person decides
+``refused``           nothing was bought, nothing was charged       submit again, if the reason was temporary
+``released``          a person decided that it is bought again      buy
+``unanswered``        its sender received no usable response        as for ``presumed_lost``
+``accepted``          the gateway returned task ids: it is paid     poll, then copy
+``failed``            it ended without a picture                    buy, if it was not charged
 ``written_off``       a person accepted the loss                    nothing
 ``copied``            the pictures are in S3                        nothing
 ====================  ============================================  ================================================
 
-Of two entries about the same paid call the later status in this list counts, whatever the order in which they were
-written: what the sender says outranks what a bystander presumes (:func:`rank_of`). Submitting a key again therefore
-takes an ``intended`` entry with one more of ``refusals``.
+Of two entries about the same paid call, the one whose status is further down in this table counts, in whichever order
+they were written: the outcome that the sender records outranks the presumption of another worker (:func:`rank_of`). To
+submit a key again, a worker therefore writes an ``intended`` entry whose ``refusals`` is higher by one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from airflow_provider_apimart.dataset.row import call_key
 from airflow_provider_apimart.exceptions import Charged
@@ -45,6 +45,7 @@ __all__ = [
     "ABANDONED_AFTER",
     "STATUSES",
     "UNSETTLED",
+    "CallState",
     "Entry",
     "EntryStatus",
     "Failure",
@@ -58,7 +59,7 @@ __all__ = [
 _VERSION: Final = 2
 #: Generation, attempt, refusals and place of the status: of two entries of one call the greater one is the newer.
 Rank = tuple[int, int, int, int]
-#: Refusals of a call that was accepted, more than any other has.
+#: The refusals of an accepted call in its rank: more than any other call has.
 _ACCEPTED: Final = 2**32 - 1
 
 
@@ -91,7 +92,7 @@ UNSETTLED: Final = frozenset(
 @dataclass(frozen=True, slots=True)
 class Failure:
     """
-    The reason why there is no picture.
+    The reason why a call has no picture.
 
     :param code: the gateway's error code, where it gave one.
     :param retryable: whether the same request may succeed later without a change.
@@ -107,29 +108,29 @@ class Entry:
     """
     The state of one paid call of one row.
 
-    :param row: where a person finds the row in the dataset.
+    :param row: number by which a person finds the row in the dataset.
     :param id: name of the row's picture.
     :param first: the call's first picture among those of the row, from 0.
     :param n: number of pictures of the call.
-    :param charged: whether it was paid for, as far as is known.
-    :param cost: US dollars; ``None`` where not known, which is never 0. ``credits_cost`` is the same in credits.
-    :param reserved: US dollars that are held for it while its cost is not known.
+    :param charged: whether the gateway has charged the call.
+    :param cost: US dollars; ``None`` where not known, which is never 0. ``credits_cost`` is in the gateway's credits.
+    :param reserved: US dollars that are reserved for the call while its cost is not known.
     :param prompt: its first 4,000 characters.
     :param objects: the pictures in S3: ``uri``, ``bytes``, ``sha256``, ``content_type``, ``width``, ``height``.
     :param task_ids: ids of the gateway tasks.
-    :param delivered: gateway tasks that came finished with the response, in the gateway's shape.
+    :param delivered: finished gateway tasks that the response to the submit contained, in the gateway's format.
     :param generation: number of times that the row was bought before and paid for.
-    :param attempt: number of purchases before in the same generation that failed without being charged.
+    :param attempt: number of earlier purchases of the same generation that failed without being charged.
     :param refusals: number of times that the gateway refused this call; it was then submitted with the same key.
-    :param retries: number of ``attempt`` that belong to this run since its last clear.
-    :param fingerprint: of the whole row's request.
+    :param retries: number of those attempts that this run has made since its last clear.
+    :param fingerprint: digest of the request of the whole row.
     :param writer: the task instance that wrote the entry, see
         :func:`~airflow_provider_apimart.transfers.stored_objects.writer_id`; empty in a ledger of 0.1.
     :param buyer: the task instance that made the call, which collects it.
     :param try_number: of the buyer.
     :param run_id: of the DAG run that made the call, as ``dag_id/run_id``.
-    :param max_tries: of its task instance: Airflow raises it when somebody clears the task.
-    :param intended_at: Unix seconds, when the key was first about to be submitted, by the store's clock.
+    :param max_tries: of its task instance; Airflow raises it when the task is cleared.
+    :param intended_at: Unix seconds, when the key was about to be submitted for the first time, by the store's clock.
     :param answer_by: Unix seconds after which the sender no longer waits for a response, by the store's clock.
     :param accepted_at: Unix seconds; 0 for a call that was not accepted.
     :param updated_at: Unix seconds.
@@ -172,7 +173,7 @@ class Entry:
     columns: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        # As exactly as a line has them, so that an entry that was read equals the one that was written.
+        # With the precision of a line, so that an entry that was read equals the one that was written.
         for name in _TIMES:
             object.__setattr__(self, name, round(getattr(self, name), 3))
 
@@ -183,7 +184,7 @@ class Entry:
 
     @property
     def kind(self) -> Kind:
-        """The properties that decide the price."""
+        """The properties that determine the price."""
         return (self.model, self.size, self.resolution, self.quality, self.n)
 
     def to_line(self) -> bytes:
@@ -191,22 +192,63 @@ class Entry:
         values = {name: getattr(self, name) for name in _COLUMNS}
         values |= {name: _iso(values[name]) for name in _TIMES}
         values |= {"error": self.error and asdict(self.error), "currency": "USD", "schema_version": _VERSION}
-        # A lone surrogate, which UTF-8 cannot encode, becomes the escape that JSON has for it.
+        # UTF-8 cannot encode a lone surrogate; JSON can escape it.
         return json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace")
+
+
+class CallState(NamedTuple):
+    """
+    The newest state of a call as the index keeps it, with the values of its :class:`Entry`.
+
+    :param retryable: whether the same request may succeed later, after a failure or a refusal.
+    :param n_objects: number of pictures in S3.
+    :param tasks: checksum of the task ids, 0 for none.
+    :param answer_by: 0 for a settled purchase, as is ``accepted_at``.
+    :param answer: the newest state of the call with pictures in S3. A paid picture stays the answer while a newer
+        purchase has none.
+    """
+
+    status: EntryStatus
+    charged: Charged
+    retryable: bool
+    generation: int
+    attempt: int
+    refusals: int
+    retries: int
+    n_objects: int
+    tasks: int
+    cost: float | None
+    credits_cost: float | None
+    reserved: float | None
+    intended_at: float
+    updated_at: float
+    run_id: str
+    buyer: str
+    try_number: int
+    max_tries: int
+    kind: Kind
+    answer_by: float = 0.0
+    accepted_at: float = 0.0
+    answer: CallState | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of pictures of the call."""
+        return self.kind[-1]
 
 
 def rank(generation: int, attempt: int, refusals: int, status: str) -> Rank:
     """
     Return the rank of an entry among those of the same call.
 
-    A call that was accepted once, by whichever request with its key, outranks any refusal of another request.
+    A call that was accepted by any request with its key outranks the refusal of every other request.
     """
     place = _PLACES[status]
     return (generation, attempt, _ACCEPTED if place >= _PLACES["accepted"] else min(refusals, _ACCEPTED - 1), place)
 
 
-def rank_of(entry: Entry) -> Rank:
-    """Return the rank of an entry among those of the same call; of two equal ones the later in the log is the newer."""
+def rank_of(entry: Entry | CallState) -> Rank:
+    """Return the rank among the entries of the same call; of two equal ones the later in the log is the newer."""
     return rank(entry.generation, entry.attempt, entry.refusals, entry.status)
 
 
@@ -230,8 +272,8 @@ def read_entry(line: bytes) -> Entry:
     """
     Read a line of the ledger. Unknown columns are ignored, and missing ones have their default.
 
-    :raises ValueError: for a line without what identifies a purchase, or with a value of another type. That is not a
-        proof that nothing was bought.
+    :raises ValueError: when a required column is missing, or a value has another type. That does not prove that
+        nothing was bought.
     """
     try:
         values = json.loads(line)

@@ -1,5 +1,5 @@
 """
-The pictures of a dataset in a local folder, with a table of what is known of each, for machine learning.
+The pictures of a dataset in a local folder, with a table of their metadata, for machine learning.
 
 The folder has the layout of Hugging Face's ``imagefolder``: ``metadata.jsonl`` or ``metadata.parquet``, whose column
 ``file_name`` names the pictures below ``images/``.
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, read_entry
 from airflow_provider_apimart.dataset.ledger.log import parse_entry
-from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.exceptions import InvalidRequestError
 from airflow_provider_apimart.gateway.cost import share
@@ -34,10 +35,6 @@ ExportFormat = Literal["imagefolder", "parquet"]
 _IMAGES: Final = "images/"
 _CHUNK: Final = 256 * 1024
 _AT_ONCE: Final = 16
-#: Arguments of ``PutObject`` that ``GetObject`` needs too.
-_READ_ARGS: Final = frozenset(
-    {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5", "ExpectedBucketOwner", "RequestPayer"}
-)
 
 
 class DatasetExport(NamedTuple):
@@ -46,7 +43,7 @@ class DatasetExport(NamedTuple):
 
     :param metadata: the file with the table.
     :param pictures: number of its lines.
-    :param problems: for each picture that has no line the reason why.
+    :param problems: the reason for each picture that has no line.
     """
 
     metadata: Path
@@ -65,18 +62,18 @@ def export_pictures(
     """
     Write a line for each picture of a dataset, and copy the pictures beside it.
 
-    A picture that is there already, with its size, is not copied again; one that cannot be copied has no line. Columns
-    that the DAG author has passed through follow ours; of two with the same name ours counts, but for ``prompt``, of
-    which the ledger itself has the first 200 characters.
+    A file that exists with the size of its picture is not copied again. A picture that cannot be copied has no line.
+    Columns that the operator's ``columns`` names follow ours and do not replace them, except ``prompt``: the ledger
+    itself has only its first 4,000 characters.
 
     :param store: of the ledger.
-    :param directory: is created where it does not exist.
-    :param manifest: name of a manifest within the ledger, such as ``manifests/5f0c.jsonl.gz``; the pictures of its
-        rows alone are exported. Empty (default) for the newest pictures of every row that the ledger has.
-    :param with_images: copy the pictures from S3; without it only the table is written.
+    :param directory: created if it does not exist.
+    :param manifest: name of a manifest within the ledger, such as ``manifests/5f0c.jsonl.gz``, to export only
+        the pictures of its rows. Empty (default) for the newest pictures of every row that the ledger has.
+    :param with_images: copy the pictures from S3; otherwise only the table is written.
     :raises InvalidRequestError: for a format that does not exist or needs pyarrow, which is not installed.
     :raises RecordUnavailableError: when the ledger cannot be read.
-    :raises FileNotFoundError: when there is no such manifest.
+    :raises FileNotFoundError: when the manifest does not exist.
     """
     write = _writer_of(file_format)
     entries = _entries_of_manifest(store, manifest) if manifest else _newest_entries(store)
@@ -95,7 +92,7 @@ def export_pictures(
 
 
 class _Record(NamedTuple):
-    """A line of the table, and the picture's object as the ledger has it."""
+    """A line of the table, and the picture's object in the ledger."""
 
     line: dict[str, Any]
     held: Mapping[str, Any]
@@ -109,11 +106,10 @@ def _entries_of_manifest(store: LedgerStore, manifest: str) -> Iterator[Entry]:
 def _newest_entries(store: LedgerStore) -> Iterator[Entry]:
     """Yield the newest purchase with pictures of each call, in the order of the rows."""
     newest: dict[bytes, int] = {}
-    with NewestLines() as lines:
+    with closing(NewestLines()) as lines:
         for entry in read_entries(store):
             if entry.status is EntryStatus.COPIED:
-                line = entry.to_line() + b"\n"
-                lines.add(line, identify(line))
+                lines.add(entry.to_line())
                 newest[entry.key] = max(entry.generation, newest.get(entry.key, 0))
         for entry in map(read_entry, lines.lines()):
             if entry.generation == newest[entry.key]:
@@ -140,27 +136,26 @@ def _records(entry: Entry) -> Iterator[_Record]:
 
 
 def _copy(store: LedgerStore, directory: Path, record: _Record) -> str | None:
-    """Copy a picture from S3, unless it is there; return the reason why it cannot be copied."""
+    """Copy a picture from S3 unless its file exists, and return the reason why it cannot be copied."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     uri, path = record.held["uri"], directory / record.line["file_name"]
     if path.is_file() and path.stat().st_size == record.held.get("bytes"):
         return None
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    arguments: Any = {name: value for name, value in store.extra_args.items() if name in _READ_ARGS}
     part = path.with_name(f"{path.name}.part")
     digest = hashlib.sha256()
     try:
         with part.open("wb") as file:
-            for chunk in store.client.get_object(Bucket=bucket, Key=key, **arguments)["Body"].iter_chunks(_CHUNK):
+            for chunk in store.client.get_object(Bucket=bucket, Key=key, **store.read_args)["Body"].iter_chunks(_CHUNK):
                 digest.update(chunk)
                 file.write(chunk)
     except (BotoCoreError, ClientError) as error:
         part.unlink(missing_ok=True)
-        return f"Could not copy {uri} of row {record.line['id']}: {error}. It has no line."
+        return f"Could not copy {uri} of row {record.line['id']}: {error}. The table has no line for it."
     if digest.hexdigest() != record.held.get("sha256", digest.hexdigest()):
         part.unlink()
-        return f"Could not copy {uri} of row {record.line['id']}: its content is not what was bought. It has no line."
+        return f"Could not copy {uri} of row {record.line['id']}: the content differs from the picture that was bought."
     part.replace(path)
     return None
 

@@ -1,46 +1,37 @@
 """
 The newest state of every paid call in some hundred bytes each, and the money of every task instance. Does no I/O.
 
-An index is what a worker needs of a ledger to decide: it holds no texts, except the whole entries of purchases that
-are not settled. It is made by applying all entries of the log in their order, or read from a checkpoint.
+A worker decides by its index, which is built by applying all entries of the log in their order, or read from a
+checkpoint. It keeps whole entries only of purchases that are not settled. Of every call it keeps a *record*: the values
+of its :class:`~.entry.CallState` as JSON.
 
-A *purchase* is a call in one generation and attempt, with one idempotency key. Each submission of that key is tracked
-by itself (:func:`_submission_of`): a gateway that does not recognise keys may accept two of them, which are then both
-collected and paid for. An entry may be applied twice, as after an append whose response was lost; and the intents of an
-append that does not count may be met, and are then refused by their own writer.
+A *purchase* is a call in one generation and attempt, with one idempotency key. Each *submission* of that key is tracked
+separately: a gateway that does not recognise keys may accept two of them, and then both are collected and paid for. An
+entry may be applied twice, as after an append whose response was lost. The index may also get intents of an append that
+does not count; their own writer refuses them later.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import struct
 import zlib
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import astuple, dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from airflow_provider_apimart.dataset.ledger.account import Account
 from airflow_provider_apimart.dataset.ledger.entry import (
     STATUSES,
     UNSETTLED,
+    CallState,
     Entry,
     EntryStatus,
     rank_of,
     read_entry,
 )
-from airflow_provider_apimart.dataset.ledger.records import (
-    Answer,
-    CallRecord,
-    CallState,
-    checksum_of,
-    is_record_copied,
-    pack_columns,
-    pack_record,
-    rank_of_record,
-    unpack_columns,
-    unpack_record,
-)
+from airflow_provider_apimart.dataset.ledger.money import Account
+from airflow_provider_apimart.dataset.row import KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,16 +40,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Index"]
 
-_HEADER: Final = struct.Struct("<4sI")
-_MAGIC: Final = b"idx2"
+_FORMAT: Final = "apimart-index-3"
 _ACCEPTED: Final = STATUSES.index(EntryStatus.ACCEPTED)
 _RECENT: Final = 20
 _COMPRESSION: Final = 4
+#: The beginning of the record of a call whose pictures are in S3.
+_COPIED: Final = b'["copied"'
+#: The number of values of a record that are the first values of a :class:`CallState`; its origin follows them.
+_OWN_VALUES: Final = CallState._fields.index("run_id")
+#: The values that an entry has under the same names; those with a default belong to open entries.
+_COMMON: Final = tuple(
+    name
+    for name in CallState._fields
+    if name not in {"retryable", "n_objects", "tasks"} and name not in CallState._field_defaults
+)
+_encode: Final = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
-#: Number (``refusals``), buyer, try number and intended_at.
-_Submission = tuple[int, str, int, float]
-#: Run, buyer, try number, max_tries, and the kind.
-_Origin = tuple[str, str, int, int, str, str | None, str | None, str | None, int]
+#: Run, buyer, try number, max_tries, and the kind. Many calls have the same; their records hold its number.
+_Origin = tuple[str, str, int, int, "Kind"]
+
+
+class _Submission(NamedTuple):
+    """One submission of an idempotency key of a call."""
+
+    generation: int
+    attempt: int
+    refusals: int
+    buyer: str
+    try_number: int
+    intended_at: float
 
 
 @dataclass
@@ -66,11 +76,10 @@ class Index:
     """The state of every call of a ledger, by its key."""
 
     _records: dict[bytes, bytes] = field(default_factory=dict)
+    #: Records of the newest purchase with pictures, of calls whose newest purchase has none.
     _answers: dict[bytes, bytes] = field(default_factory=dict)
-    _open: dict[str, dict[_Submission, Entry]] = field(default_factory=dict)
-    #: Keys of the purchase and of the submission, where the newest entry of a call is not settled.
-    _newest: dict[bytes, tuple[str, _Submission]] = field(default_factory=dict)
-    #: Keys of purchases that were accepted more than once, each with the tasks of every acceptance that was applied.
+    _open: dict[bytes, dict[_Submission, Entry]] = field(default_factory=dict)
+    #: Idempotency keys that were accepted more than once, each with the tasks of every acceptance that was applied.
     _accepted_twice: set[tuple[str, int]] = field(default_factory=set)
     _origins: list[_Origin] = field(default_factory=list)
     _numbers: dict[_Origin, int] = field(default_factory=dict)
@@ -80,105 +89,87 @@ class Index:
     def __len__(self) -> int:
         return len(self._records)
 
-    def apply(self, entry: Entry) -> None:  # noqa: C901 - one table of cases, which parts would hide
+    def apply(self, entry: Entry) -> None:
         """
-        Take an entry into account. Entries of one rank count in the order in which they are applied.
+        Take an entry into account. Of two entries with one rank, the one that is applied later is the newer.
 
-        An older generation, or another submission of the same key, still opens and settles by itself.
+        ==========================================================  ==================================================
+        Entry                                                       Effect
+        ==========================================================  ==================================================
+        has the task ids of another open submission of its key      the gateway has recognised the key: the entry is
+                                                                    about that submission, and its own one is closed
+        accepts its key a second time, with other task ids          is opened in addition; the newest state stays
+        older than the newest state, its submission is not open     none
+        refused, another submission of its key is open              closes its own; the other is the newest state
+        any other, not settled                                      opens its submission, and is the newest state
+        any other, settled                                          closes its submission, counts its money, and is the
+                                                                    newest state unless that is of a newer purchase
+        ==========================================================  ==================================================
         """
-        key, tasks = entry.key, checksum_of(entry.task_ids)
-        known, packed = self._records.get(key), self._pack(entry, tasks)
-        before, new = self._same_purchase(key, entry), rank_of_record(packed)
-        submission = _submission_of(entry)
-        is_newest = known is None or new >= rank_of_record(known) or self._is_other_refused(before, entry)
-        accepted = self._accepted_as(entry.idempotency_key, tasks)
-        if accepted is not None and accepted != submission:
-            # The gateway has recognised the key: both submissions are one.
-            self._close(entry.idempotency_key, submission)
-            submission = accepted
-            if entry.status in UNSETTLED:
-                return
-        if accepted is None and self._is_second_acceptance(before, entry, tasks):
-            self._open.setdefault(entry.idempotency_key, {})[submission] = entry
+        key, state, newest = entry.key, _state_of(entry), self._newest(entry.key)
+        before = newest if newest is not None and _purchase(newest) == _purchase(state) else None
+        submission = self._tracked(entry, state, before)
+        if submission is None:
             return
-        held = self._open.get(entry.idempotency_key, {}).get(submission)
-        was_open = held is not None and new >= rank_of(held)
-        # What is known of the purchase is no other acceptance, whose money would count besides.
-        continues = before is None or before.tasks in {0, tasks}
-        if not was_open and not (is_newest and continues):
+        held = self._open.get(key, {}).get(submission)
+        was_open = held is not None and rank_of(state) >= rank_of(held)
+        is_newest = newest is None or rank_of(state) >= rank_of(newest) or _is_other_refused(before, state)
+        # The money of another acceptance of the key counts in addition.
+        is_same_sale = before is None or before.tasks in {0, state.tasks}
+        if not was_open and not (is_newest and is_same_sale):
             return
         if was_open:
-            self._close(entry.idempotency_key, submission)
-        if entry.status is EntryStatus.REFUSED and is_newest and self._keep_other(key, entry.idempotency_key):
+            self._close(key, submission)
+        others = self._open_of(key, state).values()
+        if others and is_newest and state.status is EntryStatus.REFUSED:
+            # Only its own sender can refuse a submission.
+            self._replace(key, newest, _state_of(max(others, key=rank_of)))
             return
-        replaces = is_newest and continues and before is not None and before.status not in UNSETTLED
-        if replaces and known is not None:
-            self._account(known, -1)
-        if entry.status in UNSETTLED:
-            self._open.setdefault(entry.idempotency_key, {})[submission] = entry
-        else:
-            self._settle(entry, packed, is_first=not replaces)
+        is_counted = is_newest and is_same_sale and before is not None and before.status not in UNSETTLED
+        self._count(state, replaced=before if is_counted else None)
+        if state.status in UNSETTLED:
+            self._open.setdefault(key, {})[submission] = entry
         if is_newest:
-            self._close_older(entry, submission)
-            self._replace(key, packed, entry, submission)
-        elif entry.status is EntryStatus.COPIED:
-            self._answer_late(key, packed)
+            self._close_older(key, state, submission)
+            self._replace(key, newest, state)
+        elif newest is not None and state.status is EntryStatus.COPIED:
+            self._answer_late(key, newest, state)
 
     def find(self, key: bytes) -> CallState | None:
         """Return the newest state of a call, or ``None`` when it was never about to be made."""
-        packed = self._records.get(key)
-        if packed is None:
+        state = self._newest(key)
+        if state is None:
             return None
-        record, entry = unpack_record(packed), self.open_entry(key)
-        run_id, buyer, try_number, max_tries, *kind = self._origins[record.origin]
-        answered = packed if record.status is EntryStatus.COPIED else self._answers.get(key)
-        return CallState(
-            status=record.status,
-            charged=record.charged,
-            retryable=record.retryable,
-            generation=record.generation,
-            attempt=record.attempt,
-            refusals=record.refusals,
-            retries=record.retries,
-            cost=record.cost,
-            credits_cost=record.credits_cost,
-            reserved=record.reserved,
-            kind=tuple(kind),  # type: ignore[arg-type]
-            n=kind[-1],  # type: ignore[arg-type]
-            run_id=run_id,
-            buyer=buyer,
-            try_number=try_number,
-            max_tries=max_tries,
-            intended_at=record.intended_at,
+        entry = self._open_entry(key, state)
+        answer = state if state.status is EntryStatus.COPIED else self._answer(key)
+        return state._replace(
             answer_by=0.0 if entry is None else entry.answer_by,
             accepted_at=0.0 if entry is None else entry.accepted_at,
-            updated_at=record.updated_at,
-            answer=None if answered is None else self._answer(answered),
+            answer=answer,
         )
 
     def bought(self, key: bytes) -> int | None:
         """Return the number of pictures that a call buys, or ``None`` when it was never about to be made."""
-        packed = self._records.get(key)
-        return None if packed is None else self._origins[unpack_record(packed).origin][-1]
+        state = self._newest(key)
+        return None if state is None else state.n
 
     def is_newest(self, entry: Entry) -> bool:
-        """Return whether an entry, which was read once more, is the newest of its call."""
-        packed = self._records.get(entry.key)
-        return packed is None or rank_of(entry) == rank_of_record(packed)
+        """Return whether no newer entry of the same call was applied."""
+        state = self._newest(entry.key)
+        return state is None or rank_of(entry) == rank_of(state)
 
     def is_copied(self, key: bytes) -> bool:
         """Return whether the pictures of the newest purchase of a call are in S3; fast, for many calls."""
-        packed = self._records.get(key)
-        return packed is not None and is_record_copied(packed)
+        return self._records.get(key, b"").startswith(_COPIED)
 
     def open_entries(self) -> Sequence[Entry]:
-        """Return the entries of all purchases that are not settled, those of superseded generations among them."""
+        """Return the entries of all purchases that are not settled, including those of superseded generations."""
         return tuple(entry for submissions in tuple(self._open.values()) for entry in tuple(submissions.values()))
 
     def open_entry(self, key: bytes) -> Entry | None:
         """Return the entry of the newest purchase of a call while it is not settled."""
-        place = self._newest.get(key)
-        return None if place is None else self._open.get(place[0], {}).get(place[1])
+        state = self._newest(key)
+        return None if state is None else self._open_entry(key, state)
 
     def accounts(
         self, *, run_id: str | None = None, buyer: str | None = None, with_open: bool = False
@@ -205,159 +196,172 @@ class Index:
         return tuple(self._recent.get(kind, ()))
 
     def to_bytes(self) -> bytes:
-        """Return the index as the content of a checkpoint."""
+        """Return the content of a checkpoint: a header as a line of JSON, all keys, and a line for each record."""
         header = {
+            "format": _FORMAT,
             "origins": self._origins,
-            "accounts": [account.to_json() for account in self._accounts.values()],
+            "accounts": [astuple(account) for account in self._accounts.values()],
             "recent": [(kind, list(costs)) for kind, costs in self._recent.items()],
             "open": [entry.to_line().decode() for entry in self.open_entries()],
             "accepted_twice": sorted(self._accepted_twice),
-            "newest": [(key.hex(), *place) for key, place in self._newest.items()],
             "records": len(self._records),
             "answers": len(self._answers),
         }
-        head = json.dumps(header).encode()
-        parts = [_HEADER.pack(_MAGIC, len(head)), head]
-        parts += [pack_columns(self._records), pack_columns(self._answers)]
-        return gzip.compress(b"".join(parts), _COMPRESSION, mtime=0)
+        lines = b"\n".join([*self._records.values(), *self._answers.values()])
+        content = b"".join([_encode(header).encode(), b"\n", *self._records, *self._answers, lines])
+        return gzip.compress(content, _COMPRESSION, mtime=0)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Index:
         """
         Return the index of a checkpoint.
 
-        :raises ValueError: when it is not one of this release.
+        :raises ValueError: when this release has not written it.
         """
         try:
-            return cls._from_bytes(memoryview(gzip.decompress(content)))
-        except (EOFError, OSError, zlib.error, struct.error, KeyError, TypeError, ValueError, IndexError) as error:
+            return cls._from_bytes(gzip.decompress(content))
+        except (EOFError, OSError, zlib.error, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a checkpoint of this release ({type(error).__name__}: {error})") from error
 
     @classmethod
-    def _from_bytes(cls, data: memoryview) -> Index:
-        magic, length = _HEADER.unpack_from(data)
-        if magic != _MAGIC:
-            raise ValueError(f"it begins with {magic!r}")
-        offset = _HEADER.size + length
-        header = json.loads(bytes(data[_HEADER.size : offset]))
-        index = cls(_origins=[tuple(origin) for origin in header["origins"]])
-        index._numbers = {origin: number for number, origin in enumerate(index._origins)}
+    def _from_bytes(cls, content: bytes) -> Index:
+        head, _, body = content.partition(b"\n")
+        header = json.loads(head)
+        if header["format"] != _FORMAT:
+            raise ValueError(f"its format is {header['format']}")
+        origins = [(*values, tuple(kind)) for *values, kind in header["origins"]]
+        index = cls(_origins=origins, _numbers={origin: number for number, origin in enumerate(origins)})
         for account in map(Account.from_json, header["accounts"]):
             index._accounts[account.run_id, account.buyer, account.model] = account
         index._recent = {tuple(kind): deque(costs, _RECENT) for kind, costs in header["recent"]}
-        index._accepted_twice = {(key, tasks) for key, tasks in header.get("accepted_twice", ())}
-        index._records, offset = unpack_columns(data, offset, header["records"])
-        index._answers, offset = unpack_columns(data, offset, header["answers"])
-        if offset != len(data):
-            raise ValueError(f"it has {len(data) - offset} bytes too many")
+        index._accepted_twice = {(key, tasks) for key, tasks in header["accepted_twice"]}
         for line in header["open"]:
             entry = read_entry(line.encode(errors="backslashreplace"))
-            index._open.setdefault(entry.idempotency_key, {})[_submission_of(entry)] = entry
-        index._newest = {bytes.fromhex(key): (name, tuple(place)) for key, name, place in header["newest"]}
+            index._open.setdefault(entry.key, {})[_submission(entry)] = entry
+        end = KEY_BYTES * (header["records"] + header["answers"])
+        keys = (body[start : start + KEY_BYTES] for start in range(0, end, KEY_BYTES))
+        records = zip(keys, body[end:].split(b"\n") if end else (), strict=True)
+        index._records = dict(islice(records, header["records"]))
+        index._answers = dict(records)
         return index
 
-    def _same_purchase(self, key: bytes, entry: Entry) -> CallRecord | None:
-        """Return the record of a call where it is about the purchase of an entry."""
+    def _newest(self, key: bytes) -> CallState | None:
         packed = self._records.get(key)
-        record = None if packed is None else unpack_record(packed)
-        is_same = record is not None and (record.generation, record.attempt) == (entry.generation, entry.attempt)
-        return record if is_same else None
+        return None if packed is None else self._unpack(packed)
 
-    def _is_other_refused(self, before: CallRecord | None, entry: Entry) -> bool:
-        """Return whether another sender was refused what an entry is about to submit, which says nothing about it."""
-        if before is None or before.status is not EntryStatus.REFUSED or entry.status is not EntryStatus.INTENDED:
-            return False
-        _, buyer, try_number, *_ = self._origins[before.origin]
-        refused = (before.refusals, buyer, try_number, before.intended_at)
-        return before.refusals == entry.refusals and refused != _submission_of(entry)
+    def _answer(self, key: bytes) -> CallState | None:
+        record = self._answers.get(key)
+        return None if record is None else self._unpack(record)
 
-    def _accepted_as(self, idempotency_key: str, tasks: int) -> _Submission | None:
-        """Return the open submission that the gateway has accepted with some tasks."""
-        held = self._open.get(idempotency_key, {}).items() if tasks else ()
-        return next((submission for submission, entry in held if checksum_of(entry.task_ids) == tasks), None)
+    def _open_entry(self, key: bytes, state: CallState) -> Entry | None:
+        return self._open.get(key, {}).get(_submission(state)) if state.status in UNSETTLED else None
 
-    def _is_second_acceptance(self, before: CallRecord | None, entry: Entry, tasks: int) -> bool:
-        """Return whether a gateway that ignores keys has accepted a purchase once more; senders may write that late."""
-        if entry.status is not EntryStatus.ACCEPTED or before is None or before.tasks in {0, tasks}:
-            return False
-        is_new = (entry.idempotency_key, tasks) not in self._accepted_twice
-        self._accepted_twice |= {(entry.idempotency_key, each) for each in (before.tasks, tasks)}
-        return is_new
+    def _open_of(self, key: bytes, state: CallState) -> dict[_Submission, Entry]:
+        """Return the open submissions of the same purchase."""
+        return {each: held for each, held in self._open.get(key, {}).items() if each[:2] == _purchase(state)}
 
-    def _close(self, idempotency_key: str, submission: _Submission) -> None:
-        submissions = self._open.get(idempotency_key, {})
+    def _tracked(self, entry: Entry, state: CallState, before: CallState | None) -> _Submission | None:
+        """Return the submission that an entry is about, or ``None`` when nothing else is to be done about it."""
+        key, own = entry.key, _submission(state)
+        for other, held in self._open_of(key, state).items():
+            if state.tasks and state.tasks == _checksum(held.task_ids):
+                if other == own:
+                    return own
+                # The gateway has recognised the key: both submissions are one purchase.
+                self._close(key, own)
+                return None if state.status in UNSETTLED else other
+        if state.status is EntryStatus.ACCEPTED and before is not None and before.tasks not in {0, state.tasks}:
+            acceptances = {(entry.idempotency_key, tasks) for tasks in (before.tasks, state.tasks)}
+            if (entry.idempotency_key, state.tasks) not in self._accepted_twice:
+                self._accepted_twice |= acceptances
+                self._open.setdefault(key, {})[own] = entry
+                return None
+            self._accepted_twice |= acceptances
+        return own
+
+    def _close(self, key: bytes, submission: _Submission) -> None:
+        submissions = self._open.get(key, {})
         submissions.pop(submission, None)
         if not submissions:
-            self._open.pop(idempotency_key, None)
+            self._open.pop(key, None)
 
-    def _close_older(self, entry: Entry, submission: _Submission) -> None:
-        """Forget earlier submissions of a key: the purchase is made with a later one, as far as anybody knows."""
-        is_accepted = STATUSES.index(entry.status) >= _ACCEPTED
-        for other, held in tuple(self._open.get(entry.idempotency_key, {}).items()):
-            is_older = other[0] < submission[0] + is_accepted and other != submission
-            if is_older and held.status is not EntryStatus.ACCEPTED:
-                self._close(entry.idempotency_key, other)
+    def _close_older(self, key: bytes, state: CallState, submission: _Submission) -> None:
+        """Close earlier submissions of a purchase that are not accepted: a later one has taken their place."""
+        below = submission.refusals + (STATUSES.index(state.status) >= _ACCEPTED)
+        for other, held in self._open_of(key, state).items():
+            if other.refusals < below and other != submission and held.status is not EntryStatus.ACCEPTED:
+                self._close(key, other)
 
-    def _keep_other(self, key: bytes, idempotency_key: str) -> bool:
-        """Return whether another submission is open, and make it the newest: only its own sender can refuse it."""
-        submissions = self._open.get(idempotency_key)
-        if not submissions:
-            return False
-        other = max(submissions, key=lambda each: rank_of(submissions[each]))
-        entry = submissions[other]
-        self._replace(key, self._pack(entry, checksum_of(entry.task_ids)), entry, other)
-        return True
+    def _count(self, state: CallState, replaced: CallState | None) -> None:
+        """
+        Count the money of a purchase that is settled.
 
-    def _settle(self, entry: Entry, packed: bytes, *, is_first: bool) -> None:
-        self._account(packed, 1)
-        if is_first and entry.cost is not None and entry.charged == "yes":
-            self._recent.setdefault(entry.kind, deque(maxlen=_RECENT)).append(entry.cost)
+        :param replaced: the state of the same purchase that counted before.
+        """
+        if replaced is not None:
+            self._account(replaced).add(replaced, -1)
+        if state.status not in UNSETTLED:
+            self._account(state).add(state, 1)
+            if replaced is None and state.cost is not None and state.charged == "yes":
+                self._recent.setdefault(state.kind, deque(maxlen=_RECENT)).append(state.cost)
 
-    def _replace(self, key: bytes, packed: bytes, entry: Entry, submission: _Submission) -> None:
-        known = self._records.get(key)
-        if known is not None and is_record_copied(known) and self._same_purchase(key, entry) is None:
-            self._answers[key] = known
-        if is_record_copied(packed):
+    def _account(self, state: CallState) -> Account:
+        name = (state.run_id, state.buyer, state.kind[0])
+        # A call that was not charged does not open an account.
+        return self._accounts.setdefault(name, Account(*name)) if state.charged != "no" else Account(*name)
+
+    def _replace(self, key: bytes, newest: CallState | None, state: CallState) -> None:
+        if newest is not None and newest.status is EntryStatus.COPIED and _purchase(newest) != _purchase(state):
+            self._answers[key] = self._records[key]
+        if state.status is EntryStatus.COPIED:
             self._answers.pop(key, None)
-        self._records[key] = packed
-        if entry.status in UNSETTLED:
-            self._newest[key] = (entry.idempotency_key, submission)
-        else:
-            self._newest.pop(key, None)
+        self._records[key] = self._pack(state)
 
-    def _answer_late(self, key: bytes, packed: bytes) -> None:
-        """Keep the pictures of an older purchase, where no newer one has any."""
-        answered = self._answers.get(key)
-        if not is_record_copied(self._records[key]) and (
-            answered is None or rank_of_record(answered) < rank_of_record(packed)
-        ):
-            self._answers[key] = packed
+    def _answer_late(self, key: bytes, newest: CallState, state: CallState) -> None:
+        """Keep the pictures of an older purchase, unless a newer one has pictures."""
+        answer = self._answer(key)
+        if newest.status is not EntryStatus.COPIED and (answer is None or rank_of(answer) < rank_of(state)):
+            self._answers[key] = self._pack(state)
 
-    def _account(self, packed: bytes, sign: int) -> None:
-        record = unpack_record(packed)
-        run_id, buyer, _, _, model, *_ = self._origins[record.origin]
-        name = (run_id, buyer, model)
-        account = self._accounts.get(name)
-        if account is None:
-            if record.charged == "no":
-                return
-            account = self._accounts[name] = Account(*name)
-        account.add(record, sign)
-
-    def _answer(self, packed: bytes) -> Answer:
-        record = unpack_record(packed)
-        run_id, buyer, *_ = self._origins[record.origin]
-        costs = (record.cost, record.credits_cost)
-        return Answer(record.generation, run_id, buyer, *costs, record.pictures, record.intended_at)
-
-    def _pack(self, entry: Entry, tasks: int) -> bytes:
-        origin: _Origin = (entry.run_id, entry.buyer, entry.try_number, entry.max_tries, *entry.kind)
+    def _pack(self, state: CallState) -> bytes:
+        origin: _Origin = state[_OWN_VALUES : _OWN_VALUES + 5]  # type: ignore[assignment]
         number = self._numbers.get(origin)
         if number is None:
             number = self._numbers[origin] = len(self._origins)
             self._origins.append(origin)
-        return pack_record(entry, number, tasks)
+        return _encode([*state[:_OWN_VALUES], number]).encode()
+
+    def _unpack(self, record: bytes) -> CallState:
+        status, *values, number = json.loads(record)
+        return CallState(EntryStatus(status), *values, *self._origins[number])
 
 
-def _submission_of(entry: Entry) -> _Submission:
-    return (entry.refusals, entry.buyer, entry.try_number, entry.intended_at)
+def _state_of(entry: Entry) -> CallState:
+    values: dict[str, Any] = {name: getattr(entry, name) for name in _COMMON}
+    is_retryable = entry.error is not None and entry.error.retryable
+    return CallState(retryable=is_retryable, n_objects=len(entry.objects), tasks=_checksum(entry.task_ids), **values)
+
+
+def _checksum(task_ids: Sequence[str]) -> int:
+    """Return a number that distinguishes the acceptances of one purchase; 0 for none."""
+    return (zlib.crc32("\0".join(task_ids).encode(errors="backslashreplace")) or 1) if task_ids else 0
+
+
+def _purchase(state: CallState) -> tuple[int, int]:
+    return (state.generation, state.attempt)
+
+
+def _submission(state: CallState | Entry) -> _Submission:
+    return _Submission(
+        state.generation, state.attempt, state.refusals, state.buyer, state.try_number, state.intended_at
+    )
+
+
+def _is_other_refused(before: CallState | None, state: CallState) -> bool:
+    """Return whether the refusal before is that of another submission, which does not affect the new one."""
+    return (
+        before is not None
+        and (before.status, state.status) == (EntryStatus.REFUSED, EntryStatus.INTENDED)
+        and before.refusals == state.refusals
+        and _submission(before) != _submission(state)
+    )

@@ -1,8 +1,9 @@
 """
-One worker's access to a ledger: what all workers did, in memory, and what this one does, on its way into the log.
+One worker's access to a ledger: the index of all entries, and the entries of this worker on their way into the log.
 
-An outcome is recorded in memory at once, and in the log with the next claim, or a second later. A claim appends what is
-about to be bought; it counts only if nobody else has appended anything that this worker had not read when it decided.
+An outcome is applied to the index at once, and appended to the log with the next claim or a second later. A claim
+appends the *intents*, which are the entries of calls that are about to be bought. It counts only if no other worker has
+appended anything that this worker had not read when it decided; otherwise it reads, and decides again.
 """
 
 from __future__ import annotations
@@ -10,17 +11,11 @@ from __future__ import annotations
 import math
 import random
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from threading import RLock, Timer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_apimart.dataset.ledger.checkpoints import (
-    KEPT_CHECKPOINTS,
-    delete_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, Failure
 from airflow_provider_apimart.dataset.ledger.index import Index
 from airflow_provider_apimart.dataset.ledger.legacy import import_ledger
@@ -31,7 +26,12 @@ from airflow_provider_apimart.dataset.ledger.log import (
     LogObject,
     parse_entry,
 )
-from airflow_provider_apimart.dataset.ledger.table import delete_merged, update_table
+from airflow_provider_apimart.dataset.ledger.snapshots import (
+    delete_merged,
+    load_checkpoint,
+    save_checkpoint,
+    update_table,
+)
 from airflow_provider_apimart.exceptions import RecordUnavailableError, SupersededError
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-#: Seconds for which the outcome of a submit is held back, so that many go into one object; and how many are. A picture
-#: that was copied is found again in S3, so that its entry can wait longer for the next claim.
+#: Seconds for which the outcome of a submit is held back so that many outcomes share an object, and the most that are
+#: held back. A picture that was copied is found again in S3, so its entry can wait longer for the next claim.
 _HELD: Final = 1.0
 _HELD_WHEN_COPIED: Final = 10.0
 _MOST_HELD: Final = 500
@@ -58,8 +58,9 @@ class Ledger:
     """
     One session's access to a ledger. Open it with :meth:`open`; :meth:`record` may be called from any thread.
 
-    :param index: what is known of all calls.
+    :param warn: logs a warning, with arguments like ``logging.Logger.warning``.
     :param held: seconds for which an outcome may be held back; 0 appends each at once, infinity with the next claim.
+    :param index: the state of all calls.
     """
 
     store: LedgerStore
@@ -70,12 +71,12 @@ class Ledger:
     sleep: Callable[[float], None] = time.sleep
     index: Index = field(default_factory=Index, init=False)
     _log: LedgerLog = field(init=False)
-    _checkpoints: list[int] = field(default_factory=lambda: [0], init=False)
+    _checkpoint: int = field(default=0, init=False)
     _pending: list[Entry] = field(default_factory=list, init=False)
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
     _is_current: bool = field(default=False, init=False)
-    #: The first guards the index and what is pending, for moments; the second is held during requests to the store.
+    #: ``_lock`` guards index and pending entries, for moments; ``_appending`` is held during requests to the store.
     _lock: RLock = field(default_factory=RLock, init=False)
     _appending: RLock = field(default_factory=RLock, init=False)
 
@@ -110,13 +111,13 @@ class Ledger:
 
     @property
     def holds_submits(self) -> bool:
-        """Whether the log does not know the outcome of a submit yet; that of a copy may be found out again."""
+        """Whether the outcome of a submit is not in the log yet; that of a copy can be found out again in S3."""
         with self._lock:
             return any(entry.status is not EntryStatus.COPIED for entry in self._pending)
 
     def refresh(self) -> None:
         """
-        Read what others appended.
+        Read the entries that others have appended.
 
         :raises RecordUnavailableError: when it cannot be read.
         """
@@ -127,7 +128,7 @@ class Ledger:
         """
         Record outcomes: in the index at once, in the log with the next claim or a second later.
 
-        :raises RecordUnavailableError: when many are held back and could not be written. They are held all the same.
+        :raises RecordUnavailableError: when many are held back and could not be written. They are still held back.
         """
         with self._lock:
             for entry in entries:
@@ -142,31 +143,37 @@ class Ledger:
 
     def claim(self, decide: Callable[[Index], list[Entry]]) -> list[Entry]:
         """
-        Append what is about to be bought, and all outcomes that are held back, and return what may be submitted.
+        Append intents, together with all outcomes that are held back, and return the calls that may be submitted.
 
-        :param decide: returns the ``intended`` entries of what the index lacks, or nothing. It is called again when
-            somebody else has appended anything meanwhile; only what it returned last counts.
+        :param decide: returns the ``intended`` entries of the calls to buy, or an empty list. It is called again when
+            another worker has appended anything meanwhile; only its last return value counts.
         :raises SupersededError: when a later session of this task instance has appended. Nothing may be submitted.
         :raises RecordUnavailableError: when it is not certain that the intents are written. Nothing may be submitted;
             that is recorded with the next append.
         """
-        return self._append(decide)
+        claimed = self._append(decide)
+        if self._is_superseded and not claimed:
+            raise SupersededError(
+                "A later try of this task instance has taken over its dataset. This try has submitted nothing since. "
+                "The later try collects the pictures that this one has bought."
+            )
+        return claimed
 
     def flush(self) -> None:
         """
-        Append what is held back.
+        Append the outcomes that are held back.
 
-        :raises RecordUnavailableError: when it is not certain that it is written.
+        :raises RecordUnavailableError: when it is not certain that they are written.
         """
         if self._pending:
             self._append(None)
 
     def close(self, *, is_finished: bool) -> None:
         """
-        Append what is held back, and write a checkpoint where the log behind the last one is long.
+        Append the outcomes that are held back, and write a checkpoint if the log behind the last one is long.
 
-        :param is_finished: whether the task is done: then the table is brought up to date, if anything has changed, and
-            what is merged for an hour is deleted.
+        :param is_finished: whether the task is done. Then the table is updated if anything has changed, and objects of
+            the log that were merged an hour ago are deleted.
         :raises RecordUnavailableError: when it is not certain that all outcomes are written; see :attr:`unwritten`.
         """
         self.flush()
@@ -179,59 +186,59 @@ class Ledger:
                     update_table(self.store, self._log.settled)
                     delete_merged(self.store)
             except RecordUnavailableError as error:
-                self.warn("Every purchase is recorded, but old objects of the ledger were not merged: %s", error)
+                self.warn("Could not merge old objects of the ledger; every purchase is recorded: %s", error)
 
     @property
     def _tail(self) -> int:
-        return self._log.settled - self._checkpoints[-1]
+        return self._log.settled - self._checkpoint
 
     @property
     def _longest_tail(self) -> int:
-        """Objects of the log behind a checkpoint that are worth the next one within a session."""
+        """The number of objects of the log behind a checkpoint at which a session writes the next one."""
         return max(64, len(self.index) // 1200)
 
     def _append(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
-        exposed: list[Entry] = []
-        claimed: list[Entry] = []
+        """Append the outcomes that are held back and the intents that are decided, and return the intents."""
         with self._appending:
-            try:
-                batch, intents = self._next(decide)
-                if batch or intents:
-                    claimed = self._append_in_turn(decide, batch, intents, exposed)
-            finally:
-                self._take_back(exposed, claimed)
+            intents = self._append_in_turn(decide)
             if self._tail > self._longest_tail:
                 with suppress(RecordUnavailableError):
                     self._write_checkpoint()
-        if decide is not None and self._is_superseded and not claimed:
-            raise SupersededError(
-                "A later try of this task instance has taken over its dataset. This try has submitted nothing since; "
-                "what it bought before is recorded, and the later try collects it."
-            )
-        return claimed
+        return intents
 
-    def _append_in_turn(
-        self,
-        decide: Callable[[Index], list[Entry]] | None,
-        batch: list[Entry],
-        intents: list[Entry],
-        exposed: list[Entry],
-    ) -> list[Entry]:
-        with self._log.turn() as must_read:
+    def _append_in_turn(self, decide: Callable[[Index], list[Entry]] | None) -> list[Entry]:
+        exposed: list[Entry] = []  # Intents that may be read by others although they do not count.
+        with ExitStack() as stack:
+            stack.callback(self._take_back, exposed)
+            must_read, has_turn = not self._is_current, False
             for attempt in range(_ATTEMPTS):
-                if must_read or attempt or not self._is_current:
+                if must_read:
                     self._read_new()
-                    batch, intents = self._next(decide)
-                if not (batch or intents) or self._attempt(batch, intents, exposed):
-                    return intents
-                # No secret is drawn here, only what keeps the workers out of step.
+                outcomes, intents = self._decided(decide)
+                if not outcomes and not intents:
+                    return []
+                if not has_turn:
+                    has_turn, must_read = True, stack.enter_context(self._log.turn())
+                    if must_read:
+                        continue
+                exposed += intents
+                with suppress(AppendUncertainError, LogGapError):
+                    if self._log.append(entry.to_line() for entry in (*outcomes, *intents)):
+                        # An attempt that did not count may have written the same submissions at another time.
+                        counted = {(entry.idempotency_key, entry.refusals) for entry in intents}
+                        exposed[:] = [each for each in exposed if (each.idempotency_key, each.refusals) not in counted]
+                        self._count(len(outcomes), intents)
+                        return intents
+                    del exposed[len(exposed) - len(intents) :]  # Nothing was written.
+                must_read = True
+                # Not a secret: it only keeps the workers out of step.
                 self.sleep(random.uniform(0, _PAUSE * min(attempt, 10) / 10))  # noqa: S311
         raise RecordUnavailableError(
-            f"The ledger {self.store.address} could not be written: {_ATTEMPTS} times another worker came first. "
-            "Nothing was submitted; a retry continues from what the ledger says."
+            f"The ledger {self.store.address} could not be written: other workers appended first, {_ATTEMPTS} "
+            "times. Nothing was submitted; a retry continues from the ledger."
         )
 
-    def _next(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:
+    def _decided(self, decide: Callable[[Index], list[Entry]] | None) -> tuple[list[Entry], list[Entry]]:
         """Return the outcomes and the intents to append now; neither where a claim finds nothing to buy."""
         with self._lock:
             if decide is None or self._is_superseded:
@@ -239,26 +246,28 @@ class Ledger:
             intents = decide(self.index)
             return (list(self._pending) if intents else []), intents
 
-    def _attempt(self, batch: Sequence[Entry], intents: Sequence[Entry], exposed: list[Entry]) -> bool:
-        """Append outcomes and intents, and return whether they count; ``exposed`` takes what others may have read."""
-        try:
-            if not self._log.append(entry.to_line() for entry in (*batch, *intents)):
-                return False
-        except (AppendUncertainError, LogGapError):
-            exposed += intents
-            return False
-        except RecordUnavailableError:
-            exposed += intents
-            raise
+    def _count(self, outcomes: int, intents: Sequence[Entry]) -> None:
+        """Release the outcomes that are in the log now, and apply the intents."""
         with self._lock:
-            del self._pending[: len(batch)]
-            self._cancel_timer()
+            del self._pending[:outcomes]
+            if not self._pending and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             for entry in intents:
                 self.index.apply(entry)
-        return True
+
+    def _take_back(self, exposed: Sequence[Entry]) -> None:
+        """Refuse intents that do not count and that others may have read; the next append records it."""
+        free = {"status": EntryStatus.REFUSED, "charged": "no", "cost": 0.0, "reserved": None}
+        changes: dict[str, Any] = {**free, "error": _NOT_SUBMITTED, "updated_at": self.store.now()}
+        with self._lock:
+            for entry in exposed:
+                refused = replace(entry, **changes)
+                self.index.apply(refused)
+                self._pending.append(refused)
 
     def _flush_within(self, seconds: float) -> None:
-        """Flush from a thread of its own: one that waits for HTTP never reaches this code."""
+        """Flush in another thread: a thread that waits for HTTP never reaches this code."""
         if self._timer is not None and self._timer.interval > seconds:
             self._timer.cancel()
             self._timer = None
@@ -266,33 +275,6 @@ class Ledger:
             self._timer = Timer(seconds, self._flush_late)
             self._timer.daemon = True
             self._timer.start()
-
-    def _cancel_timer(self) -> None:
-        if not self._pending and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _take_back(self, exposed: list[Entry], claimed: Sequence[Entry]) -> None:
-        now = self.store.now()
-        # A later attempt of the same claim may have counted: the same submission with another time.
-        counted = {(entry.idempotency_key, entry.refusals) for entry in claimed}
-        refused = [
-            replace(
-                entry,
-                status=EntryStatus.REFUSED,
-                charged="no",
-                cost=0.0,
-                reserved=None,
-                error=_NOT_SUBMITTED,
-                updated_at=now,
-            )
-            for entry in exposed
-            if (entry.idempotency_key, entry.refusals) not in counted
-        ]
-        with self._lock:
-            for entry in refused:
-                self.index.apply(entry)
-            self._pending += refused
 
     def _read_new(self) -> None:
         if not self._is_current:
@@ -304,11 +286,11 @@ class Ledger:
             self._load()
 
     def _apply(self, read: Sequence[LogObject]) -> None:
-        # After an object that cannot be read to its end, everything is read again.
+        # If an object cannot be read to its end, everything is read again.
         self._is_current = False
         for found in read:
             if found.writer == self.writer:
-                self._is_superseded |= self._log.meets(found.session)
+                self._is_superseded |= self._log.is_superseded_by(found.session)
             for number, line in enumerate(found.lines, 2):
                 entry = parse_entry(self.store, found.name, number, line)
                 with self._lock:
@@ -322,7 +304,7 @@ class Ledger:
             loaded = load_checkpoint(self.store)
             self._log.begin(loaded.number, verified_at=loaded.verified_at)
             with self._lock:
-                self.index, self._checkpoints = loaded.calls, [loaded.number]
+                self.index, self._checkpoint = loaded.index, loaded.number
             try:
                 read = self._log.read_new()
                 if not read and loaded.is_empty and import_ledger(self.store, self._log):
@@ -343,12 +325,10 @@ class Ledger:
     def _write_checkpoint(self) -> None:
         with self._lock:
             if self._pending:
-                return  # It must not know more than the log: the next append is another occasion.
+                return  # A checkpoint must not know more than the log. The next append tries again.
             content = self.index.to_bytes()
         save_checkpoint(self.store, self._log.settled, content)
-        self._checkpoints.append(self._log.settled)
-        if len(self._checkpoints) > KEPT_CHECKPOINTS:
-            delete_checkpoint(self.store, self._checkpoints.pop(0))
+        self._checkpoint = self._log.settled
 
     def _flush_late(self) -> None:
         with self._lock:

@@ -1,21 +1,22 @@
 """
-Ledgers of release 0.1: a journal of many small objects, and a table. They are read once, and never changed.
+Ledgers of release 0.1: a journal of many small objects, and a table. They are imported once, and never changed.
 
-``journal/*.jsonl`` holds the entries of all workers, ``ledger.jsonl`` those that were merged. Their lines differ from
-today's (schema version 1): a call is numbered by ``part`` instead of its first picture, the status ``unknown`` is
-``unanswered``, and nobody's name is on them.
+``journal/*.jsonl`` has the entries of all workers, ``ledger.jsonl`` the merged ones. Their lines have schema version 1:
+a call is identified by its ``part`` and not by its first picture, the status ``unknown`` is now ``unanswered``, and
+there is neither a writer nor a buyer.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus, read_entry
 from airflow_provider_apimart.dataset.ledger.log import AppendUncertainError, LogGapError, unreadable
-from airflow_provider_apimart.dataset.ledger.newest import NewestLines, identify
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.dataset.row import call_key
 
 if TYPE_CHECKING:
@@ -33,38 +34,33 @@ _ATTEMPTS: Final = 5
 
 def import_ledger(store: LedgerStore, log: LedgerLog) -> bool:
     """
-    Append what a ledger of 0.1 holds to a log that is empty, and return whether the log has to be read again.
+    Append the entries of a ledger of 0.1 to an empty log, and return whether the log has to be read again.
 
-    :return: ``False`` where there is none.
-    :raises RecordUnavailableError: when it cannot be read, or it is not certain that it is written.
+    :return: ``False`` when no ledger of 0.1 exists.
+    :raises RecordUnavailableError: when it cannot be read, or when it is not certain that the entries are written.
     """
-    with NewestLines() as newest:
-        widths = _collect(store, newest)
-        if not len(newest):
-            return False
-        # Another worker may have done that meanwhile.
-        with log.turn(), suppress(AppendUncertainError, LogGapError):
-            log.append(entry.to_line() for entry in _entries(newest, widths))
+    entries = read_legacy(store)
+    first = next(entries, None)
+    if first is None:
+        return False
+    # Another worker may import it at the same time.
+    with log.turn(), suppress(AppendUncertainError, LogGapError):
+        log.append(entry.to_line() for entry in chain([first], entries))
     return True
 
 
 def read_legacy(store: LedgerStore) -> Iterator[Entry]:
     """
-    Yield the newest entry of each purchase of a ledger of 0.1; nothing where there is none.
+    Yield the newest entry of each purchase of a ledger of 0.1, or nothing where there is none.
 
     :raises RecordUnavailableError: when it cannot be read.
     """
-    with NewestLines() as newest:
+    with closing(NewestLines()) as newest:
         widths = _collect(store, newest)
-        yield from _entries(newest, widths)
-
-
-def _entries(newest: NewestLines, widths: dict[bytes, int]) -> Iterator[Entry]:
-    for line in newest.oldest_first():
-        entry = read_entry(line)
-        # Parts were numbered; all parts of a row but its last have as many pictures as the largest one.
-        width = widths.get(call_key(entry.fingerprint, entry.id, 0), 1)
-        yield replace(entry, first=entry.first * width)
+        for entry in map(read_entry, newest.oldest_first()):
+            # All parts of a row but its last one have as many pictures as the largest part.
+            width = widths.get(call_key(entry.fingerprint, entry.id, 0), 1)
+            yield replace(entry, first=entry.first * width)
 
 
 def _collect(store: LedgerStore, newest: NewestLines) -> dict[bytes, int]:
@@ -74,7 +70,7 @@ def _collect(store: LedgerStore, newest: NewestLines) -> dict[bytes, int]:
         names = [_TABLE, *(found.name for found in store.list(_JOURNAL))]
         with suppress(FileNotFoundError):
             for name in names:
-                # The table may be missing; a segment is not, unless a worker of 0.1 has just merged it.
+                # The table may be missing. A segment of the journal is missing only if a worker has just merged it.
                 with suppress(*((FileNotFoundError,) if name == _TABLE else ())):
                     _collect_object(store, name, newest, widths)
             break
@@ -92,12 +88,11 @@ def _collect_object(store: LedgerStore, name: str, newest: NewestLines, widths: 
         if entry.n > 1:
             row = call_key(entry.fingerprint, entry.id, 0)
             widths[row] = max(entry.n, widths.get(row, 1))
-        converted = entry.to_line()
-        newest.add(converted, identify(converted))
+        newest.add(entry.to_line())
 
 
 def _converted(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of today, with the part in place of the first picture."""
+    """Return the columns of this release, with the number of the part as the first picture."""
     if values["schema_version"] != 1:
         raise ValueError(f"schema_version is {values['schema_version']!r}")
     status = EntryStatus.UNANSWERED if values["status"] == "unknown" else values["status"]

@@ -1,38 +1,42 @@
-"""All lines of a ledger, for its pages, its manifests and people: the table, and the log behind it."""
+"""
+All lines of a ledger: the table, and the log behind it.
+
+Manifests, tables, exports and pages read a ledger like this. A worker that buys follows the log, see :mod:`.ledger`.
+"""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provider_apimart.dataset.ledger.legacy import read_legacy
 from airflow_provider_apimart.dataset.ledger.log import (
     LOG,
-    LogObject,
-    has_own_name,
+    has_random_name,
     log_number,
     parse_entry,
     read_log_object,
     unreadable,
 )
-from airflow_provider_apimart.dataset.ledger.newest import LineIdentity, identify
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.exceptions import RecordUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.store import LedgerStore, StoredObject
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject, LedgerStore
 
-__all__ = ["POSITION", "TABLE", "LedgerLine", "identify_line", "position_of", "read_entries", "read_lines"]
+__all__ = ["POSITION", "TABLE", "LedgerLine", "newest_of", "position_of", "read_entries", "read_lines", "read_table"]
 
 #: The newest line of each purchase, as people open it.
 TABLE: Final = "ledger.jsonl.gz"
-#: Metadata of the table: the number of the log that it was made through.
+#: Metadata of the table: the last number of the log that is merged into it.
 POSITION: Final = "apimart-log"
 _ATTEMPTS: Final = 5
-#: Objects of the log that are read, and held, at the same time.
+#: Objects of the log that are read, and held in memory, at the same time.
 _AT_ONCE: Final = 16
 
 
@@ -40,8 +44,8 @@ class LedgerLine(NamedTuple):
     """
     A line of the ledger.
 
-    :param name: of the object that it is in.
-    :param number: of the line there, counted from 1.
+    :param name: of the object that holds the line.
+    :param number: of the line in the object, counted from 1.
     """
 
     name: str
@@ -49,8 +53,8 @@ class LedgerLine(NamedTuple):
     content: bytes
 
 
-def position_of(table: StoredObject | None) -> int:
-    """Return the number of the log that a table was made through; 0 without a table."""
+def position_of(table: LedgerObject | None) -> int:
+    """Return the last number of the log that is merged into a table; 0 without a table."""
     return 0 if table is None else int(table.metadata.get(POSITION, "0"))
 
 
@@ -60,8 +64,8 @@ def read_entries(store: LedgerStore, *, known: set[str] | None = None) -> Iterat
 
     An entry may come more than once. A ledger of 0.1 that no worker has continued yet is read as well.
 
-    :param known: names of objects that were read before, and need not be read again; those that are read are added.
-    :raises RecordUnavailableError: when it cannot be read.
+    :param known: names of objects that were read before and are not read again; names of further objects are added.
+    :raises RecordUnavailableError: when an object cannot be read.
     """
     names = set() if known is None else known
     for line in read_lines(store, known=names):
@@ -74,30 +78,26 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
     """
     Yield all lines of table and log, see :func:`read_entries`.
 
-    :raises RecordUnavailableError: when they cannot be read.
+    :raises RecordUnavailableError: when an object cannot be read.
     """
-    read = set() if known is None else known
+    names = set() if known is None else known
     for _ in range(_ATTEMPTS):
         table = store.head(TABLE)
-        position, through = position_of(table), max(map(log_number, read), default=0)
-        # Where objects have names of their own, another one of the same number may have come since.
-        lowest = through if read else 1
-        has_news = position > through and not (read and _is_kept(store, through + 1))
-        # A table that was copied without its metadata does not say what it holds.
-        if table is not None and (has_news or not (position or f"{LOG}{0:08}" in read)):
-            for number, content in enumerate(store.lines(TABLE), 1):
-                yield LedgerLine(TABLE, number, content)
-            read.add(f"{LOG}{position:08}")
-            through, lowest = max(through, position), max(lowest, position + 1)
-        listed = store.list(LOG, after=f"{LOG}{lowest - 1:08}.jsonl.gz")
-        has_gap = bool(listed) and log_number(listed[0].name) > through + 1
-        if has_gap and not (has_own_name(listed[0].name) and position == position_of(store.head(TABLE))):
-            continue  # Merged meanwhile, and deleted.
+        position, through = position_of(table), max(map(log_number, names), default=0)
+        # An object with a random name may appear after another one with the same number.
+        listed = [found.name for found in store.list(LOG, after=f"{LOG}{max(0, through - 1):08}.jsonl.gz")]
+        new = [name for name in listed if name not in names and (has_random_name(name) or log_number(name) > through)]
+        has_gap = not new or log_number(new[0]) > through + 1
+        # A table that was copied without its metadata does not say which numbers it holds.
+        is_undated = table is not None and not position and _name_of_table(0) not in names
+        if is_undated or (position > through and (has_gap or not names)):
+            yield from read_table(store)
+            names.add(_name_of_table(position))
+            continue
+        if new and has_gap and not (has_random_name(new[0]) and position == position_of(store.head(TABLE))):
+            continue  # The missing objects have just been merged into the table.
         try:
-            new = [found.name for found in listed if has_own_name(found.name) or log_number(found.name) > through]
-            for found in _read_objects(store, [name for name in new if name not in read]):
-                yield from _lines_of(found)
-                read.add(found.name)
+            yield from _read_log(store, new, names)
         except FileNotFoundError:
             continue
         return
@@ -107,32 +107,41 @@ def read_lines(store: LedgerStore, *, known: set[str] | None = None) -> Iterator
     )
 
 
-def identify_line(store: LedgerStore, name: str, number: int, line: bytes) -> LineIdentity:
+def read_table(store: LedgerStore) -> Iterator[LedgerLine]:
     """
-    Return the purchase that a line is about.
+    Yield the lines of the table.
 
-    :param name: of the object that holds the line.
-    :param number: of the line there, counted from 1.
-    :raises RecordUnavailableError: naming object and line, where it does not say.
+    :raises FileNotFoundError: when the table does not exist.
+    :raises RecordUnavailableError: when it cannot be read.
     """
-    try:
-        return identify(line)
-    except ValueError as error:
-        raise unreadable(store, f"{name}, line {number}", error) from error
+    return (LedgerLine(TABLE, number, content) for number, content in enumerate(store.lines(TABLE), 1))
 
 
-def _read_objects(store: LedgerStore, names: list[str]) -> Iterator[LogObject]:
-    """Yield objects in their order; a few are read at a time, because a run may have appended a thousand."""
+def newest_of(lines: Iterable[LedgerLine], store: LedgerStore) -> closing[NewestLines]:
+    """
+    Return the newest line of each purchase, for a ``with`` statement.
+
+    :raises RecordUnavailableError: for a line that does not say which purchase it is about.
+    """
+    newest = NewestLines()
+    for line in lines:
+        try:
+            newest.add(line.content)
+        except ValueError as error:
+            raise unreadable(store, f"{line.name}, line {line.number}", error) from error
+    return closing(newest)
+
+
+def _read_log(store: LedgerStore, new: list[str], names: set[str]) -> Iterator[LedgerLine]:
+    """Yield the lines of objects in their order; a few are read at a time, because a run may append a thousand."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for start in range(0, len(names), _AT_ONCE):
-            yield from pool.map(partial(read_log_object, store), names[start : start + _AT_ONCE])
+        for start in range(0, len(new), _AT_ONCE):
+            for found in pool.map(partial(read_log_object, store), new[start : start + _AT_ONCE]):
+                # The first line is the header.
+                yield from (LedgerLine(found.name, number, content) for number, content in enumerate(found.lines, 2))
+                names.add(found.name)
 
 
-def _is_kept(store: LedgerStore, number: int) -> bool:
-    listed = store.list(LOG, after=f"{LOG}{number - 1:08}.jsonl.gz")
-    return bool(listed) and log_number(listed[0].name) == number
-
-
-def _lines_of(found: LogObject) -> Iterator[LedgerLine]:
-    # The first line is the header.
-    yield from (LedgerLine(found.name, number, content) for number, content in enumerate(found.lines, 2))
+def _name_of_table(position: int) -> str:
+    """Return the name under which a table that was read is known."""
+    return f"{LOG}{position:08}"

@@ -1,4 +1,4 @@
-"""The objects of a ledger in S3: listed, read, written on condition, deleted; and the store's own time."""
+"""The objects of a ledger in S3: list, read, write on condition, delete; and the time by the store's clock."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["LedgerObject", "LedgerStore", "StoredObject"]
+__all__ = ["LedgerObject", "LedgerStore"]
 
 _CHUNK: Final = 64 * 1024
-#: Bytes of objects that a session has written itself and keeps for itself: those of some ten thousand rows.
+#: Bytes of the objects that a session keeps in memory after it has written them: those of some ten thousand rows.
 _MOST_KEPT: Final = 8 * 1024 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
-#: Seconds by which a worker's clock may differ from the store's without being corrected.
+#: Seconds by which a worker's clock may differ from the store's before it is corrected.
 _EXACT: Final = 2.0
-#: Seconds that a response may take for its time to be the present one.
+#: Seconds after which a response is too late to tell the store's present time.
 _SLOW: Final = 5.0
-#: The object exists, or somebody else is writing it at this moment.
+#: The object exists, or another worker is writing it at this moment.
 _CONDITION_FAILED: Final = frozenset({409, 412})
 #: Statuses and error codes by which stores refuse a conditional write that they do not support.
 _UNKNOWN_CONDITION: Final = frozenset({400, 405, 501})
@@ -48,32 +48,21 @@ _READ_ARGS: Final = (*_BUCKET_ARGS, "SSECustomerAlgorithm", "SSECustomerKey", "S
 @dataclass(frozen=True, slots=True)
 class LedgerObject:
     """
-    An object as a listing names it.
+    An object of the ledger, as a listing or a response describes it.
 
     :param name: within the ledger.
-    :param size: bytes.
+    :param size: bytes of the body, or of the requested part.
     :param modified: Unix seconds, by the store's clock.
+    :param metadata: as it was written, with names in lower case; empty in a listing.
+    :param body: only of an object that was read.
     """
 
     name: str
     etag: str
     size: int
     modified: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """
-    An object with its content.
-
-    :param metadata: as it was written, with names in lower case.
-    :param modified: Unix seconds, by the store's clock.
-    """
-
-    body: bytes
-    etag: str
-    metadata: Mapping[str, str]
-    modified: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass
@@ -98,12 +87,9 @@ class LedgerStore:
 
     def __post_init__(self) -> None:
         self.extra_args = check_extra_args(self.extra_args)
-        self._bucket_args: dict[str, Any] = {
-            name: self.extra_args[name] for name in _BUCKET_ARGS if name in self.extra_args
-        }
-        self._read_args: dict[str, Any] = {
-            name: self.extra_args[name] for name in _READ_ARGS if name in self.extra_args
-        }
+        self._bucket_args = self._arguments(_BUCKET_ARGS)
+        #: Further arguments of every ``GetObject`` and ``HeadObject``.
+        self.read_args = self._arguments(_READ_ARGS)
 
     @property
     def address(self) -> str:
@@ -116,9 +102,9 @@ class LedgerStore:
 
     def list(self, folder: str, *, after: str = "") -> list[LedgerObject]:
         """
-        Return the objects whose name begins with a text, in the order of their names.
+        Return the objects whose names begin with a text, in the order of their names.
 
-        :param after: only names that come after this one.
+        :param after: return only names that are greater than this one.
         :raises RecordUnavailableError: when the store does not list them, which does not prove that there are none.
         """
         start = self._key("")
@@ -140,23 +126,23 @@ class LedgerStore:
                 began_at = self.clock()
         return found
 
-    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> StoredObject:
+    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> LedgerObject:
         """
         Return an object, or some of its bytes.
 
         :param start: first byte; ``None`` for the whole object.
         :param end: byte before which to stop; ``None`` for the end of the object.
-        :raises FileNotFoundError: when there is no such object.
+        :raises FileNotFoundError: when the object does not exist.
         :raises RecordUnavailableError: when it cannot be read.
         """
         part = {} if start is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         with self._reporting("read", name):
             response = self._read(self.client.get_object, name, **part)
             with closing(response["Body"]) as body:
-                return _stored(response, body.read())
+                return _described(name, response, body.read())
 
     def keep(self, name: str, content: bytes) -> None:
-        """Keep an object that was just written and that nobody changes, as far as there is room."""
+        """Keep an object that this session has written and that nobody changes, up to 8 MiB in all."""
         if self._kept_size + len(content) <= _MOST_KEPT:
             self._kept[name] = content
             self._kept_size += len(content)
@@ -165,15 +151,15 @@ class LedgerStore:
         """Return the content of an object that was kept; ``None`` for any other."""
         return self._kept.get(name)
 
-    def head(self, name: str) -> StoredObject | None:
+    def head(self, name: str) -> LedgerObject | None:
         """
-        Return an object without its content, or ``None`` when there is no such object.
+        Return an object without its content, or ``None`` when it does not exist.
 
         :raises RecordUnavailableError: when the store does not say.
         """
         with self._reporting("read", name):
             try:
-                return _stored(self._read(self.client.head_object, name), b"")
+                return _described(name, self._read(self.client.head_object, name))
             except FileNotFoundError:
                 return None
 
@@ -181,7 +167,7 @@ class LedgerStore:
         """
         Yield the lines of an object without their ends, decompressed if the name ends with ``.gz``.
 
-        :raises FileNotFoundError: when there is no such object, before the first line.
+        :raises FileNotFoundError: when the object does not exist, before the first line.
         :raises RecordUnavailableError: when it cannot be read, or not to its end.
         """
         with self._reporting("read", name):
@@ -205,12 +191,12 @@ class LedgerStore:
         """
         Write one object, whole or not at all.
 
-        :param only_if_new: write only where there is no object of that name.
+        :param only_if_new: write only if no object has that name.
         :param only_if_etag: write only over the object with this ETag.
-        :return: whether it was written; ``False`` when the condition does not hold. A request that was repeated after
-            a lost response may find its own object.
+        :return: whether it was written; ``False`` when the condition does not hold, which may be because a request was
+            repeated after a lost response and found its own object.
         :raises NotImplementedError: when the store refuses conditions. Nothing was written.
-        :raises RecordUnavailableError: when it is not certain that the store has it, nor that it has not.
+        :raises RecordUnavailableError: when it is not certain whether the store has it.
         """
         file = io.BytesIO(content) if isinstance(content, bytes) else content
         checksum, size = _measured(file)
@@ -219,7 +205,7 @@ class LedgerStore:
         given = {**self.extra_args.get("Metadata", {}), **(metadata or {})}
         arguments = {**self.extra_args, **({"Metadata": given} if given else {}), **condition}
         with self._reporting("written", name):
-            # The checksum is a header, which stores that do not know it ignore; never a trailer, which they refuse.
+            # As a header, which stores that do not know it ignore; they refuse a checksum in a trailer.
             put = {"Body": file, "ContentLength": size, "ChecksumSHA256": checksum, **arguments}
             return self._attempt(name, put, is_conditional=bool(condition))
 
@@ -240,9 +226,12 @@ class LedgerStore:
                         response = self.client.delete_objects(Bucket=self.bucket, Delete=objects, **self._bucket_args)
                         keys = [error["Key"] for error in response.get("Errors", ())]
                     except ClientError:
-                        pass  # Some stores want a checksum here that others refuse: one request for each then.
+                        pass  # Some stores require a checksum here that others refuse: delete one by one.
                 with ThreadPoolExecutor(_AT_ONCE) as pool:
                     list(pool.map(self._delete, keys))
+
+    def _arguments(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self.extra_args[name] for name in names if name in self.extra_args}
 
     def _delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket, Key=key, **self._bucket_args)
@@ -268,7 +257,7 @@ class LedgerStore:
         from botocore.exceptions import ClientError
 
         try:
-            return self._request(method, name, **arguments, **self._read_args)
+            return self._request(method, name, **arguments, **self.read_args)
         except ClientError as error:
             is_bucket_missing = error.response.get("Error", {}).get("Code") == "NoSuchBucket"
             if _status(error) == _NOT_FOUND and not is_bucket_missing:
@@ -291,7 +280,7 @@ class LedgerStore:
         return f"{self.prefix}/ledger/{name}" if self.prefix else f"ledger/{name}"
 
     def _learn(self, response: Any, began_at: float) -> None:
-        """Take the store's time from the response to a request that began at a time of the worker's own clock."""
+        """Learn the store's time from the response to a request that began at a time by the worker's clock."""
         date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         ended_at = self.clock()
         try:
@@ -300,8 +289,8 @@ class LedgerStore:
         except (TypeError, ValueError):
             return
         if began_at - _EXACT <= stored_at <= ended_at + _EXACT:
-            self._offset = 0.0  # A clock that agrees so far is the more exact one.
-        elif ended_at - began_at <= _SLOW:  # Nobody knows when a slow response was made.
+            self._offset = 0.0  # The worker's clock agrees, and is more exact.
+        elif ended_at - began_at <= _SLOW:  # A slow response does not say when it was sent.
             self._offset = stored_at - ended_at
 
     @contextmanager
@@ -315,7 +304,7 @@ class LedgerStore:
         except (BotoCoreError, ClientError, EOFError, OSError, zlib.error) as error:
             raise RecordUnavailableError(
                 f"The ledger could not be {participle}: {self.address}{name}: {error}. Nothing was submitted after "
-                "that; a retry continues from what the ledger says."
+                "that; a retry continues from the ledger."
             ) from error
 
 
@@ -323,13 +312,14 @@ def _status(error: Any) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _stored(response: Any, body: bytes) -> StoredObject:
+def _described(name: str, response: Any, body: bytes = b"") -> LedgerObject:
     metadata = {name.lower(): value for name, value in response.get("Metadata", {}).items()}
-    return StoredObject(body, response.get("ETag", ""), metadata, response["LastModified"].timestamp())
+    modified = response["LastModified"].timestamp()
+    return LedgerObject(name, response.get("ETag", ""), response.get("ContentLength", 0), modified, metadata, body)
 
 
 def _measured(content: IO[bytes]) -> tuple[str, int]:
-    """Return the SHA-256 of a file in Base64 and its size, and rewind it."""
+    """Return the SHA-256 of a file in Base64 and its size, and rewind the file."""
     digest = hashlib.sha256()
     content.seek(0)
     while chunk := content.read(_CHUNK):

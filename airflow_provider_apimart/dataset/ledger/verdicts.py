@@ -1,15 +1,17 @@
 """
-Decisions of a person about single rows, recorded in the ledger like everything else.
+Decisions of a person about single rows, which are recorded in the ledger as entries.
 
 ===============  =================================================  ==================================================
 Verdict          Calls that it applies to                           Effect
 ===============  =================================================  ==================================================
-``accept-loss``  all without a picture, unless being submitted      the row counts as done without a picture
-``buy-again``    all without a picture, unless being submitted      the next run buys: a call of unknown outcome with
-                                                                    its old key while that lives, else with a new one
-``not-bought``   those of unknown outcome                           the next run buys; nothing was charged
-``bought``       one of unknown outcome                             the next run collects the given gateway task
-``regenerate``   those with a picture                               the next run buys again; the old picture is kept
+``accept-loss``  calls without a picture that are not being         the row counts as done without a picture
+                 submitted
+``buy-again``    calls without a picture that are not being         the next run buys: with the old key if the outcome
+                 submitted                                          is unknown and the gateway still knows the key,
+                                                                    else with a new key
+``not-bought``   calls of unknown outcome                           the next run buys; nothing was charged
+``bought``       one call of unknown outcome                        the next run collects the given gateway task
+``regenerate``   calls with a picture                               the next run buys again; the old picture is kept
 ===============  =================================================  ==================================================
 """
 
@@ -55,7 +57,7 @@ def decide_rows(
     :param verdict: see the table of the module.
     :param task_id: of the gateway task, for ``"bought"`` alone, which takes one call.
     :param first: of a row that takes several calls, the one that begins with this picture, from 0; ``None`` for all.
-    :raises InvalidRequestError: when it applies to no call of one of the rows. Nothing was recorded for any of them.
+    :raises InvalidRequestError: when it does not apply to any call of one of the rows. Nothing was recorded.
     :raises RecordUnavailableError: when it is not certain that the verdict is recorded.
     """
     is_one = verdict != "bought" or len(ids) == 1
@@ -63,7 +65,7 @@ def decide_rows(
         raise _refused(
             "verdict",
             verdict,
-            "does not exist, or does not take so many ids, or a task id is missing or not wanted",
+            "does not exist, or takes a single id, or a task id is missing or not allowed",
             verdict,
         )
     ledger = Ledger.open(store, writer=f"person-{uuid.uuid4().hex[:12]}", try_number=0, warn=_log.warning)
@@ -79,7 +81,7 @@ def decide_rows(
             if not new or (task_id and len(new) > 1):
                 states = ", ".join(entry.status for entry in entries if entry.id == row_id) or "not in the ledger"
                 problem = (
-                    f"takes {len(new)} calls of unknown outcome, and a gateway task is one of them: name the call by "
+                    f"has {len(new)} calls of unknown outcome, and a gateway task is one of them: name the call by "
                     "its first picture"
                     if new
                     else f"is {states}, to which {verdict!r} does not apply"
@@ -123,7 +125,7 @@ def _decided(ledger: str, entry: Entry, verdict: Verdict, *, task_id: str | None
     if verdict == "accept-loss":
         return replace(entry, status=EntryStatus.WRITTEN_OFF, updated_at=now)
     if verdict == "bought":
-        # So old that nobody waits for its buyer to collect it.
+        # So old that any task of the shard collects it, and not only its buyer.
         return replace(
             entry,
             status=EntryStatus.ACCEPTED,

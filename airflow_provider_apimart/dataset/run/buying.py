@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.budget import Budget, expected_cost
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.money import Budget, expected_cost
 from airflow_provider_apimart.dataset.row import kind_of
 from airflow_provider_apimart.dataset.run.outcome import ABOUT_THE_ROW, after_submit
 from airflow_provider_apimart.dataset.run.plan import CallStep, decide_call, intent_of, is_unknown_key, resubmitted
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from threading import Event
 
-    from airflow_provider_apimart.dataset.ledger.budget import Objection
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
+    from airflow_provider_apimart.dataset.ledger.money import Objection
     from airflow_provider_apimart.dataset.references.resolver import ReferenceResolver
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.settings import Rules

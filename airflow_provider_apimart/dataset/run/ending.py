@@ -28,7 +28,7 @@ from airflow_provider_apimart.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_provider_apimart.dataset.ledger.budget import Budget
+    from airflow_provider_apimart.dataset.ledger.money import Budget
     from airflow_provider_apimart.dataset.run.settings import Rules
     from airflow_provider_apimart.dataset.run.tally import Tally
 

@@ -32,7 +32,7 @@ from airflow_provider_apimart.dataset.row import kind_of
 from airflow_provider_apimart.gateway.request import KEY_LIFETIME
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.entry import CallState
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.settings import Rules
 

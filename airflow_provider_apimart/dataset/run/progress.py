@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.dataset.run.plan import CallStep
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.budget import Budget
+    from airflow_provider_apimart.dataset.ledger.money import Budget
     from airflow_provider_apimart.dataset.run.tally import Tally
 
 __all__ = ["Progress", "is_report_due", "progress_of"]

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_apimart.dataset.input import Input
-    from airflow_provider_apimart.dataset.ledger.account import Account
-    from airflow_provider_apimart.dataset.ledger.entry import Entry
+    from airflow_provider_apimart.dataset.ledger.entry import CallState, Entry
     from airflow_provider_apimart.dataset.ledger.manifest import Manifest
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.money import Account
     from airflow_provider_apimart.dataset.run.buying import Buyer
     from airflow_provider_apimart.dataset.run.tally import Tally
 

@@ -24,8 +24,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_apimart.dataset.ledger.budget import Budget
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
+from airflow_provider_apimart.dataset.ledger.money import Budget
 from airflow_provider_apimart.dataset.run.ending import (
     allowed_failures,
     error_of_end,
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Event
 
-    from airflow_provider_apimart.dataset.ledger.budget import Objection
     from airflow_provider_apimart.dataset.ledger.entry import Entry
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
+    from airflow_provider_apimart.dataset.ledger.money import Objection
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.buying import Buyer
     from airflow_provider_apimart.dataset.run.collecting import Collector

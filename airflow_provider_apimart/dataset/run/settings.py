@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.entry import Entry
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.entry import CallState, Entry
 
 __all__ = ["DatasetSettings", "Rules", "continued_settings"]
 

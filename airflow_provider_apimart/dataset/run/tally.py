@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_apimart.dataset.input import Input
-    from airflow_provider_apimart.dataset.ledger.entry import Entry
+    from airflow_provider_apimart.dataset.ledger.entry import CallState, Entry
     from airflow_provider_apimart.dataset.ledger.index import Index
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
-    from airflow_provider_apimart.dataset.ledger.records import CallState
     from airflow_provider_apimart.dataset.row import Call
     from airflow_provider_apimart.dataset.run.plan import CallNeed
     from airflow_provider_apimart.dataset.run.settings import Rules

@@ -12,9 +12,9 @@ from dataset.ledger.model_store import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.ledger.budget import Budget, expected_cost
 from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
 from airflow_provider_apimart.dataset.ledger.index import Index
+from airflow_provider_apimart.dataset.ledger.money import Budget, expected_cost
 
 dollars = st.decimals(0, 10, places=6).map(float)
 
@@ -133,9 +133,9 @@ def test_each_call_counts_as_what_is_known_of_it(entries: list[Entry], spent: st
     [
         (bought(9.9), 0.2, "The next call takes about 0.2 USD, and 0.1 USD are left.", True),
         (bought(11.0), 0.0, "and 0 USD are left", True),
-        ([*bought(9.0), *in_flight(0.9)], 0.2, "0.9 USD held for calls in flight", False),
+        ([*bought(9.0), *in_flight(0.9)], 0.2, "0.9 USD reserved for calls in flight", False),
         (in_flight(None), 0.01, "1 call(s) are in flight whose price is not known yet", False),
-        ([copied(entry(1, reserved=6.0), cost=None)], None, "has not named the cost of 1 finished call(s)", True),
+        ([copied(entry(1, reserved=6.0), cost=None)], None, "has not reported the cost of 1 finished call(s)", True),
         ([replace(entry(1, reserved=9.5), status=EntryStatus.UNANSWERED)], 1.0, "calls of unknown outcome", True),
         (in_flight(10.0), None, "The next call takes an unknown amount, and 0 USD are left", False),
     ],
@@ -163,7 +163,7 @@ def test_without_a_limit_everything_may_be_bought_and_is_counted_all_the_same() 
 
     assert budget.objection(1e6) is budget.objection(None) is budget.left is None
     assert budget.reserve(None) is None
-    assert str(budget) == "3 USD spent, 2 USD held for calls in flight"
+    assert str(budget) == "3 USD spent, 2 USD reserved for calls in flight"
 
 
 @given(st.lists(dollars, max_size=50))

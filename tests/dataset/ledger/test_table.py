@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import closing
+from dataclasses import replace
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 from dataset.ledger.ledger_entries import copied, entry, failed, ledger_of, store_of
-from dataset.ledger.model_store import ModelServer
+from dataset.ledger.model_store import NOW, ModelServer
 
+from airflow_provider_apimart.dataset.ledger.entry import Entry, EntryStatus
 from airflow_provider_apimart.dataset.ledger.manifest import write_manifest
+from airflow_provider_apimart.dataset.ledger.newest import NewestLines
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
+from airflow_provider_apimart.dataset.ledger.snapshots import update_table
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
-from airflow_provider_apimart.dataset.ledger.table import update_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +104,35 @@ def test_a_store_that_never_finds_an_etag_true_gets_its_table_all_the_same() -> 
     buy(server, 2)
 
     assert [it["row"] for it in table(server)] == [1, 2]
+
+
+REFUSED: dict[str, Any] = {"status": EntryStatus.REFUSED, "charged": "no"}
+ANOTHER = entry(1, buyer="bob", intended_at=NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("newest", "older"),
+    [
+        (entry(1), replace(ANOTHER, **REFUSED)),
+        (replace(entry(1), **REFUSED), entry(1)),
+        (replace(ANOTHER, **REFUSED, refusals=1), entry(1)),
+        (copied(entry(1)), replace(ANOTHER, **REFUSED, refusals=1)),
+        (replace(entry(1), attempt=1), copied(entry(1))),
+    ],
+)
+def test_the_newest_line_of_a_purchase_is_the_same_in_any_order(newest: Entry, older: Entry) -> None:
+    for order in permutations([newest, older]):
+        with closing(NewestLines()) as lines:
+            for each in order:
+                lines.add(each.to_line())
+
+            assert list(lines.lines()) == [newest.to_line()]
+
+
+@pytest.mark.parametrize("row", [[], {}, 2**70])
+def test_a_line_with_another_type_of_value_is_not_passed_over(row: Any) -> None:
+    with closing(NewestLines()) as lines, pytest.raises(ValueError, match="not a ledger entry"):
+        lines.add(json.dumps({**json.loads(entry(1).to_line()), "row": row}).encode())
 
 
 def test_reading_goes_on_where_it_stopped() -> None:

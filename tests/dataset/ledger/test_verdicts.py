@@ -15,7 +15,7 @@ from airflow_provider_apimart.dataset.ledger.verdicts import decide_rows, undeci
 from airflow_provider_apimart.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.entry import CallState
 
 LATER = NOW + 1000
 
@@ -188,7 +188,7 @@ def test_a_single_call_of_a_row_that_takes_several_is_decided_by_its_first_pictu
     ledger.close(is_finished=False)
     store = store_of(server)
 
-    with pytest.raises(InvalidRequestError, match="takes 3 calls of unknown outcome"):
+    with pytest.raises(InvalidRequestError, match="has 3 calls of unknown outcome"):
         decide_rows(store, ["sku-1"], "bought", task_id="task_1")
     decide_rows(store, ["sku-1"], "bought", task_id="task_1", first=1)
     decide_rows(store, ["sku-1"], "not-bought", first=2)

@@ -20,7 +20,7 @@ from airflow_provider_apimart.dataset.run.settings import Rules
 from airflow_provider_apimart.gateway.request import KEY_LIFETIME, ImageRequest
 
 if TYPE_CHECKING:
-    from airflow_provider_apimart.dataset.ledger.records import CallState
+    from airflow_provider_apimart.dataset.ledger.entry import CallState
 
 NOW = 1_790_000_000.0
 HOUR = 3600.0

@@ -24,7 +24,7 @@ from dataset.run.virtual import BEGIN, PRICE, ModelCopier, World
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_apimart.dataset.ledger import log, reading
+from airflow_provider_apimart.dataset.ledger import appends, log, reading
 from airflow_provider_apimart.dataset.ledger.ledger import Ledger
 from airflow_provider_apimart.dataset.ledger.reading import read_entries
 from airflow_provider_apimart.dataset.ledger.store import LedgerStore
@@ -321,7 +321,8 @@ def test_no_schedule_buys_twice_or_loses_anything(plan: Plan) -> None:
         for module in (log, reading):
             patch.setattr(module, "_AT_ONCE", 1)
         patch.setattr(polling, "JITTER", 0.0)
-        patch.setattr(log, "uuid", SimpleNamespace(uuid4=lambda: UUID(int=theatre.random.getrandbits(128))))
+        for module in (appends, log):
+            patch.setattr(module, "uuid", SimpleNamespace(uuid4=lambda: UUID(int=theatre.random.getrandbits(128))))
         theatre.perform()
 
     theatre.check()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from services.seaweedfs import SeaweedFS
 
-    from airflow_provider_apimart.dataset.ledger.store import StoredObject
+    from airflow_provider_apimart.dataset.ledger.store import LedgerObject
 
 
 @dataclass
@@ -30,7 +30,7 @@ class WatchedStore(LedgerStore):
 
     reads: list[str] = field(default_factory=list)
 
-    def get(self, name: str, **part: Any) -> StoredObject:
+    def get(self, name: str, **part: Any) -> LedgerObject:
         self.reads.append(name)
         return super().get(name, **part)
 
