@@ -11,7 +11,12 @@ import pytest
 from laws.airflow_task import FlakyStore
 from laws.datasets.dataset_task import DatasetTask, rows
 
-from airflow_provider_apimart.exceptions import ApimartError, BudgetExceededError, InvalidRequestError
+from airflow_provider_apimart.exceptions import (
+    ApimartError,
+    BudgetExceededError,
+    InvalidRequestError,
+    RecordUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,7 +49,6 @@ RENDERINGS: dict[str, Callable[[], Callable[[], Mapping[str, Any]]]] = {
     "the policy was edited": lambda: once_then("on_existing", "reuse", "regenerate"),
     "the limit has become nonsense": lambda: once_then("limit", None, "many"),
     "the budget's Variable is gone": lambda: once_then("max_cost", "0.03", None),
-    "a plan is wanted now": lambda: once_then("plan_only", "False", "True"),
 }
 
 
@@ -127,12 +131,42 @@ def test_without_a_state_store_each_wake_uses_the_first_rendering(dataset: Datas
     assert (result["done"], set(dataset.bought.values())) == (4, {1})
 
 
+class TestAPlanThatIsWantedLater:
+    """Somebody sets ``plan_only`` to keep a retry from buying; a worker that only continues a try still collects."""
+
+    def test_is_not_made_by_a_resume(self, dataset: Dataset, task: DatasetTask) -> None:
+        dataset.gateway.life = ["submitted"] * 8 + ["completed"]
+        rendered = once_then("plan_only", "False", "True")
+
+        assert task.run(dataset.operator(rows(3), rendered=rendered, max_in_flight=2))["done"] == 3
+
+    def test_is_made_by_a_retry(self, dataset: Dataset, task: DatasetTask) -> None:
+        dataset.gateway.life = ["submitted"]
+        make = dataset.operator(rows(3), rendered=once_then("plan_only", "False", "True"), max_in_flight=2)
+        task.run_until_deferred(make)
+        submits = len(dataset.gateway.calls)
+
+        plan = task.run(make)
+
+        assert (plan["plan_only"], plan["to_buy"], plan["in_flight"]) == (True, 1, 2)
+        assert len(dataset.gateway.calls) == submits
+
+
 class TestAnApiServerThatIsAway:
-    """At any moment of a try: no call to it ends the try, and nothing is bought twice."""
+    """At any moment of a try: no call to it ends a try that has bought anything, and nothing is bought twice."""
 
     @pytest.mark.parametrize("raises", [True, False], ids=["and raises", "and is ignored"])
-    @pytest.mark.parametrize("first_failure", [0, 1, 2])
-    def test_when_settings_are_recorded(self, dataset: Dataset, *, raises: bool, first_failure: int) -> None:
+    def test_when_settings_are_recorded_first_buys_nothing(self, dataset: Dataset, *, raises: bool) -> None:
+        task = DatasetTask(store=FlakyStore(lambda: True, raises=raises), try_number=0)
+
+        with pytest.raises(RecordUnavailableError, match="could not be recorded"):
+            task.run(dataset.operator(rows(4), rendered=counting("s3_prefix", "catalogue/{}")))
+
+        assert dataset.gateway.calls == []
+
+    @pytest.mark.parametrize("raises", [True, False], ids=["and raises", "and is ignored"])
+    @pytest.mark.parametrize("first_failure", [1, 2])
+    def test_when_settings_are_recorded_again(self, dataset: Dataset, *, raises: bool, first_failure: int) -> None:
         writes = itertools.count()
         store = FlakyStore(lambda: next(writes) >= first_failure, raises=raises)
         task = DatasetTask(store=store, try_number=0)
@@ -142,9 +176,8 @@ class TestAnApiServerThatIsAway:
 
         assert (result["done"], set(dataset.bought.values())) == (4, {1})
 
-    @pytest.mark.parametrize("has_store", [True, False])
-    def test_when_progress_is_pushed(self, dataset: Dataset, *, has_store: bool) -> None:
-        task = DatasetTask(try_number=0, **({} if has_store else {"store": None}))
+    def test_when_progress_is_pushed(self, dataset: Dataset) -> None:
+        task = DatasetTask(try_number=0)
         task.fail_xcoms = True
         dataset.gateway.life = ["submitted"] * 6 + ["completed"]
 
