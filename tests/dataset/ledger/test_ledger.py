@@ -179,6 +179,19 @@ def test_a_worker_that_was_stopped_while_the_log_was_merged_and_deleted_starts_a
     assert statuses(ledger_of(store_of(server))) == {"sku-1": "accepted", "sku-4": "intended"}
 
 
+@pytest.mark.parametrize("conditions", ["ignores", "refuses"])
+def test_an_object_is_read_although_one_with_its_number_was_read_and_taken_back(conditions: Any) -> None:
+    server = ModelServer(conditions)
+    alice, bob, carol = (ledger_of(store_of(server), writer=name) for name in ("alice", "bob", "carol"))
+    carol.claim(lacking(9))
+    bob.refresh()
+    (taken_back,) = (name for name in server.objects if "/log/" in name)
+    del server.objects[taken_back]
+
+    assert alice.claim(lacking(1)) == [entry(1)]
+    assert bob.claim(lacking(1, buyer="bob")) == []
+
+
 def test_old_objects_go_when_they_are_merged_and_no_sooner(server: ModelServer) -> None:
     kept = HOUR if server.conditions == "honours" else 24 * HOUR
     ledger = ledger_of(store_of(server))
