@@ -93,6 +93,7 @@ class NumberedAppends:
             with suppress(FileNotFoundError):  # The request did not arrive, or met another one that failed.
                 if is_own or self.store.get(name).body == body:
                     known.add(name)
+                    self.store.keep(name, body)  # The table is made of it when the task ends.
                     return True
                 return False
         raise RecordUnavailableError(
@@ -149,6 +150,7 @@ class NamedAppends:
             known.remove(name)
             self.store.delete([name])
             raise AppendUncertainError
+        self.store.keep(name, body)
         return True
 
     def _wait(self, ticket: str) -> None:

@@ -250,7 +250,7 @@ def read_log_object(store: LedgerStore, name: str) -> LogObject:
     :raises FileNotFoundError: when the object does not exist.
     :raises RecordUnavailableError: when it cannot be read.
     """
-    file = gzip.GzipFile(fileobj=io.BytesIO(store.get(name).body))
+    file = gzip.GzipFile(fileobj=io.BytesIO(store.kept(name) or store.get(name).body))
     try:
         header: Any = json.loads(file.readline())
         session = (int(header["try_number"]), str(header["session"]))

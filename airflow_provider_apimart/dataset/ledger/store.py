@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["LedgerObject", "LedgerStore"]
 
 _CHUNK: Final = 64 * 1024
+#: Bytes of objects that a session has written and keeps in memory: those of some ten thousand rows.
+_MOST_KEPT: Final = 8 * 1024 * 1024
 _MANY: Final = 1000
 _AT_ONCE: Final = 16
 _NOT_FOUND: Final = 404
@@ -80,6 +82,8 @@ class LedgerStore:
     extra_args: Mapping[str, Any] = field(default_factory=dict, repr=False)  # It may hold a customer's key.
     clock: Callable[[], float] = time.time
     _offset: float = field(default=0.0, init=False)
+    _kept: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+    _room: int = field(default=_MOST_KEPT, init=False)
 
     def __post_init__(self) -> None:
         self.extra_args = check_extra_args(self.extra_args)
@@ -136,6 +140,16 @@ class LedgerStore:
             response = self._read(self.client.get_object, name, **part)
             with closing(response["Body"]) as body:
                 return _described(name, response, body.read())
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep the content of an object that was written and never changes, while there is room."""
+        if len(content) <= self._room:
+            self._kept[name] = content
+            self._room -= len(content)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return the content of an object that was kept; ``None`` for any other."""
+        return self._kept.get(name)
 
     def head(self, name: str) -> LedgerObject | None:
         """
