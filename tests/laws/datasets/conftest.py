@@ -80,4 +80,4 @@ def adopts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_apimart.dataset.run import plan, tally
 
     monkeypatch.setattr(plan, "_ADOPTED_AFTER", 1.0)
-    monkeypatch.setattr(tally, "_ABANDONED_AFTER", 1.0)
+    monkeypatch.setattr(tally, "ABANDONED_AFTER", 1.0)
