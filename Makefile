@@ -39,7 +39,7 @@ screenshots: .venv/.installed ## Run the browser tests and renew docs/images/*.p
 faults: .venv/.installed ## Inject 1,500 faults and count double purchases and lost pictures
 	cd tests && ../$(BIN)/python -m faults.campaign --json ../build/faults.json $(ARGS)
 
-bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (half an hour to an hour)
+bench: .venv-bench/.installed ## Measure speed against other providers and write docs/performance.md (about two hours)
 	PYTHONPATH=tests $(BENCH_BIN)/python -m benchmarks $(or $(ARGS),--write)
 
 lint: .venv/.locked ## Check style, types and the direction of imports

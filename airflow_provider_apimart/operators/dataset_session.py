@@ -225,6 +225,7 @@ def open_dataset(
             rules = Rules.of(
                 settings,
                 ledger=store.address,
+                gateway=hook.settings.host,
                 writer=writer,
                 try_number=ti.try_number,
                 run_id=f"{ti.dag_id}/{ti.run_id}",

@@ -117,6 +117,7 @@ class Entry:
     :param reserved: US dollars that are reserved for the call while its cost is not known.
     :param prompt: its first 4,000 characters.
     :param objects: the pictures in S3: ``uri``, ``bytes``, ``sha256``, ``content_type``, ``width``, ``height``.
+    :param gateway: host of the gateway that was called; empty in a ledger of 0.1.
     :param task_ids: ids of the gateway tasks.
     :param delivered: finished gateway tasks that the response to the submit contained, in the gateway's format.
     :param generation: number of times that the row was bought before and paid for.
@@ -153,6 +154,7 @@ class Entry:
     quality: str | None = None
     objects: tuple[dict[str, Any], ...] = ()
     error: Failure | None = None
+    gateway: str = ""
     task_ids: tuple[str, ...] = ()
     delivered: tuple[dict[str, Any], ...] = ()
     generation: int = 0

@@ -205,7 +205,8 @@ class LedgerLog:
         first = self.position if isinstance(self._appends, NumberedAppends) else self._first
         listed = self.store.list(LOG, after=f"{LOG}{first:08}.jsonl.gz")
         unread = [found.name for found in listed if found.name not in self._known]
-        if unread and not has_random_name(unread[0]) and log_number(unread[0]) > self.position + 1:
+        numbers = range(self.position + 1, self.position + 1 + len(unread))
+        if not any(map(has_random_name, unread)) and [log_number(name) for name in unread] != list(numbers):
             raise LogGapError
         return unread
 

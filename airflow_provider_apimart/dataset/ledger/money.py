@@ -44,7 +44,7 @@ class Account:
     :param pictures: number of pictures in S3.
     :param spent: US dollars. A call whose cost the gateway does not report counts with its reservation.
     :param credits: the known part of ``spent`` in the gateway's credits.
-    :param untold: number of paid calls whose cost is not known.
+    :param untold: number of paid calls whose cost is not known; ``untold_credits`` in credits.
     :param unknown: US dollars that are reserved for calls that may have been charged.
     :param bought_at: Unix seconds of the newest call.
     """
@@ -57,6 +57,7 @@ class Account:
     spent: Decimal = _NOTHING
     credits: Decimal = _NOTHING
     untold: int = 0
+    untold_credits: int = 0
     unknown: Decimal = _NOTHING
     bought_at: float = 0.0
 
@@ -68,7 +69,7 @@ class Account:
     @property
     def credits_cost(self) -> float | None:
         """Credits; ``None`` where part of them is not known."""
-        return None if self.untold or self.unknown else float(self.credits)
+        return None if self.untold_credits or self.unknown else float(self.credits)
 
     @classmethod
     def from_json(cls, values: Sequence[Any]) -> Account:
@@ -85,6 +86,7 @@ class Account:
         self.calls += sign
         self.pictures += sign * state.n_objects
         self.credits += sign * _dollars(state.credits_cost)
+        self.untold_credits += sign * (state.credits_cost is None)
         self.bought_at = max(self.bought_at, state.intended_at)
         if state.charged == "unknown" and state.cost is None:
             self.unknown += sign * _dollars(state.reserved)
@@ -97,6 +99,7 @@ class Account:
         """Add a purchase that is not settled: it may be charged, and its cost is not known yet."""
         self.calls += 1
         self.untold += 1
+        self.untold_credits += 1
         self.bought_at = max(self.bought_at, intended_at)
 
 

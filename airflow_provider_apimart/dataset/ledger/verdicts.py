@@ -60,6 +60,8 @@ def decide_rows(
     :raises InvalidRequestError: when it does not apply to any call of one of the rows. Nothing was recorded.
     :raises RecordUnavailableError: when it is not certain that the verdict is recorded.
     """
+    if isinstance(ids, str):
+        raise _refused("ids", ids, "is a text: pass a list of ids", verdict)
     is_one = verdict != "bought" or len(ids) == 1
     if verdict not in get_args(Verdict) or (verdict == "bought") != (task_id is not None) or not is_one:
         raise _refused(

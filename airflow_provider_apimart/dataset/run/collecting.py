@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_apimart.dataset.object_names import key_template
 from airflow_provider_apimart.dataset.run.outcome import copied_entry, failed_entry, result_of_call
 from airflow_provider_apimart.dataset.run.waves import poll_seconds
-from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError
+from airflow_provider_apimart.exceptions import ApimartError, RecordUnavailableError, TaskNotFoundError
 from airflow_provider_apimart.gateway.polling import OutcomeFilter, Schedule
 from airflow_provider_apimart.gateway.task import ASSUMED_URL_LIFETIME, TaskState
 from airflow_provider_apimart.transfers.copier import ImageExpiredError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.ledger import Ledger
     from airflow_provider_apimart.dataset.run.outcome import CallResult
     from airflow_provider_apimart.dataset.run.settings import Rules
-    from airflow_provider_apimart.exceptions import GatewayError, TaskNotFoundError
+    from airflow_provider_apimart.exceptions import GatewayError
     from airflow_provider_apimart.gateway.task import Task
     from airflow_provider_apimart.hooks.apimart import ApimartHook
     from airflow_provider_apimart.transfers.copier import Copier
@@ -78,6 +78,7 @@ class Collector:
     _owners: dict[str, Purchase] = field(default_factory=dict)
     _outcomes: dict[str, Task | TaskNotFoundError] = field(default_factory=dict)
     _copies: dict[Future[Entry | ApimartError | None], Entry] = field(default_factory=dict)
+    _has_warned: bool = False
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
@@ -147,7 +148,7 @@ class Collector:
             outcomes = {}
         ended: list[tuple[Entry, CallResult]] = []
         for task_id, outcome in outcomes.items():
-            final = self._filter.conclude(task_id, outcome)
+            final = None if self._is_elsewhere(task_id, outcome) else self._filter.conclude(task_id, outcome)
             if final is None:
                 self._remember_status(self._owners[task_id], outcome)
                 continue
@@ -241,6 +242,21 @@ class Collector:
             self.durations.remove(self._recent[0])
         self._recent.append(max(0.0, seconds))
         insort(self.durations, max(0.0, seconds))
+
+    def _is_elsewhere(self, task_id: str, outcome: Task | GatewayError) -> bool:
+        """Return whether a task is denied by another gateway than the one that accepted it, which proves nothing."""
+        entry = self._calls.get(self._owners[task_id])
+        if entry is None or entry.gateway in {"", self.rules.gateway} or not isinstance(outcome, TaskNotFoundError):
+            return False
+        if not self._has_warned:
+            self._has_warned = True
+            self.log.warning(
+                "Calls in flight were accepted by %s, and the connection leads to %s now, which does not know them. "
+                "They are paid for: change the connection back until they are collected.",
+                entry.gateway,
+                self.rules.gateway,
+            )
+        return self.ledger.store.now() < entry.accepted_at + ASSUMED_URL_LIFETIME
 
     def _remember_status(self, purchase: Purchase, outcome: Task | GatewayError) -> None:
         entry = self._calls.get(purchase)

@@ -79,6 +79,7 @@ class Rules:
     The parameters of the DAG author for one worker, and who it is. The times are Unix seconds.
 
     :param ledger: address of the ledger: the same row in another ledger is another picture.
+    :param gateway: host of the gateway that the connection leads to.
     :param writer: this task instance, in try ``try_number`` of the DAG run ``run_id`` (``dag_id/run_id``).
     :param max_tries: of the task instance; a clear raises it, which allows new retries.
     :param run_began_at: of the DAG run. Purchases that another run made later are not regenerated: two runs at a time
@@ -104,6 +105,7 @@ class Rules:
     run_began_at: float
     try_began_at: float
     ends_at: float = math.inf
+    gateway: str = ""
     on_existing: Literal["reuse", "regenerate"] = "reuse"
     on_unknown_submit: Literal["fail", "resubmit"] = "fail"
     row_retries: int = 2

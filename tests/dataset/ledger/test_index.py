@@ -71,6 +71,14 @@ def test_the_cost_is_not_known_where_a_failed_call_may_have_been_charged() -> No
     assert (account.calls, account.cost) == (2, None)
 
 
+def test_credits_are_not_known_where_one_call_does_not_report_them() -> None:
+    first, second = entry(1), entry(2)
+    index = index_of(first, copied(first, cost=0.1), second, copied(second, cost=0.2, credits_cost=None))
+
+    (account,) = index.accounts(buyer="alice")
+    assert (account.cost, account.credits_cost) == (pytest.approx(0.3), None)
+
+
 def test_a_bystander_who_presumes_a_call_lost_holds_nothing_for_it_and_overrules_nobody() -> None:
     intent = entry(1)
     presumed = replace(intent, status=EntryStatus.PRESUMED_LOST, writer="bob")

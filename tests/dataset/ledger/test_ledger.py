@@ -320,3 +320,15 @@ def test_a_claim_that_counts_at_the_second_attempt_is_not_taken_back(before: str
         state = ledger.index.find(first.key)
         assert state is not None
         assert (state.status, state.refusals) == ("intended", 1)
+
+
+@pytest.mark.parametrize("missing", [1, 3, 5])
+def test_an_object_of_the_log_that_is_missing_stops_the_buying(missing: int) -> None:
+    server = ModelServer("honours")
+    ledger = ledger_of(store_of(server))
+    for row in range(1, 7):
+        ledger.claim(lacking(row))
+    del server.objects[f"prefix/ledger/log/{missing:08}.jsonl.gz"]
+
+    with pytest.raises(RecordUnavailableError, match="are missing"):
+        ledger_of(store_of(server), writer="bob")

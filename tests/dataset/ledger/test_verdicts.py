@@ -196,3 +196,10 @@ def test_a_single_call_of_a_row_that_takes_several_is_decided_by_its_first_pictu
     newest = {entry.first: entry for entry in undecided_calls(store)}
     assert {first: it.status for first, it in newest.items()} == {0: "intended", 1: "accepted", 2: "released"}
     assert newest[1].task_ids == ("task_1",)
+
+
+def test_one_id_is_not_a_list_of_its_letters() -> None:
+    server = server_with(entry(1))
+
+    with pytest.raises(InvalidRequestError, match="pass a list of ids"):
+        decide_rows(store_of(server), "sku-1", "accept-loss")

@@ -187,6 +187,26 @@ def test_a_task_that_the_gateway_denies_ends_when_its_trigger_has_said_so() -> N
     assert world.time - BEGIN < 600
 
 
+def test_a_connection_that_leads_elsewhere_loses_no_call_in_flight(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.gateway.duration = lambda: 300.0
+    first = world.session(prompts(5), gateway="api.apimart.ai")
+    first.begin()
+    first.buyer.buy([call for _, call in first.tally.take(5, now=world.time)])
+    for held in (first.collector, first.tally.rows):
+        held.close()
+    first.ledger.close(is_finished=False)
+    world.gateway.denied.update(world.gateway.tasks)
+
+    with pytest.raises(TaskTimeoutError, match="5 of 5 rows"):
+        world.run(prompts(5), try_number=2, gateway="api.apimaster.ai")
+    world.gateway.denied.clear()
+    counts = world.run(prompts(5), try_number=3, gateway="api.apimart.ai")
+
+    assert "accepted by api.apimart.ai, and the connection leads to api.apimaster.ai" in caplog.text
+    assert (counts["done"], len(world.gateway.submits), len(world.copied)) == (5, 5, 5)
+
+
 class TestALateCall:
     def test_of_another_run_is_polled_at_once_and_holds_up_nobody(self) -> None:
         world = World()
