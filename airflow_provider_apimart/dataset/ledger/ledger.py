@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import sqlite3
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -185,7 +186,7 @@ class Ledger:
                 if is_finished:
                     update_table(self.store, self._log.settled)
                     delete_merged(self.store)
-            except RecordUnavailableError as error:
+            except (RecordUnavailableError, OSError, sqlite3.Error) as error:  # The disk may be full.
                 self.warn("Could not merge old objects of the ledger; every purchase is recorded: %s", error)
 
     @property

@@ -201,3 +201,20 @@ def test_a_manifest_shows_rows_that_have_no_picture(server: ModelServer) -> None
     manifest = write_manifest(KEYS, ledger, listed=KEYS)
 
     assert [(it.row, it.status) for it in manifest.entries][-1] == (9, "failed")
+
+
+def test_a_task_succeeds_although_the_disk_is_too_full_for_its_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = ModelServer("honours")
+    ledger = ledger_of(store_of(server))
+    intent = entry(1)
+    ledger.claim(lambda _: [intent])
+    ledger.record(copied(intent))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+
+    ledger.close(is_finished=True)
+
+    assert "every purchase is recorded" in caplog.text
+    assert TABLE not in server.objects
+    assert ledger_of(store_of(server), writer="bob").index.is_copied(intent.key)
