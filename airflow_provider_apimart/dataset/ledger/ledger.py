@@ -47,6 +47,8 @@ __all__ = ["Ledger"]
 _HELD: Final = 1.0
 _HELD_WHEN_COPIED: Final = 10.0
 _MOST_HELD: Final = 500
+#: Objects that a session has appended from which on it may be worth to update the table when it leaves.
+_LONG_SESSION: Final = 48
 _ATTEMPTS: Final = 50
 _LOADS: Final = 5
 #: Seconds, drawn at random, after another worker was first.
@@ -73,6 +75,7 @@ class Ledger:
     index: Index = field(default_factory=Index, init=False)
     _log: LedgerLog = field(init=False)
     _checkpoint: int = field(default=0, init=False)
+    _began_at: int = field(default=0, init=False)
     _pending: list[Entry] = field(default_factory=list, init=False)
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
@@ -102,6 +105,7 @@ class Ledger:
         ledger = cls(store, writer, try_number, warn, held, sleep)
         ledger._log = LedgerLog(store, writer, try_number, sleep)
         ledger._load()
+        ledger._began_at = ledger._log.settled
         return ledger
 
     @property
@@ -173,8 +177,10 @@ class Ledger:
         """
         Append the outcomes that are held back, and write a checkpoint if the log behind the last one is long.
 
-        :param is_finished: whether the task is done. Then the table is updated if anything has changed, and objects of
-            the log that were merged an hour ago are deleted.
+        The table is updated if the task is done, or if this session has appended at least as many objects as there were
+        before: it still has their contents, which the next session would have to read.
+
+        :param is_finished: whether the task is done. Then objects of the log that were merged an hour ago are deleted.
         :raises RecordUnavailableError: when it is not certain that all outcomes are written; see :attr:`unwritten`.
         """
         self.flush()
@@ -183,8 +189,10 @@ class Ledger:
                 # The next session reads the checkpoint in place of the log behind it.
                 if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
                     self._write_checkpoint()
-                if is_finished:
+                is_long = self._log.settled - self._began_at >= max(_LONG_SESSION, self._began_at)
+                if is_finished or is_long:
                     update_table(self.store, self._log.settled)
+                if is_finished:
                     delete_merged(self.store)
             except (RecordUnavailableError, OSError, sqlite3.Error) as error:  # The disk may be full.
                 self.warn("Could not merge old objects of the ledger; every purchase is recorded: %s", error)

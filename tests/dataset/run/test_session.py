@@ -82,6 +82,17 @@ def test_a_group_of_calls_costs_one_request_to_the_store() -> None:
     assert not [key for verb, key in world.s3.requests if verb == "GET" and "/log/" in key]
 
 
+def test_a_worker_that_leaves_after_a_long_session_leaves_few_objects_to_read() -> None:
+    world = World()
+    world.gateway.duration = log_normal(world, 45.0)
+
+    world.run(prompts(1_000))
+
+    assert world.sessions > 1
+    assert len([key for verb, key in world.s3.requests if verb == "GET" and "/log/" in key]) <= 20
+    assert len(world.s3.requests) <= 0.2 * 1_000
+
+
 def test_a_worker_that_stands_still_while_it_records_what_it_intends_submits_nothing() -> None:
     world = World()
     store = world.s3.client()
