@@ -51,7 +51,7 @@ for then in {each!r}:
 
 def loaded_by_each(*each: str, first: str = "") -> dict[str, set[str]]:
     """
-    Return the modules that an interpreter loads for each import, beyond those that it had loaded before.
+    Return the additional modules that an interpreter loads for each import.
 
     :param first: what it has done before. Copies of it do the rest: none knows what another one has loaded.
     """

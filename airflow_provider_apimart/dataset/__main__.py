@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace, output: IO[str]) -> int:
     try:
         store = open_store(address, options.aws_conn_id, options.extra_args)
         if not store.list(""):
-            sys.stderr.write(f"There is no ledger at {store.address}: check the address and the connection.\n")
+            sys.stderr.write(f"No ledger found at {store.address}: check the address and the connection.\n")
             return 1
         if options.command == "list":
             _show(undecided_calls(store), output)

@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_apimart.gateway.task import TaskState
 from airflow_provider_apimart.triggers.apimart import GatewayWaitTrigger
 from airflow_provider_apimart.triggers.waiter import Waiter
 
@@ -33,7 +34,7 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
         {"status": "all" | "due" | "timeout", "ended": 190, "of": 200, "without_picture": ["task_1"],
          "began_at": 1776748674.0, "settings": {...}}
 
-    ``without_picture`` are the tasks that the gateway denies, or that have ended long ago without a picture.
+    ``without_picture`` are the tasks that the gateway has denied, or has completed without a picture, for long enough.
 
     :param linger: seconds for which the first task that has ended waits for others.
     :param wake_at: Unix seconds at which to fire whatever the tasks do; ``None`` for never. Without ``task_ids``, the
@@ -58,7 +59,8 @@ class ApimartDatasetTrigger(GatewayWaitTrigger):
         """Wait, and return the payload of the event."""
         waiter = Waiter(self.task_ids, self.log.warning)
         status = await self._status(poller, waiter)
-        empty = (task_id for task_id, task in waiter.tasks.items() if not task.images)
+        completed = (task for task in waiter.tasks.values() if task.state is TaskState.COMPLETED)
+        empty = (task.task_id for task in completed if not task.images)
         return {
             "status": status,
             "ended": self._ended(waiter),

@@ -202,6 +202,6 @@ def xcoms_of_generating(run: DagRun, key: str = "return_value") -> list[Any]:
 
 
 def _trigger_kwargs(home: AirflowHome) -> list[str]:
-    # Airflow removes those that nobody waits for any more in its own time.
+    # Airflow removes unused ones some time later.
     found = home.query('select kwargs from "trigger" where id in (select trigger_id from task_instance)')
     return [kwargs for (kwargs,) in found]

@@ -64,7 +64,7 @@ class Surroundings:
         return self._gateway_proxy.url if self._gateway_rules else self._gateway.url
 
     def received(self) -> int:
-        """Return how many paid calls have arrived at the gateway, when no more of those that were sent can arrive."""
+        """Return how many paid calls have arrived at the gateway, once none is on its way any more."""
         if self._gateway_rules:
             self._gateway_proxy.drain()
         return self._rules()[0]["seen"]

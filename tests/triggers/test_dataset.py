@@ -75,6 +75,14 @@ async def test_it_fires_when_the_first_have_waited_long_enough_for_the_others(
     assert 0 < event["ended"] <= 10
 
 
+async def test_its_event_names_no_task_that_has_failed(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
+    simulator.add_fault({"fault": "task_failed"})
+
+    event = await event_of(trigger_of(buy(3)))
+
+    assert (event["ended"], event["without_picture"]) == (3, [])
+
+
 async def test_a_task_that_failed_has_ended_too(simulator: Simulator, buy: Callable[..., list[str]]) -> None:
     simulator.add_fault({"fault": "task_failed", "times": 1})
 

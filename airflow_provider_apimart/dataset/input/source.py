@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +16,11 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from airflow_provider_apimart.dataset.input.formats import SUFFIXES, read_records, record_of, refuse
 from airflow_provider_apimart.exceptions import InvalidRequestError
+from airflow_provider_apimart.gateway.response import redact
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
@@ -61,8 +63,8 @@ def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]
     :raises OSError: while the records are read, for a file that cannot be read now; a retry may be able to.
     """
     if isinstance(prompts, str | os.PathLike) or hasattr(prompts, "storage_options"):
-        name = _without_secrets(str(prompts), str(prompts))
-        suffix, is_compressed = _suffix(name)
+        name = _shown(str(prompts))
+        suffix, is_compressed = _suffix(str(prompts))
         records = _read_file(prompts, suffix, aws_conn_id, known, must_be_gzip=is_compressed)
         return Source(f"{name:.200}", "row" if suffix == ".parquet" else "line", records)
     # A data frame is iterable too, but over the names of its columns.
@@ -75,27 +77,48 @@ def open_source(prompts: Any, *, aws_conn_id: str | None, known: Collection[str]
     return Source("prompts", "row", (record_of(number, item) for number, item in enumerate(prompts, 1)))
 
 
+def _shown(address: str) -> str:
+    """Return an address for messages, without its password and the values of its query."""
+    try:
+        parts = urlsplit(address) if "://" in address else None
+    except ValueError:  # Not an address that anything could open.
+        return address
+    if parts is None or not (parts.password or parts.query):
+        return address
+    host = parts.netloc.replace(f":{parts.password}@", ":***@") if parts.password else parts.netloc
+    query = "&".join(f"{name}=***" if value else name for name, value in _pairs(parts.query))
+    return urlunsplit(parts._replace(netloc=host, query=query))
+
+
 def _without_secrets(text: str, address: str) -> str:
-    """Return a text that is to be shown, without the password and the values of the query of an address."""
+    """Return a text of a library, which may repeat an address in several forms, for messages."""
+    if (shown := _shown(address)) == address:
+        return text
     parts = urlsplit(address)
-    values = (pair.partition("=")[2] for pair in parts.query.split("&"))
-    decoded = (value for _, value in parse_qsl(parts.query))
-    for secret in filter(None, (parts.password, *values, *decoded)):
-        text = text.replace(secret, "***")
+    text = text.replace(address, shown)
+    if parts.password:
+        text = redact(text.replace(f":{parts.password}@", ":***@"), parts.password)
+    for name, value in (*_pairs(parts.query), *parse_qsl(parts.query)):
+        text = redact(text.replace(f"{name}={value}", f"{name}=***") if value else text, value)
     return text
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """Return names and values of a query as they are written."""
+    return [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
 
 
 def _suffix(address: str) -> tuple[str, bool]:
     """Return the suffix that names the format of a file, and whether ``.gz`` follows it."""
     # The query of a web address is not part of the name.
     is_web = address.lower().startswith(("http://", "https://"))
-    name = (urlsplit(address).path if is_web else address).lower()
+    name = (re.split("[?#]", address)[0] if is_web else address).lower()
     bare = name.removesuffix(".gz")
     suffix = next((suffix for suffix in SUFFIXES if bare.endswith(suffix)), None)
     if suffix is None:
         *text_suffixes, parquet = SUFFIXES
         refuse(
-            address,
+            _shown(address),
             f"does not end in one of {', '.join(text_suffixes)} (each also with .gz after it), {parquet}",
             "A file needs its suffix; one prompt goes into a list; to a list that another task returned, pass its "
             ".output: a Jinja template gives only its text",
@@ -106,7 +129,7 @@ def _suffix(address: str) -> tuple[str, bool]:
 def _read_file(
     address: Any, suffix: str, aws_conn_id: str | None, known: Collection[str], *, must_be_gzip: bool
 ) -> Generator[Record]:
-    name = _without_secrets(str(address), str(address))
+    name = _shown(str(address))
     with _opened(address, aws_conn_id) as file:
         start = file.read(len(_GZIP_MARK))
         file.seek(0)
@@ -199,7 +222,9 @@ def _open_path(path: Any) -> IO[bytes]:
 def _refuse_folder(name: str, names: Iterable[str]) -> NoReturn:
     inside = next((inner for inner in names if inner.lower().endswith(SUFFIXES)), None)
     example = f", such as {inside}" if inside else ""
-    refuse(name, "is a directory", f"Name one file in it{example}; several files are several tasks, or one list")
+    refuse(
+        _shown(name), "is a directory", f"Name one file in it{example}; several files are several tasks, or one list"
+    )
 
 
 def _connection_of(address: Any) -> str | None:

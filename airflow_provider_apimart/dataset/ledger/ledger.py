@@ -75,7 +75,7 @@ class Ledger:
     index: Index = field(default_factory=Index, init=False)
     _log: LedgerLog = field(init=False)
     _checkpoint: int = field(default=0, init=False)
-    _began_at: int = field(default=0, init=False)
+    _first_position: int = field(default=0, init=False)
     _pending: list[Entry] = field(default_factory=list, init=False)
     _timer: Timer | None = field(default=None, init=False)
     _is_superseded: bool = field(default=False, init=False)
@@ -105,7 +105,7 @@ class Ledger:
         ledger = cls(store, writer, try_number, warn, held, sleep)
         ledger._log = LedgerLog(store, writer, try_number, sleep)
         ledger._load()
-        ledger._began_at = ledger._log.settled
+        ledger._first_position = ledger._log.settled
         return ledger
 
     @property
@@ -189,7 +189,7 @@ class Ledger:
                 # The next session reads the checkpoint in place of the log behind it.
                 if self._tail > (0 if is_finished else len(self.index) // 3000 + 3):
                     self._write_checkpoint()
-                is_long = self._log.settled - self._began_at >= max(_LONG_SESSION, self._began_at)
+                is_long = self._log.settled - self._first_position >= max(_LONG_SESSION, self._first_position)
                 if is_finished or is_long:
                     update_table(self.store, self._log.settled)
                 if is_finished:

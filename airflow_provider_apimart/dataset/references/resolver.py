@@ -225,8 +225,8 @@ def open_reader(aws_conn_id: str | None) -> Iterator[Callable[[S3Object | Path],
     Yield a function that reads an image, usable from several threads, and close its S3 clients afterwards.
 
     An image that is larger than the gateways accept is not read. The function raises ``InvalidRequestError``
-    when there is no such image, access is denied, or it is too large; and ``ReferenceUnavailableError`` when it cannot
-    be read now, but a retry may succeed.
+    when the image does not exist, access is denied, or it is too large; and ``ReferenceUnavailableError`` when it
+    cannot be read now, but a retry may succeed.
 
     :param aws_conn_id: connection for ``s3://`` addresses that name none themselves.
     """

@@ -75,8 +75,12 @@ class Buyer:
         """Return why the budget does not allow a call, or ``None`` where it does."""
         if self.rules.max_cost is None:
             return None
-        index = self.ledger.index
-        return self._budget(index).objection(self._expected(call.request, index))
+        return self.budget().objection(self._expected(call.request))
+
+    def budget(self) -> Budget:
+        """Return the money of the DAG run at this moment."""
+        rules = self.rules
+        return Budget.of(self.ledger.index, run_id=rules.run_id, max_cost=rules.max_cost, now=self.ledger.store.now())
 
     def buy(self, calls: Sequence[Call]) -> None:
         """
@@ -116,13 +120,13 @@ class Buyer:
         """
         repeated.clear()
         now = self.ledger.store.now()
-        budget = self._budget(index)
+        budget = self.budget()
         intents: list[Entry] = []
         for call in calls:
             state = index.find(call.key)
             if decide_call(state, self.rules, now=now).step is not CallStep.BUY:
                 continue
-            expected = self._expected(call.request, index)
+            expected = self._expected(call.request)
             if budget.objection(expected):
                 break
             reserved = budget.reserve(expected)
@@ -159,13 +163,15 @@ class Buyer:
                 self.errors[entry.key] = str(response)
                 troubles.extend([response] if _is_trouble(entry, response) else [])
 
-        # A signal, such as that of execution_timeout, may end the wait for a response: it is paid for all the same.
-        with closing(self.hook.submit_many(purchases(), on_unread=record)) as responses:
-            for place, response in responses:
-                record(place, response)
         unsent = BusyError("Not submitted: the worker was ended, or was suspended for too long. Nothing was charged.")
-        for intent in intents[drawn:]:
-            self.ledger.record(after_submit(intent, unsent, is_repeated=intent.key in repeated, now=now()))
+        try:
+            # A signal, such as that of execution_timeout, may end the wait for a response: it is paid for all the same.
+            with closing(self.hook.submit_many(purchases(), on_unread=record)) as responses:
+                for place, response in responses:
+                    record(place, response)
+        finally:
+            for intent in intents[drawn:]:
+                self.ledger.record(after_submit(intent, unsent, is_repeated=intent.key in repeated, now=now()))
         self._judge(troubles, of=len(intents))
 
     def _judge(self, troubles: Sequence[ApimartError], *, of: int) -> None:
@@ -207,21 +213,19 @@ class Buyer:
     def _answer_by(self, now: float) -> float:
         return now + _BEGINS_WITHIN + self.hook.settings.submit_lifetime
 
-    def _budget(self, index: Index) -> Budget:
-        rules = self.rules
-        return Budget.of(index, run_id=rules.run_id, max_cost=rules.max_cost, now=self.ledger.store.now())
-
-    def _expected(self, request: ImageRequest, index: Index) -> float | None:
-        return expected_cost(self._listed_price(request), index.recent_costs(kind_of(request)))
-
     def price(self, request: ImageRequest) -> float | None:
         """Return the US dollars that a request is expected to cost, or ``None`` where that is not known."""
-        return expected_cost(self._table_price(request), self.ledger.index.recent_costs(kind_of(request)))
+        return expected_cost(self._listed_price(request), self._recent_costs(request))
+
+    def _expected(self, request: ImageRequest) -> float | None:
+        """Return the same, but ask for no price list where no budget needs it."""
+        listed = None if self.rules.max_cost is None else self._listed_price(request)
+        return expected_cost(listed, self._recent_costs(request))
+
+    def _recent_costs(self, request: ImageRequest) -> Sequence[float]:
+        return self.ledger.index.recent_costs(kind_of(request))
 
     def _listed_price(self, request: ImageRequest) -> float | None:
-        return None if self.rules.max_cost is None else self._table_price(request)
-
-    def _table_price(self, request: ImageRequest) -> float | None:
         if request.model not in self._prices:
             try:
                 self._prices[request.model] = self.hook.get_price(request.model)

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_apimart.dataset.ledger.entry import EntryStatus
-from airflow_provider_apimart.dataset.ledger.money import Budget
 from airflow_provider_apimart.dataset.run.ending import (
     allowed_failures,
     error_of_end,
@@ -110,7 +109,7 @@ class Session:
     _rounds: int = field(default=0, init=False)
     _busy: ApimartError | None = field(default=None, init=False)
     _busy_until: float = field(default=math.inf, init=False)
-    _not_resubmitted: set[bytes] = field(default_factory=set, init=False)
+    _tried_again: set[bytes] = field(default_factory=set, init=False)
     _is_nearly_spent: bool | None = field(default=None, init=False)
 
     def begin(self) -> None:
@@ -215,7 +214,7 @@ class Session:
         calls = [
             (found, entry)
             for key, call in self.tally.calls_with(CallStep.RESUBMIT)
-            if key not in self._not_resubmitted
+            if key not in self._tried_again
             and (entry := self.ledger.index.open_entry(key)) is not None
             and not was_resubmitted(entry, self.rules)
             and (found := self.tally.call_of(key, call.row)) is not None
@@ -224,7 +223,7 @@ class Session:
             return False
         self.buyer.buy_again(calls)
         # A reference image that cannot be had now keeps its call from being submitted.
-        self._not_resubmitted |= {entry.key for _, entry in calls}
+        self._tried_again |= {entry.key for _, entry in calls}
         self._after_submits([(call, None) for call, _ in calls])
         return True
 
@@ -332,15 +331,11 @@ class Session:
             self._busy, self._busy_until = trouble, math.inf if has_ended else now + seconds
         return self._busy_until
 
-    def _budget(self) -> Budget:
-        rules = self.rules
-        return Budget.of(self.ledger.index, run_id=rules.run_id, max_cost=rules.max_cost, now=self._now())
-
     def _show(self, *, in_any_case: bool = False) -> None:
         if not in_any_case and self._reported and self._reported.at + 1.0 > self._now():
             return
         current = progress_of(
-            self.tally, self._budget(), done_before=self._done_before, since=self._began_at, now=self._now()
+            self.tally, self.buyer.budget(), done_before=self._done_before, since=self._began_at, now=self._now()
         )
         if in_any_case or (self._reported is not None and is_report_due(self._reported, current)):
             self.report(current)
@@ -363,7 +358,7 @@ class Session:
         if self.collector.uncopied:
             raise not_copied([error for _, error in self.collector.uncopied.values()])
         if self.buyer.trouble is not None:
-            if self.refused_since:
+            if self.buyer.trouble is self._busy:
                 hours = (self._now() - self.refused_since) / 3600
                 self.warn(f"The gateway has accepted no paid call for {hours:.1f} h; this try waits no longer for it.")
             raise self.buyer.trouble
@@ -379,7 +374,7 @@ class Session:
             self.rules,
             failure=self._failure(),
             objection=objection.reason if objection else None,
-            budget=self._budget(),
+            budget=self.buyer.budget(),
             errors={**self.buyer.errors, **self.collector.statuses, **self.collector.errors},
         )
         if error is not None:

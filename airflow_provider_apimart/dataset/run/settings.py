@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 if TYPE_CHECKING:
     from airflow_provider_apimart.dataset.ledger.entry import CallState, Entry
 
-__all__ = ["DatasetSettings", "Rules", "continued_settings"]
+__all__ = ["BuyingParameters", "DatasetSettings", "Rules", "continued_settings"]
 
 #: The parameters that decide which pictures count as bought.
 _PLACES: Final = ("bucket", "prefix")
@@ -20,7 +20,39 @@ _STATE: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetSettings:
+class BuyingParameters:
+    """
+    The parameters of the DAG author that decide what is bought, and when.
+
+    :param run_began_at: Unix seconds, when the DAG run began for the first time. Purchases that another run made later
+        are not regenerated: two runs at a time would buy from each other without end.
+    :param on_existing: ``"regenerate"`` buys once more, in each run, what other runs had bought when this one began.
+    :param on_unknown_submit: ``"resubmit"`` submits a key again whose response was lost; ``"fail"`` gives the row up.
+    :param row_retries: how often a call is bought again in one run after it failed without being charged.
+    :param timeout: seconds that one try waits for an accepted call.
+    :param initial_delay: seconds between a submit and the first poll; ``poll_interval`` between two polls.
+    :param max_in_flight: calls that run at the gateway at once.
+    :param max_cost: US dollars that the DAG run may spend from this ledger; ``None`` for no limit.
+    :param max_failed: number, or as a float share, of the calls that may fail; ``None`` for none, and no failure keeps
+        the others from being bought.
+    :param max_failure_rate: share of the last 50 calls that may fail before nothing more is bought; ``None`` for any.
+    """
+
+    run_began_at: float = 0.0
+    on_existing: Literal["reuse", "regenerate"] = "reuse"
+    on_unknown_submit: Literal["fail", "resubmit"] = "fail"
+    row_retries: int = 2
+    timeout: float = 600.0
+    initial_delay: float = 12.0
+    poll_interval: float = 4.0
+    max_in_flight: int = 200
+    max_cost: float | None = None
+    max_failed: float | None = None
+    max_failure_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSettings(BuyingParameters):
     """
     The parameters of one generation of a task: its tries and resumes use them, and not a new rendering.
 
@@ -29,7 +61,6 @@ class DatasetSettings:
 
     :param generation: the task instance's ``max_tries``, which a clear raises and a retry does not.
     :param prefix: without slashes at its ends.
-    :param run_began_at: Unix seconds, when the DAG run began for the first time.
     :param rows: name of the stored rows beside the ledger; empty before they are stored.
     :param recoveries: how often the trigger of this generation has failed.
     :param recent_failures: of the last calls, ``1`` for each that ended without a picture and ``0`` for the others.
@@ -44,17 +75,6 @@ class DatasetSettings:
     aws_conn_id: str | None
     shard: tuple[int, int] | None = None
     limit: int | None = None
-    max_in_flight: int = 200
-    max_cost: float | None = None
-    max_failed: float | None = None
-    max_failure_rate: float | None = None
-    row_retries: int = 2
-    on_existing: Literal["reuse", "regenerate"] = "reuse"
-    on_unknown_submit: Literal["fail", "resubmit"] = "fail"
-    initial_delay: float = 12.0
-    poll_interval: float = 4.0
-    timeout: float = 600.0
-    run_began_at: float = 0.0
     rows: str = ""
     recoveries: int = 0
     recent_failures: str = ""
@@ -74,27 +94,15 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(BuyingParameters):
     """
-    The parameters of the DAG author for one worker, and who it is. The times are Unix seconds.
+    The buying parameters for one worker, and its identity. The times are Unix seconds.
 
     :param ledger: address of the ledger: the same row in another ledger is another picture.
     :param gateway: host of the gateway that the connection leads to.
     :param writer: this task instance, in try ``try_number`` of the DAG run ``run_id`` (``dag_id/run_id``).
     :param max_tries: of the task instance; a clear raises it, which allows new retries.
-    :param run_began_at: of the DAG run. Purchases that another run made later are not regenerated: two runs at a time
-        would buy from each other without end.
     :param try_began_at: of this try; ``ends_at`` is when nothing is bought or waited for any more.
-    :param on_existing: ``"regenerate"`` buys once more, in each run, what other runs had bought when this one began.
-    :param on_unknown_submit: ``"resubmit"`` submits a key again whose response was lost; ``"fail"`` gives the row up.
-    :param row_retries: how often a call is bought again in one run after it failed without being charged.
-    :param timeout: seconds that one try waits for an accepted call.
-    :param initial_delay: seconds between a submit and the first poll; ``poll_interval`` between two polls.
-    :param max_in_flight: calls that run at the gateway at once.
-    :param max_cost: US dollars that the DAG run may spend from this ledger; ``None`` for no limit.
-    :param max_failed: number, or as a float share, of the calls that may fail; ``None`` for none, and no failure keeps
-        the others from being bought.
-    :param max_failure_rate: share of the last 50 calls that may fail before nothing more is bought; ``None`` for any.
     """
 
     ledger: str
@@ -102,26 +110,15 @@ class Rules:
     try_number: int
     run_id: str
     max_tries: int
-    run_began_at: float
     try_began_at: float
     ends_at: float = math.inf
     gateway: str = ""
-    on_existing: Literal["reuse", "regenerate"] = "reuse"
-    on_unknown_submit: Literal["fail", "resubmit"] = "fail"
-    row_retries: int = 2
-    timeout: float = 600.0
-    initial_delay: float = 12.0
-    poll_interval: float = 4.0
-    max_in_flight: int = 200
-    max_cost: float | None = None
-    max_failed: float | None = None
-    max_failure_rate: float | None = None
 
     @classmethod
     def of(cls, settings: DatasetSettings, **worker: Any) -> Self:
         """Return the rules of a worker, with the parameters of its generation."""
-        names = {field.name for field in fields(cls)} & {field.name for field in fields(settings)}
-        return cls(max_tries=settings.generation, **{name: getattr(settings, name) for name in names}, **worker)
+        parameters = {field.name: getattr(settings, field.name) for field in fields(BuyingParameters)}
+        return cls(max_tries=settings.generation, **parameters, **worker)
 
     def deadline(self, state: CallState | Entry) -> float:
         """Return the Unix seconds until which this try waits for an accepted call."""

@@ -162,6 +162,41 @@ class TestFiles:
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
 
+    @pytest.mark.parametrize(
+        "address",
+        ["https://me:pass-word@example.com/prompts.txt?token=b-secret", "memory://me:pass-word@x/y.txt?token=b-secret"],
+    )
+    def test_the_secrets_of_an_address_are_not_in_the_error_about_its_suffix(self, read: Read, address: str) -> None:
+        with pytest.raises(InvalidRequestError, match=r"/\S+\.txt\?token=\*\*\*: it does not end in") as caught:
+            read(address)
+
+        assert "pass-word" not in str(caught.value)
+        assert "b-secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "https://example.com/prompts.csv?format=csv&part=7&empty=",
+            "https://csv:csv@example.com/prompts.csv?sig=abc#rows",
+            "https://[example.com/prompts.csv?format=csv",
+        ],
+        ids=["short values", "a short password", "an invalid host"],
+    )
+    def test_a_secret_that_is_part_of_the_name_hides_no_suffix(
+        self, read: Read, monkeypatch: pytest.MonkeyPatch, address: str
+    ) -> None:
+        import upath
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise RuntimeError(f"cannot connect to {address}")
+
+        monkeypatch.setattr(upath.UPath, "is_dir", fail)
+        with pytest.raises(OSError, match=r"Could not read the dataset https://.*/prompts\.csv") as caught:
+            read(address)
+
+        assert "csv:csv@" not in str(caught.value)
+        assert "sig=abc" not in str(caught.value)
+
     def test_a_web_address_without_a_backend_names_what_is_missing(
         self, read: Read, monkeypatch: pytest.MonkeyPatch
     ) -> None:

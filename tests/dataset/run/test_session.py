@@ -113,6 +113,26 @@ def test_a_worker_that_stands_still_while_it_records_what_it_intends_submits_not
     assert session.ledger.index.open_entries() == ()
 
 
+def test_an_alarm_leaves_only_those_calls_unknown_that_were_on_the_wire() -> None:
+    world = World()
+
+    def alarm(purchases: Any, **_: Any) -> Any:
+        for _ in zip(range(3), purchases, strict=False):
+            pass
+        raise TimeoutError("execution_timeout")
+        yield
+
+    world.gateway.submit_many = alarm  # type: ignore[method-assign]
+    session = world.session(prompts(16))
+    session.begin()
+    with pytest.raises(TimeoutError):
+        session.buyer.buy([call for _, call in session.tally.take(16, now=world.time)])
+    session.collector.close()
+    session.tally.rows.close()
+
+    assert len(session.ledger.index.open_entries()) == 3
+
+
 class TestAGatewayThatRefusesForNow:
     def test_is_waited_for(self) -> None:
         world = World()

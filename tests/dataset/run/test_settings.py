@@ -32,7 +32,7 @@ def test_a_retry_uses_what_its_generation_began_with_and_names_what_differs() ->
     recorded = replace(FIRST, rows="stored", recoveries=2)
     rendered = replace(FIRST, prefix="kites/0905", max_cost=9.0, run_began_at=2000.0)
 
-    assert continued_settings(recorded, rendered) == (recorded, ["prefix", "max_cost"])
+    assert continued_settings(recorded, rendered) == (recorded, ["max_cost", "prefix"])
 
 
 def test_a_clear_uses_new_parameters_but_looks_for_pictures_where_they_are() -> None:

@@ -216,4 +216,4 @@ def test_the_command_names_an_address_without_a_ledger(
 
     assert main([f"s3://{dataset.bucket}/mistyped", *command]) == 1
 
-    assert f"There is no ledger at s3://{dataset.bucket}/mistyped/ledger/" in capsys.readouterr().err
+    assert f"No ledger found at s3://{dataset.bucket}/mistyped/ledger/" in capsys.readouterr().err
