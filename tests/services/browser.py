@@ -55,7 +55,7 @@ class Browser:
 
         :param url: of an Airflow, its path included.
         :param dark: whether the system prefers dark pages.
-        :param state: the cookies and the storage with which it opens: those that another window had at some moment.
+        :param state: cookies and storage to open with, saved from another window.
         """
         context = self._chromium.new_context(
             viewport=WINDOW,

@@ -33,7 +33,7 @@ def read_service_models_once() -> None:
 
 def trust_one_authority(file: Path) -> None:
     """
-    Let this process, and those that it starts, read one certificate for each client instead of a hundred and fifty.
+    Let this process and its children read one certificate for each client instead of a hundred and fifty.
 
     :param file: is made. Its authority has signed nothing, and no test needs one of the system's.
     """

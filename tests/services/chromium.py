@@ -68,7 +68,7 @@ def require_chromium(environment: Mapping[str, str], *, is_root: bool, tell: Cal
 
 def say_which_font_is_missing(folders: Sequence[Path], *, tell: Callable[[str], object]) -> None:
     """
-    Say so if there is no font in which pages look as their readers see them. The tests pass without it.
+    Print a hint if the machine lacks a common sans-serif font. The tests pass without it.
 
     :param folders: where fonts are installed. If none of them is there, fonts are elsewhere on this system.
     """

@@ -10,7 +10,6 @@ import httpx
 from services.airflow_api import AirflowApi
 from services.environment import executable
 from services.process import ChildProcess
-from services.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,11 +77,10 @@ class FabApiServer:
         self._add_admin()
         # Makes a permission for each DAG.
         self.home.run("sync-perm", "--include-dags")
-        self.process.start()
         try:
-            self.process.wait_until_ready(self._answers, within=PATIENCE)
+            self.process.start_until(self._answers)
         except BaseException:
-            self.__exit__(None, None, None)
+            self.api.close()
             raise
         return self
 

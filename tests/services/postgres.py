@@ -69,12 +69,7 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(self._data, INSTEAD_OF_ROOT)
         self._make_cluster()
-        self.process.start()
-        try:
-            self.process.wait_until_ready(lambda: "ready to accept connections" in self.process.log.read_text())
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
+        self.process.start_until(lambda: "ready to accept connections" in self.process.log.read_text())
         return self
 
     def __exit__(

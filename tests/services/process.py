@@ -82,8 +82,17 @@ class ChildProcess:
                 f"{self.name} ended by itself with exit status {self._process.returncode}.\n{self.log_tail()}"
             )
 
-    def wait_until_ready(self, is_ready: Callable[[], bool], *, within: float = PATIENCE) -> None:
-        """Wait until a check passes while the program lives: a port that answers may be another program's."""
+    def start_until(self, is_ready: Callable[[], bool], *, within: float = PATIENCE) -> None:
+        """Start the program and wait until a check passes; stop it where that fails."""
+        self.start()
+        try:
+            self._wait_until(is_ready, within=within)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until(self, is_ready: Callable[[], bool], *, within: float) -> None:
+        """Wait while the program lives: a port that answers may be another program's."""
 
         def ready() -> bool:
             self.require_alive()

@@ -75,11 +75,10 @@ class SeaweedFS:
 
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
-        self.process.start()
         try:
-            self.process.wait_until_ready(self._answers)
+            self.process.start_until(self._answers)
         except BaseException:
-            self.__exit__(None, None, None)
+            self._remove_sockets()
             raise
         return self
 

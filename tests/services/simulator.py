@@ -63,12 +63,7 @@ class SimulatorProcess:
 
     def __enter__(self) -> Self:
         self.process.log.parent.mkdir(parents=True, exist_ok=True)
-        self.process.start()
-        try:
-            self.process.wait_until_ready(lambda: self._announced_url() is not None)
-        except BaseException:
-            self.process.stop()
-            raise
+        self.process.start_until(lambda: self._announced_url() is not None)
         return self
 
     def __exit__(
